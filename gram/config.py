@@ -1,0 +1,217 @@
+"""Reading settings: experiment files are checked key by key and resolved into the settings of one run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from gram import files
+from gram.errors import GramError, run
+from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig
+
+Section = TypeVar("Section")
+
+
+def parse(cls: type[Section], values: Any, where: str) -> Section:
+    """An instance of the dataclass ``cls`` from a mapping.
+
+    Args:
+        cls: a section, DataSettings or RunSettings.
+        values: the mapping; missing keys take their defaults.
+        where: file and key, for messages.
+
+    Raises:
+        GramError: an unknown key, or a value of the wrong type; the message lists what is known.
+    """
+    if not isinstance(values, dict):
+        raise GramError(f"{where}: expected keys and values, found {values!r}")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise GramError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(hints)}")
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
+        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise GramError(f"{where}: the key {missing[0]!r} is missing")
+    return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return parse(typing.cast(type, hint), value, where)
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise GramError(f"{where}: {value!r} is none of {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    if origin is types.UnionType:
+        return None if value is None else _convert(typing.get_args(hint)[0], value, where)
+    if origin is dict:
+        hint = dict
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as a string
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise GramError(f"{where}: {value!r} is not of type {hint.__name__}")
+    return value
+
+
+FOLD = re.compile(r"(?P<base>.+)-fold(?P<fold>\d+)")
+
+
+def split_fold(task: str) -> tuple[str, int | None]:
+    """The experiment's name and the fold of a task's name: ``nqueens5-fold2`` is fold 2 of ``nqueens5``."""
+    match = FOLD.fullmatch(task)
+    return (match["base"], int(match["fold"])) if match else (task, None)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One file of ``config/experiments``: the settings shared by all methods, and each method's own."""
+
+    path: str
+    generator: dict[str, Any]
+    split: SplitConfig
+    sections: dict[str, dict[str, Any]]
+    methods: dict[str, dict[str, dict[str, Any]]]
+
+    def tasks(self, name: str) -> list[str]:
+        """The trainable tasks of the experiment ``name``: itself, or its folds."""
+        return [name] if self.split.folds == 1 else [f"{name}-fold{fold}" for fold in range(self.split.folds)]
+
+
+def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
+    """Read and check an experiment file.
+
+    Args:
+        path: the YAML file.
+        overrides: sections that are merged over the file's, key by key.
+
+    Raises:
+        GramError: missing file, broken YAML, unknown key, or a value of the wrong type in any method.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise GramError(f"{path}: no such experiment; known ones: {known}") from error
+    except yaml.YAMLError as error:
+        raise GramError(f"{path}: not a YAML file: {error}") from error
+    known_keys = ["generator", "methods", *SECTIONS]
+    for origin, mapping in ((str(path), values), (f"overrides of {path.stem}", overrides or {})):
+        if not isinstance(mapping, dict):
+            raise GramError(f"{origin}: expected keys and values, found {mapping!r}")
+        unknown = sorted(set(mapping) - set(known_keys))
+        if unknown:
+            raise GramError(f"{origin}: unknown key {unknown[0]!r}; known keys: {', '.join(known_keys)}")
+    values = merge(values, overrides or {})
+    methods = {name: section or {} for name, section in values.get("methods", {}).items()}
+    experiment = Experiment(
+        path=str(path),
+        generator=values.get("generator", {}),
+        split=parse(SplitConfig, values.get("split", {}), f"{path}: split"),
+        sections={name: values.get(name, {}) for name in ("model", "train", "evaluate")},
+        methods=methods,
+    )
+    if experiment.split.folds < 1:
+        raise GramError(f"{path}: split: folds: {experiment.split.folds} is less than 1")
+    for method in methods:
+        resolve(experiment, path.stem, method, 0)
+        evaluate_settings(experiment, method)
+    return experiment
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``over`` laid upon it, nested mappings merged key by key; neither is changed."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def data_settings(experiment: Experiment, task: str) -> DataSettings:
+    """The data settings of ``task`` (the experiment's name, or one of its folds)."""
+    return DataSettings(task, experiment.generator, experiment.split)
+
+
+def method_section(experiment: Experiment, method: str, section: str) -> Any:
+    """One section for one method: defaults, then the experiment's values, then the method's.
+
+    Raises:
+        GramError: an unknown method, key or value.
+    """
+    if method not in experiment.methods:
+        raise GramError(f"{experiment.path}: methods: no {method!r}; known ones: {', '.join(experiment.methods)}")
+    own = experiment.methods[method]
+    unknown = sorted(set(own) - set(experiment.sections))
+    if unknown:
+        known = ", ".join(experiment.sections)
+        raise GramError(f"{experiment.path}: methods: {method}: unknown key {unknown[0]!r}; known keys: {known}")
+    values = merge(experiment.sections[section], own.get(section, {}))
+    return parse(SECTIONS[section], values, f"{experiment.path}: {method}: {section}")
+
+
+def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSettings:
+    """The settings of one training run.
+
+    Raises:
+        GramError: an unknown method, key or value.
+    """
+    return RunSettings(
+        task=task,
+        method=method,
+        seed=seed,
+        data=data_settings(experiment, task),
+        model=method_section(experiment, method, "model"),
+        train=method_section(experiment, method, "train"),
+    )
+
+
+def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
+    """The test-time compute of a method.
+
+    Raises:
+        GramError: an unknown method, key or value.
+    """
+    settings: EvaluateConfig = method_section(experiment, method, "evaluate")
+    return settings
+
+
+def load_run(path: Path) -> RunSettings:
+    """The settings in a run's ``config.json``."""
+    return parse(RunSettings, files.read_json(path), str(path))
+
+
+def main() -> None:
+    """Freeze the settings of one run to JSON: the file that training reads."""
+    parser = argparse.ArgumentParser(prog="python -m gram.config", description=main.__doc__)
+    parser.add_argument("--experiment", type=Path, required=True, help="a file of config/experiments")
+    parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--overrides", type=yaml.safe_load, default={}, help="sections as YAML or JSON, merged over the file")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    experiment = load_experiment(args.experiment, args.overrides)
+    settings = resolve(experiment, args.task or args.experiment.stem, args.method, args.seed)
+    files.write_json(args.output, settings.as_dict())
+
+
+if __name__ == "__main__":
+    run(main)
