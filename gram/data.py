@@ -1,0 +1,223 @@
+"""Data sets: the splits of a task as Parquet, their content MD5s, and loading them back with a check (section B.2)."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from gram import files
+from gram.config import data_settings, load_experiment, split_fold
+from gram.errors import GramError, run
+from gram.settings import DataSettings, SplitConfig
+from gram.tasks import Enumeration, Task, Tokens, make_task
+
+SPLITS = ("train", "valid", "test")
+TABLES = (*SPLITS, "completions")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split in memory: unique inputs with all their completions.
+
+    Attributes:
+        input_ids: [N] int64.
+        inputs: [N, L] tokens.
+        completions: [M, L] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``.
+        offsets: [N + 1] int64.
+        md5: content MD5 of the split's table.
+    """
+
+    input_ids: NDArray[np.int64]
+    inputs: Tokens
+    completions: Tokens
+    offsets: NDArray[np.int64]
+    md5: str
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Completions per input, [N]."""
+        return np.diff(self.offsets)
+
+    def of(self, index: int) -> Tokens:
+        """The completions of input ``index``: [m, L]."""
+        return self.completions[self.offsets[index] : self.offsets[index + 1]]
+
+
+def content_hash(tokens: Tokens) -> list[str]:
+    """A hash of each row's content, for orders that no library version can change."""
+    return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.ascontiguousarray(tokens)]
+
+
+def assign_splits(enumeration: Enumeration, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
+    """The split's name for every input, [N].
+
+    Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
+    folds, fold f tests the f-th of ``folds`` equal parts. Of the rest, the first ``valid_fraction`` validate.
+    """
+    names = np.full(len(enumeration.inputs), "train", dtype="<U5")
+    hashes = np.array(content_hash(enumeration.inputs))
+    groups = enumeration.given if split.stratify else np.zeros_like(enumeration.given)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        members = members[np.argsort(hashes[members])]
+        if fold is None:
+            test = members[: round(split.test_fraction * len(members))]
+        else:
+            test = np.array_split(members, split.folds)[fold]
+        rest = members[~np.isin(members, test)]
+        names[test] = "test"
+        names[rest[: round(split.valid_fraction * len(rest))]] = "valid"
+    return names
+
+
+def content_md5(table: pd.DataFrame) -> str:
+    """MD5 of a table's canonical rows: names, then each column as little-endian int64 or uint8 bytes.
+
+    The Parquet container is not hashed, because it holds the version of the library that wrote it.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for name in table.columns:
+        column = table[name]
+        values = np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
+        values = values.astype("<u1" if values.ndim == 2 else "<i8")
+        digest.update(f"{name}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def build_tables(task: Task, settings: DataSettings) -> dict[str, pd.DataFrame]:
+    """The four tables of a data set.
+
+    ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id, n_completions, input, target.
+    ``completions`` holds every completion of every input: input_id, completion_id, completion.
+    """
+    enumeration = task.enumerate()
+    _, fold = split_fold(settings.task)
+    names = assign_splits(enumeration, settings.split, fold)
+    owner = np.repeat(np.arange(len(enumeration.inputs)), enumeration.counts)
+    tables = {}
+    for name in SPLITS:
+        rows = np.flatnonzero(names[owner] == name)
+        tables[name] = pd.DataFrame(
+            {
+                "input_id": owner[rows],
+                "n_completions": enumeration.counts[owner[rows]],
+                "input": list(enumeration.inputs[owner[rows]]),
+                "target": list(enumeration.completions[rows]),
+            }
+        )
+    tables["completions"] = pd.DataFrame(
+        {
+            "input_id": owner,
+            "completion_id": np.arange(len(owner)) - enumeration.offsets[owner],
+            "completion": list(enumeration.completions),
+        }
+    )
+    return tables
+
+
+def summarise(name: str, table: pd.DataFrame) -> dict[str, Any]:
+    """Rows, inputs, inputs with several completions and MD5 of one table, for the card."""
+    per_input = table.groupby("input_id").size()
+    return {
+        "rows": len(table),
+        "inputs": len(per_input),
+        "inputs_with_several_completions": int((per_input > 1).sum()),
+        "most_completions": int(per_input.max()) if len(per_input) else 0,
+        "md5": content_md5(table),
+    }
+
+
+def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
+    """Write the data set of ``settings`` into ``folder`` and return its card.
+
+    Raises:
+        GramError: an impossible task, an empty split, or a folder that cannot be written.
+    """
+    task = make_task(settings.task, settings.generator)
+    tables = build_tables(task, settings)
+    for name in ("train", "test"):
+        if tables[name].empty:
+            raise GramError(f"{settings.task}: split: the {name} split is empty; change test_fraction or folds")
+    card = {
+        "task": settings.task,
+        "settings": dataclasses.asdict(settings),
+        "length": task.length,
+        "vocabulary": task.vocabulary,
+        "tables": {name: summarise(name, table) for name, table in tables.items()},
+    }
+    for name, table in tables.items():
+        with files.atomic_write(folder / f"{name}.parquet") as temporary:
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+    files.write_json(folder / "card.json", card)
+    return card
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A Parquet table.
+
+    Raises:
+        GramError: the file is missing, truncated or not Parquet.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise GramError(f"{path}: not a readable Parquet file (truncated?); delete it and build it again") from error
+
+
+def _stack(column: pd.Series) -> Tokens:
+    """A column of equally long lists as one array; [0, 0] when it is empty."""
+    return np.stack(column.to_list()) if len(column) else np.zeros((0, 0), dtype=np.uint8)
+
+
+def load_split(folder: Path, name: str) -> Split:
+    """Load one split and check its content against the MD5 in ``card.json``.
+
+    Raises:
+        GramError: missing or broken file, or content that does not match the card.
+    """
+    path = folder / f"{name}.parquet"
+    table = read_table(path)
+    expected = files.read_json(folder / "card.json")["tables"][name]["md5"]
+    found = content_md5(table) if len(table) else expected
+    if found != expected:
+        raise GramError(f"{path}: content MD5 {found}, but card.json says {expected}; delete the folder and build it again")
+    first = ~table["input_id"].duplicated()
+    return Split(
+        input_ids=table["input_id"][first].to_numpy(),
+        inputs=_stack(table["input"][first]),
+        completions=_stack(table["target"]),
+        offsets=np.append(np.flatnonzero(first), len(table)).astype(np.int64),
+        md5=found,
+    )
+
+
+def main() -> None:
+    """Build the data set of a task: train, valid, test, completions and a readable card with counts and MD5s."""
+    parser = argparse.ArgumentParser(prog="python -m gram.data", description=main.__doc__)
+    parser.add_argument("--experiment", type=Path, required=True, help="a file of config/experiments")
+    parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
+    parser.add_argument("--overrides", type=yaml.safe_load, default={}, help="sections as YAML or JSON, merged over the file")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    experiment = load_experiment(args.experiment, args.overrides)
+    card = build(data_settings(experiment, args.task or args.experiment.stem), args.output)
+    for name, facts in card["tables"].items():
+        print(f"{name}: {facts['rows']} rows, {facts['inputs']} inputs, md5 {facts['md5']}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,32 @@
+"""Tasks: generator, encoder, exact verifier and enumeration of completions; numpy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gram.config import split_fold
+from gram.errors import GramError
+from gram.tasks.base import PAD, Enumeration, Task, Tokens
+from gram.tasks.nqueens import NQueens
+
+FAMILIES = {"nqueens": NQueens}
+
+__all__ = ["FAMILIES", "PAD", "Enumeration", "Task", "Tokens", "make_task"]
+
+
+def make_task(name: str, generator: dict[str, Any]) -> Task:
+    """The task called ``name``, for example ``nqueens8`` or ``nqueens5-fold0``.
+
+    Args:
+        name: a family and a size, with or without a fold.
+        generator: the section ``generator`` of the experiment file.
+
+    Raises:
+        GramError: unknown family, impossible size, or unknown generator key.
+    """
+    base, _ = split_fold(name)
+    family = base.rstrip("0123456789")
+    size = base[len(family) :]
+    if family not in FAMILIES or not size:
+        raise GramError(f"task {name!r}: no such task; known: {', '.join(f + '{n}' for f in FAMILIES)}")
+    return FAMILIES[family].from_settings(name, int(size), generator)
