@@ -1,0 +1,162 @@
+"""GRAM (section 2): hierarchical latent recursion with stochastic guidance; without guidance it is its deterministic twin."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gram.models.guidance import Gaussian, Guidance, Source
+from gram.models.layers import Embedding, Stack, SwiGLU, linear
+
+
+class State(NamedTuple):
+    """The latent state z = (h, l); both [B, puzzle_tokens + L, D]."""
+
+    h: Tensor
+    l: Tensor  # noqa: E741 (the paper's symbol)
+
+
+class Charge(NamedTuple):
+    """Posterior and prior of one transition whose KL is charged."""
+
+    q: Gaussian
+    p: Gaussian
+
+
+class Step(NamedTuple):
+    """What one supervision step gives."""
+
+    state: State  # detached: gradients do not cross supervision steps
+    logits: Tensor  # [B, L, vocabulary]
+    summary: Tensor  # [B, D], first token of h, detached: what the auxiliary heads read
+    halt: Tensor  # [B, 2], logits of (halt, continue)
+    value: Tensor  # [B], LPRM value in (0, 1)
+    charges: list[Charge]  # empty without targets or guidance
+
+
+class GRAM(nn.Module):
+    """The recursive model.
+
+    Args:
+        D: width of the latent state.
+        K: low-level updates per transition.
+        T: transitions per supervision step.
+        puzzle_tokens: zero tokens in front of the input.
+        z0: fixed initial state (h, l); [1, D] or [puzzle_tokens + L, D] each. Stored, never trained.
+        embedding: tokens -> e_x.
+        low: f_L.
+        high: f_H.
+        decoder: h -> logits, per token.
+        guidance: the noise model, or None for the deterministic twin.
+    """
+
+    z0_h: Tensor
+    z0_l: Tensor
+
+    def __init__(
+        self,
+        *,
+        D: int,
+        K: int,
+        T: int,
+        puzzle_tokens: int,
+        z0: State,
+        embedding: Embedding,
+        low: Stack,
+        high: Stack,
+        decoder: SwiGLU,
+        guidance: Guidance | None,
+    ) -> None:
+        super().__init__()
+        self.K, self.T, self.puzzle_tokens = K, T, puzzle_tokens
+        self.register_buffer("z0_h", z0.h)
+        self.register_buffer("z0_l", z0.l)
+        self.embedding = embedding
+        self.low = low
+        self.high = high
+        self.decoder = decoder
+        self.guidance = guidance
+        self.halt_head = linear(D, 2, scale=0.0, bias=True)
+        self.value_head = linear(D, 1, scale=0.0, bias=True)
+
+    @property
+    def samples(self) -> bool:
+        """Whether two rollouts of the same input can differ."""
+        return self.guidance is not None
+
+    def initial_state(self, inputs: Tensor) -> State:
+        """z_0 for every row of ``inputs`` [B, L]."""
+        B, L = inputs.shape
+        shape = (B, self.puzzle_tokens + L, self.z0_h.shape[-1])
+        return State(self.z0_h.expand(shape), self.z0_l.expand(shape))
+
+    def transition(self, state: State, e_x: Tensor) -> tuple[Tensor, Tensor]:
+        """K low-level updates with h frozen, then the proposal: returns (l, u), both [B, L', D]."""
+        h, l = state  # noqa: E741
+        injected = h + e_x
+        for _ in range(self.K):
+            l = self.low(l + injected)  # noqa: E741
+        return l, self.high(h + l)
+
+    def value(self, summary: Tensor) -> Tensor:
+        """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]."""
+        return self.value_head(summary).squeeze(-1).float().sigmoid()
+
+    def forward(
+        self,
+        state: State,
+        inputs: Tensor,
+        *,
+        targets: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        uncharged_noise: Source = "prior",
+        charge_all: bool = False,
+    ) -> Step:
+        """One supervision step: T transitions, gradient through the last, then decode.
+
+        Args:
+            state: from :meth:`initial_state` or the previous step.
+            inputs: [B, L] int64 tokens.
+            targets: [B, L] int64 tokens; with them the charged noise comes from the posterior, without them all noise
+                comes from the prior.
+            generator: source of the noise, on the device of ``inputs``.
+            uncharged_noise: source of the noise in transitions whose KL is not charged.
+            charge_all: charge every transition, not only the last.
+        """
+        e_x = F.pad(self.embedding(inputs), (0, 0, self.puzzle_tokens, 0))
+        e_y = None
+        if self.guidance is not None and targets is not None:
+            e_y = self.guidance.embed_target(targets, self.puzzle_tokens)
+        charges: list[Charge] = []
+        for t in range(self.T):
+            last = t == self.T - 1
+            charged = e_y is not None and (last or charge_all)
+            with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+                l, u = self.transition(state, e_x)  # noqa: E741
+            h = u
+            if self.guidance is not None:
+                use_posterior = e_y is not None and (charged or uncharged_noise == "posterior")
+                with torch.set_grad_enabled((last or charged) and torch.is_grad_enabled()):
+                    # u has no gradient before the last transition: there the heads alone learn from the charge.
+                    p = self.guidance.prior(u) if charged or not use_posterior else None
+                    q = self.guidance.posterior(u, e_y) if use_posterior and e_y is not None else None
+                if charged and p is not None and q is not None:
+                    charges.append(Charge(q, p))
+                source = q if q is not None else p
+                assert source is not None
+                eps = (source if last else source.detach()).sample(generator)
+                h = u + eps
+            state = State(h, l)
+        content = state.h[:, self.puzzle_tokens :]
+        summary = state.h[:, 0].detach()
+        return Step(
+            state=State(state.h.detach(), state.l.detach()),
+            logits=self.decoder(content),
+            summary=summary,
+            halt=self.halt_head(summary).float(),
+            value=self.value(summary),
+            charges=charges,
+        )
