@@ -1,0 +1,100 @@
+"""Where a result comes from: commit, code hash, versions, device; and seeds derived from one run seed."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+import resource
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+import gram
+from gram.errors import GramError
+
+PACKAGE = Path(__file__).parent
+# Modules that only present results; everything else can change a number.
+PRESENTATION = ("tables.py", "figures", "reports.py", "readme.py")
+
+
+@functools.cache
+def code_hash() -> str:
+    """Twelve hex digits over the package's sources, without those that only present results."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if not name.startswith(PRESENTATION):
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Commit and dirty flag (null outside a git checkout), code hash, versions, and the device by name."""
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    cuda = device.type == "cuda"
+    return {
+        "gram_version": gram.__version__,
+        "code_hash": code_hash(),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
+        "device_type": device.type,
+        "cuda": torch.version.cuda if cuda else None,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name, or the architecture where the system does not tell."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Peak memory of this process: allocated on the GPU, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if platform.system() == "Darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def child_seed(seed: int, *names: str | int) -> int:
+    """A 63-bit seed for one named purpose, independent of every other name (never seed + 1)."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` as a device.
+
+    Raises:
+        GramError: the GPU that was asked for is not there, or the name is none of these.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise GramError(f"--device {name}: no such device; use auto, cpu, cuda or cuda:0") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise GramError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu or auto")
+    return device
