@@ -1,0 +1,176 @@
+"""``python -m gram.evaluate``: accuracy and coverage of one run on one split, from prior rollouts only."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from gram import checkpoint, files, metrics
+from gram.config import load_run, parse
+from gram.data import SPLITS, Split, load_split
+from gram.errors import GramError, run
+from gram.inference import rollout
+from gram.models.factory import build_model, parameter_count
+from gram.models.gram import GRAM
+from gram.provenance import child_seed, choose_device, provenance
+from gram.settings import EvaluateConfig, RunSettings
+from gram.tasks import Task, Tokens, make_task
+
+WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+
+
+class Drawn(NamedTuple):
+    """All samples of a split, N inputs times W."""
+
+    tokens: Tokens  # [N, W, L]
+    value: NDArray[np.float32]  # [N, W]
+    steps: NDArray[np.int64]  # [N, W]
+
+
+def draw(model: GRAM, split: Split, config: EvaluateConfig, generator: torch.Generator) -> Drawn:
+    """W prior samples of every input; a deterministic model answers once, and its answer stands for all W."""
+    draws = config.width if model.samples else 1
+    index = np.repeat(np.arange(len(split.inputs)), draws)
+    parts = []
+    for start in range(0, len(index), config.batch_size):
+        batch = torch.from_numpy(split.inputs[index[start : start + config.batch_size]]).long().to(generator.device)
+        parts.append(rollout(model, batch, depth=config.depth, generator=generator, act=config.act))
+    shape = (len(split.inputs), draws)
+    stacked = [torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:]) for column in zip(*parts, strict=True)]
+    repeated = [np.repeat(column, config.width // draws, axis=1) for column in stacked]
+    return Drawn(repeated[0].astype(np.uint8), repeated[1], repeated[2])
+
+
+def majority(tokens: Tokens) -> NDArray[np.int64]:
+    """The sample that most samples of the same input equal, the earliest of them: [N, W, L] -> [N]."""
+    equal = (tokens[:, :, None] == tokens[:, None]).all(axis=-1)  # [N, W, W]
+    return np.asarray(equal.sum(axis=-1).argmax(axis=-1))
+
+
+def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
+    """Check every sample with the task's verifier and find out which completion it is.
+
+    Raises:
+        GramError: verifier and enumeration disagree, which would make every coverage wrong.
+    """
+    N, W, L = drawn.tokens.shape
+    valid = task.is_valid(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(N, W)
+    found = np.full((N, W), -1, dtype=np.int64)
+    for i in range(N):
+        known = {completion.tobytes(): number for number, completion in enumerate(split.of(i))}
+        found[i] = [known.get(answer.tobytes(), -1) for answer in drawn.tokens[i]]
+    if ((found >= 0) != valid).any():
+        raise GramError(
+            f"{task.name}: the verifier and the enumeration of completions disagree: a bug in gram/tasks, please report it"
+        )
+    return metrics.Samples(split.counts, found, {"vote": majority(drawn.tokens), "lprm": drawn.value.argmax(axis=1)})
+
+
+def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
+    """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps."""
+    N, W, L = drawn.tokens.shape
+    return pd.DataFrame(
+        {
+            "input_id": np.repeat(split.input_ids, W),
+            "sample": np.tile(np.arange(W), N),
+            "tokens": list(drawn.tokens.reshape(-1, L)),
+            "completion_id": scored.found.reshape(-1),
+            "value": drawn.value.reshape(-1),
+            "steps": drawn.steps.reshape(-1),
+        }
+    )
+
+
+def load_model(settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device) -> GRAM:
+    """The trained network of a run, ready for rollouts."""
+    model = build_model(settings.model, length=task.length, vocabulary=task.vocabulary, seed=0)
+    checkpoint.load_weights(weights, model, which)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def evaluate(
+    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The evaluation of one run on one split, as the JSON's content, and the table of its samples."""
+    settings = load_run(run_folder / "config.json")
+    meta = files.read_json(run_folder / "meta.json")
+    torch.set_num_threads(settings.train.threads)
+    task = make_task(settings.task, settings.data.generator)
+    split = load_split(data, split_name)
+    train_md5 = files.read_json(data / "card.json")["tables"]["train"]["md5"]
+    if train_md5 != meta["data_md5"]["train"]:
+        raise GramError(
+            f"{run_folder}: trained on data with MD5 {meta['data_md5']['train']}, but {data} has {train_md5}: "
+            "test inputs could have been seen; train again"
+        )
+    weights = run_folder / "weights.safetensors"
+    model = load_model(settings, task, weights, config.weights, device)
+    generator = torch.Generator(device)
+    generator.manual_seed(child_seed(settings.seed, "evaluate", split_name, config.seed))
+    drawn = draw(model, split, config, generator)
+    scored = score(task, split, drawn)
+    facts = {
+        "task": settings.task,
+        "method": settings.method,
+        "seed": settings.seed,
+        "split": split_name,
+        "inputs": len(split.inputs),
+        **dataclasses.asdict(config),
+        "draws": config.width if model.samples else 1,
+        "ema": config.weights == "ema",
+        "parameters": parameter_count(model),
+        "supervision_steps_seen": meta["supervision_steps"],
+        "training_examples": meta["training_examples"],
+        "training_seconds": meta["seconds"],
+        "data_md5": {split_name: split.md5, "train": train_md5},
+        "checkpoint": str(weights),
+        "checkpoint_md5": hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest(),
+        "trained_by": {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")},
+        "evaluated_by": provenance(device),
+    }
+    content = {
+        "run": facts,
+        "metrics": metrics.slices(scored),
+        "by_completions": metrics.by_completions(scored),
+        "by_width": metrics.by_width(scored, WIDTHS),
+    }
+    return content, samples_table(split, drawn, scored)
+
+
+def main() -> None:
+    """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples as Parquet."""
+    parser = argparse.ArgumentParser(prog="python -m gram.evaluate", description=main.__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the run: config.json, weights.safetensors, meta.json")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument("--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON")
+    parser.add_argument("--depth", type=int, help="supervision steps; overrides --settings")
+    parser.add_argument("--width", type=int, help="samples per input; overrides --settings")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--samples", type=Path, help="Parquet file to write")
+    args = parser.parse_args()
+    config = parse(EvaluateConfig, args.settings, "--settings")
+    given = {key: value for key in ("depth", "width") if (value := getattr(args, key)) is not None}
+    config = dataclasses.replace(config, **given)
+    for key in ("depth", "width", "batch_size"):
+        if getattr(config, key) < 1:
+            raise GramError(f"evaluate: {key}: {getattr(config, key)} is less than 1")
+    content, table = evaluate(args.run, args.data, args.split, config, choose_device(args.device))
+    if args.samples:
+        with files.atomic_write(args.samples) as temporary:
+            table.to_parquet(temporary, index=False)
+    files.write_json(args.output, content)
+
+
+if __name__ == "__main__":
+    run(main)

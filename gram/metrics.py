@@ -1,0 +1,138 @@
+"""Accuracy and coverage as sums and counts that are divided once, each average by its own name (section B.2).
+
+A test split holds N unique inputs; input i has m_i completions and gets W samples. Two kinds of rows are averaged over:
+the unique inputs, and the (input, target) pairs, where input i stands m_i times. The paper's own numbers fit only the
+second, so what is called ``*_paper`` here weights input i by m_i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+COVERAGES = ("coverage_paper", "coverage_micro", "coverage_macro")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a model answered.
+
+    Attributes:
+        counts: [N] int64, completions that exist for each input (m).
+        found: [N, W] int64, which completion each sample is, or -1 where it is invalid.
+        answers: chosen sample per input by rule ("vote", "lprm"), each [N] int64 column numbers.
+    """
+
+    counts: NDArray[np.int64]
+    found: NDArray[np.int64]
+    answers: dict[str, NDArray[np.int64]]
+
+    @property
+    def width(self) -> int:
+        """Samples per input, W."""
+        return self.found.shape[1]
+
+    def where(self, mask: NDArray[np.bool_]) -> Samples:
+        """Only the inputs under ``mask`` [N]."""
+        return Samples(self.counts[mask], self.found[mask], {rule: chosen[mask] for rule, chosen in self.answers.items()})
+
+
+def ratio(numerator: float, denominator: float, **more: float | None) -> dict[str, float | None]:
+    """A metric that can be pooled: value (null over nothing), numerator, denominator."""
+    value = float(numerator) / float(denominator) if denominator else None
+    return {"value": value, "numerator": float(numerator), "denominator": float(denominator), **more}
+
+
+def iid_ceiling(counts: NDArray[np.int64], draws: int) -> Floats:
+    """Expected number of distinct completions among ``draws`` uniform independent ones: m (1 - (1 - 1/m)^draws), [N].
+
+    No sampler that draws independently finds more on average, because the uniform one is the best of them.
+    """
+    m = counts.astype(np.float64)
+    return np.asarray(m * (1 - (1 - 1 / m) ** draws))
+
+
+def expected_found(samples: Samples, draws: int) -> Floats:
+    """Distinct completions expected in ``draws`` of the W samples, averaged over all subsets of that size: [N].
+
+    A completion that was drawn c times is missed by a share C(W - c, draws) / C(W, draws) of the subsets.
+    """
+    W = samples.width
+    total = np.zeros(len(samples.counts))
+    for index, found in enumerate(samples.found):
+        _, times = np.unique(found[found >= 0], return_counts=True)
+        missed = np.ones(len(times))
+        for i in range(draws):  # the ratio of binomials as a product, which cannot overflow
+            missed *= np.clip(W - times - i, 0, None) / (W - i)
+        total[index] = (1 - missed).sum()
+    return total
+
+
+def coverages(counts: NDArray[np.int64], found: Floats, draws: int) -> dict[str, dict[str, float | None]]:
+    """The three averages of found / m, each beside the ceiling of ``draws`` independent samples.
+
+    Args:
+        counts: [N] completions that exist, m.
+        found: [N] completions found.
+        draws: samples per input that the ceiling assumes.
+    """
+    m = counts.astype(np.float64)
+    best = iid_ceiling(counts, draws)
+    weights = {"coverage_paper": m, "coverage_micro": np.ones_like(m), "coverage_macro": 1 / m}
+    result = {}
+    for name, weight in weights.items():
+        whole = float((weight * m).sum())
+        ceiling = float((weight * best).sum()) / whole if whole else None
+        result[name] = ratio(float((weight * found).sum()), whole, ceiling=ceiling)
+    return result
+
+
+def metrics(samples: Samples) -> dict[str, dict[str, float | None]]:
+    """All metrics over the inputs of ``samples``.
+
+    accuracy: valid samples among all samples, over unique inputs. accuracy_paper: the same over pair rows. exact_match:
+    samples equal to the row's target, over pair rows. accuracy_vote, accuracy_lprm: one answer per input, chosen by
+    majority or by value. accuracy_best: inputs with any valid sample (the oracle). coverage_*: see :func:`coverages`.
+    """
+    m, W = samples.counts, samples.width
+    valid = samples.found >= 0
+    per_input = valid.sum(axis=1)
+    result = {
+        "accuracy": ratio(per_input.sum(), m.size * W),
+        "accuracy_paper": ratio((m * per_input).sum(), m.sum() * W),
+        # A valid sample equals exactly one of the m targets of its input's m rows.
+        "exact_match": ratio(per_input.sum(), m.sum() * W),
+        "accuracy_best": ratio((per_input > 0).sum(), m.size),
+    }
+    for rule, chosen in samples.answers.items():
+        result[f"accuracy_{rule}"] = ratio(valid[np.arange(m.size), chosen].sum(), m.size)
+    return result | coverages(m, expected_found(samples, W), W)
+
+
+def slices(samples: Samples) -> dict[str, Any]:
+    """``metrics`` with the slices baseline (one completion) and hostile (several) under it."""
+    several = samples.counts > 1
+    parts = {"baseline": samples.where(~several), "hostile": samples.where(several)}
+    return metrics(samples) | {"slices": {name: {"inputs": len(p.counts)} | metrics(p) for name, p in parts.items()}}
+
+
+def by_completions(samples: Samples) -> list[dict[str, Any]]:
+    """Accuracy and coverage for each number of completions."""
+    rows = []
+    for m in np.unique(samples.counts):
+        part = samples.where(samples.counts == m)
+        values = metrics(part)
+        kept = {name: values[name] for name in ("accuracy", "coverage_macro")}
+        rows.append({"n_completions": int(m), "inputs": len(part.counts)} | kept)
+    return rows
+
+
+def by_width(samples: Samples, widths: Sequence[int]) -> list[dict[str, Any]]:
+    """The coverages that fewer samples would have given, with their ceilings."""
+    chosen = [w for w in widths if w <= samples.width]
+    return [{"width": w} | coverages(samples.counts, expected_found(samples, w), w) for w in chosen]

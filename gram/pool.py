@@ -1,0 +1,92 @@
+"""``python -m gram.pool``: one evaluation from those of all folds, by adding numerators and denominators."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gram import files
+from gram.config import split_fold
+from gram.data import read_table
+from gram.errors import GramError, run
+from gram.metrics import ratio
+
+PER_FOLD = ("task", "data_md5", "checkpoint", "checkpoint_md5")
+SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
+KEYS = ("n_completions", "width")  # rows of by_completions and by_width are matched by these
+
+
+def pool_values(values: Sequence[Any]) -> Any:
+    """Pool equal-shaped values: metrics by their sums, mappings key by key, counts by addition."""
+    first = values[0]
+    if isinstance(first, dict) and "numerator" in first:
+        denominator = sum(v["denominator"] for v in values)
+        more = {}
+        if "ceiling" in first:
+            best = sum(v["ceiling"] * v["denominator"] for v in values if v["denominator"])
+            more["ceiling"] = best / denominator if denominator else None
+        return ratio(sum(v["numerator"] for v in values), denominator, **more)
+    if isinstance(first, dict):
+        return {key: first[key] if key in KEYS else pool_values([v[key] for v in values]) for key in first}
+    return sum(values)
+
+
+def pool_rows(tables: Sequence[list[dict[str, Any]]], key: str) -> list[dict[str, Any]]:
+    """Pool the rows of several tables that agree in ``key``; a row may be missing in some."""
+    groups: dict[int, list[dict[str, Any]]] = {}
+    for row in (row for table in tables for row in table):
+        groups.setdefault(row[key], []).append(row)
+    return [pool_values(groups[value]) for value in sorted(groups)]
+
+
+def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The evaluation of a task with folds, from one evaluation per fold.
+
+    Raises:
+        GramError: the evaluations are not all folds of one task, method, seed, split and test-time compute.
+    """
+    runs = [evaluation["run"] for evaluation in evaluations]
+    names = [split_fold(run["task"]) for run in runs]
+    base = {name for name, _ in names}
+    if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(range(len(runs))):
+        raise GramError(f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}")
+    for key in ("method", "seed", "split", "depth", "width", "weights", "act"):
+        if len({run[key] for run in runs}) > 1:
+            raise GramError(f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}")
+    facts = dict(runs[0])
+    facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD if key != "task"}
+    facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
+    facts |= {"task": base.pop(), "folds": len(runs)}
+    # A pooled result was made by one code only if every fold was.
+    for key in ("trained_by", "evaluated_by"):
+        hashes = sorted({run[key]["code_hash"] for run in runs})
+        facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
+    return {
+        "run": facts,
+        "metrics": pool_values([evaluation["metrics"] for evaluation in evaluations]),
+        "by_completions": pool_rows([evaluation["by_completions"] for evaluation in evaluations], "n_completions"),
+        "by_width": pool_rows([evaluation["by_width"] for evaluation in evaluations], "width"),
+    }
+
+
+def main() -> None:
+    """Pool the evaluations of all folds of one task, method and seed."""
+    parser = argparse.ArgumentParser(prog="python -m gram.pool", description=main.__doc__)
+    parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="one JSON per fold")
+    parser.add_argument("--fold-samples", type=Path, nargs="+", default=[], help="one Parquet per fold")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--samples", type=Path, help="Parquet file to write")
+    args = parser.parse_args()
+    content = pool([files.read_json(path) for path in args.evaluations])
+    if args.samples:
+        with files.atomic_write(args.samples) as temporary:
+            pd.concat([read_table(path) for path in args.fold_samples]).to_parquet(temporary, index=False)
+    files.write_json(args.output, content)
+
+
+if __name__ == "__main__":
+    run(main)
