@@ -1,0 +1,226 @@
+"""The shape of the code: import order, what the workflow may import, file length, and no global random generators."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# The one copy of the order. A package (tasks, models) is one room; a module imports only from rooms to its left.
+ROOMS = """
+errors files settings config tasks data checksums models losses optim stream provenance checkpoint inference
+trainer train metrics evaluate pool tables figures reports
+""".split()
+
+MAX_LINES = 300
+
+SEEDED_NUMPY = {"Generator", "SeedSequence", "default_rng", "BitGenerator", "PCG64", "Philox"}
+GLOBAL_TORCH = {
+    f"torch.{name}"
+    for name in "manual_seed seed set_rng_state random.manual_seed random.seed cuda.manual_seed cuda.manual_seed_all".split()
+}
+TORCH_DRAWS = {
+    f"torch.{name}"
+    for name in "bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm".split()
+}
+
+
+def python_files(root: Path) -> Iterator[tuple[str, Path, ast.Module]]:
+    """Every module of gram/: its room ("" for gram/__init__.py), its path, its syntax tree."""
+    for path in sorted((root / "gram").rglob("*.py")):
+        top = path.relative_to(root / "gram").parts[0].removesuffix(".py")
+        yield "" if top == "__init__" else top, path, ast.parse(path.read_text(encoding="utf-8"), path.as_posix())
+
+
+def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything imported, also inside functions; ``from a import b`` is ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names)
+
+
+def import_problems(root: Path) -> list[str]:
+    """Imports against the order, relative imports, imports of snakemake, and modules that the order does not know."""
+    problems = []
+    rank = {"": -1} | {room: position for position, room in enumerate(ROOMS)}
+    for room, path, tree in python_files(root):
+        name = path.relative_to(root).as_posix()
+        if room not in rank:
+            problems.append(f"{name}: {room!r} has no place in the import order; add it to ROOMS in tests/test_architecture.py")
+            continue
+        for line, imported in imports(tree):
+            head, *rest = imported.split(".")
+            if not head:
+                problems.append(f"{name}:{line}: relative import; write the full name")
+            elif head.startswith("snakemake"):
+                problems.append(f"{name}:{line}: imports {imported}; gram/ never imports snakemake")
+            elif head == "gram" and rest:
+                other = rest[0] if rest[0] in rank else ""  # `from gram import __version__` names the package itself
+                if rank[other] > rank[room] or (other == room == ""):
+                    problems.append(f"{name}:{line}: imports {imported}, which is to the right of {room or 'gram/__init__.py'}")
+    return problems
+
+
+def workflow_problems(root: Path) -> list[str]:
+    """Imports of torch and numpy in the Snakefile and below workflow/."""
+    importing = re.compile(r"^\s*(?:import|from)\s.*\b(torch|numpy)\b")
+    sources = [root / "Snakefile", *sorted((root / "workflow").rglob("*.smk")), *sorted((root / "workflow").rglob("*.py"))]
+    return [
+        f"{path.relative_to(root).as_posix()}:{number}: imports {found[1]}; formulas belong in gram/"
+        for path in sources
+        if path.exists()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if (found := importing.match(line))
+    ]
+
+
+def length_problems(root: Path) -> list[str]:
+    """Files below gram/ and workflow/ that are too long to be read at once."""
+    problems = []
+    for folder in ("gram", "workflow"):
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                lines = len(path.read_text(encoding="utf-8").splitlines())
+                if lines > MAX_LINES:
+                    problems.append(f"{path.relative_to(root).as_posix()}: {lines} lines, more than {MAX_LINES}; split it")
+    return problems
+
+
+class GlobalDraws(ast.NodeVisitor):
+    """Collects calls that use or change a generator that no run owns.
+
+    Args:
+        may_fork: whether a call inside ``with torch.random.fork_rng(...)`` is allowed, since that restores the generator.
+    """
+
+    def __init__(self, *, may_fork: bool) -> None:
+        self.may_fork = may_fork
+        self.forked = False
+        self.full_names: dict[str, str] = {}
+        self.found: list[tuple[int, str]] = []
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            head = alias.name.partition(".")[0]
+            self.full_names[alias.asname or head] = alias.name if alias.asname else head
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            self.full_names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+
+    def full_name(self, node: ast.expr) -> str:
+        """``np.random.rand`` as ``numpy.random.rand``; empty for anything that was not imported."""
+        if isinstance(node, ast.Name):
+            return self.full_names.get(node.id, "")
+        if isinstance(node, ast.Attribute) and (owner := self.full_name(node.value)):
+            return f"{owner}.{node.attr}"
+        return ""
+
+    def visit_With(self, node: ast.With) -> None:
+        calls = [item.context_expr.func for item in node.items if isinstance(item.context_expr, ast.Call)]
+        before = self.forked
+        self.forked |= self.may_fork and "torch.random.fork_rng" in map(self.full_name, calls)
+        self.generic_visit(node)
+        self.forked = before
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = self.full_name(node.func)
+        owner, _, function = name.rpartition(".")
+        arguments = bool(node.args or node.keywords)
+        forbidden = (
+            (owner == "random" and not (function == "Random" and arguments))
+            or (owner == "numpy.random" and not (function in SEEDED_NUMPY and arguments))
+            or (name in GLOBAL_TORCH and not self.forked)
+            or (name in TORCH_DRAWS and not self.forked and "generator" not in {keyword.arg for keyword in node.keywords})
+        )
+        if forbidden:
+            self.found.append((node.lineno, name))
+        self.generic_visit(node)
+
+
+def random_problems(root: Path) -> list[str]:
+    """Calls in gram/ whose outcome depends on a global generator, or on none that was seeded."""
+    problems = []
+    for _, path, tree in python_files(root):
+        name = path.relative_to(root).as_posix()
+        visitor = GlobalDraws(may_fork=name == "gram/models/factory.py")
+        visitor.visit(tree)
+        problems += [f"{name}:{line}: {call}: draw from a generator with a child seed of the run" for line, call in visitor.found]
+    return problems
+
+
+CHECKS: list[Callable[[Path], list[str]]] = [import_problems, workflow_problems, length_problems, random_problems]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_repository(check: Callable[[Path], list[str]]) -> None:
+    assert check(ROOT) == []
+
+
+def plant(root: Path, name: str, source: str) -> None:
+    """A tree with the package and one more file."""
+    for path, text in (("gram/__init__.py", '__version__ = "0"\n'), (name, source)):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("check", "name", "source"),
+    [
+        (import_problems, "gram/losses.py", "from gram.train import main"),
+        (import_problems, "gram/losses.py", "import gram.train"),
+        (import_problems, "gram/losses.py", "from gram import files, train"),
+        (import_problems, "gram/losses.py", "def late():\n    from gram.train import main\n"),
+        (import_problems, "gram/tasks/maze.py", "from gram.models.layers import Block"),
+        (import_problems, "gram/__init__.py", "from gram.errors import run"),
+        (import_problems, "gram/losses.py", "from .errors import GramError"),
+        (import_problems, "gram/novelty.py", ""),
+        (import_problems, "gram/train.py", "from snakemake.script import snakemake"),
+        (import_problems, "gram/train.py", "import snakemake_interface_common"),
+        (workflow_problems, "Snakefile", "import torch"),
+        (workflow_problems, "workflow/rules/common.smk", "    from numpy import mean"),
+        (workflow_problems, "workflow/scripts/summary.py", "import os, numpy as np"),
+        (length_problems, "gram/losses.py", "\n" * (MAX_LINES + 1)),
+        (length_problems, "workflow/schemas/config.schema.yaml", "\n" * (MAX_LINES + 1)),
+        (random_problems, "gram/data.py", "import numpy as np\nnp.random.seed(0)"),
+        (random_problems, "gram/data.py", "import numpy as np\nnp.random.rand(3)"),
+        (random_problems, "gram/data.py", "import numpy as np\nnp.random.default_rng()"),
+        (random_problems, "gram/data.py", "from numpy import random\nrandom.shuffle([])"),
+        (random_problems, "gram/data.py", "import random\nrandom.seed(1)"),
+        (random_problems, "gram/data.py", "from random import shuffle as mix\nmix([])"),
+        (random_problems, "gram/train.py", "import torch\ntorch.manual_seed(1)"),
+        (random_problems, "gram/train.py", "import torch\ntorch.cuda.manual_seed_all(1)"),
+        (random_problems, "gram/train.py", "import torch\ntorch.randn(3)"),
+        (random_problems, "gram/train.py", "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)\n"),
+        (random_problems, "gram/models/factory.py", "import torch\nwith torch.no_grad():\n    torch.manual_seed(1)\n"),
+        (random_problems, "gram/models/factory.py", "import torch\nwith torch.random.fork_rng(): pass\ntorch.manual_seed(1)\n"),
+    ],
+)
+def test_planted_violation_is_found(check: Callable[[Path], list[str]], name: str, source: str, tmp_path: Path) -> None:
+    plant(tmp_path, name, source)
+    (problem,) = check(tmp_path)
+    assert problem.startswith(f"{name}:")
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("gram/train.py", "import gram\nfrom gram import __version__, files\nfrom gram.models.layers import Block"),
+        ("gram/models/factory.py", "from gram.models.layers import Block"),
+        ("gram/models/factory.py", "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)\n    torch.randn(3)\n"),
+        ("gram/stream.py", "import torch\ng = torch.Generator()\ng.manual_seed(1)\ntorch.randint(9, (3,), generator=g)"),
+        ("gram/data.py", "import numpy as np\nnp.random.default_rng(1).random()"),
+        ("gram/losses.py", "\n" * MAX_LINES),
+        ("workflow/rules/common.smk", "# from the paper, without torch\nimport json"),
+    ],
+)
+def test_what_is_allowed_is_not_reported(name: str, source: str, tmp_path: Path) -> None:
+    plant(tmp_path, name, source)
+    assert [problem for check in CHECKS for problem in check(tmp_path)] == []
