@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import re
 import types
@@ -31,10 +32,9 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     Raises:
         GramError: an unknown key, or a value of the wrong type; the message lists what is known.
     """
-    if not isinstance(values, dict):
-        raise GramError(f"{where}: expected keys and values, found {values!r}")
+    values = _mapping(values, where)
     hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
+    unknown = sorted(set(values) - set(hints), key=str)
     if unknown:
         raise GramError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(hints)}")
     missing = [
@@ -62,10 +62,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if hint is float and isinstance(value, str):  # YAML reads 1e-4 as a string
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise GramError(f"{where}: {value!r} is not of type {hint.__name__}")
     return value
@@ -108,32 +106,52 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise GramError(f"{path}: no such experiment; known ones: {known}") from error
+        others = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise GramError(f"{path}: no such experiment; known ones: {others}") from error
     except yaml.YAMLError as error:
         raise GramError(f"{path}: not a YAML file: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise GramError(f"{path}: cannot be read: {error}") from error
     known_keys = ["generator", "methods", *SECTIONS]
-    for origin, mapping in ((str(path), values), (f"overrides of {path.stem}", overrides or {})):
-        if not isinstance(mapping, dict):
-            raise GramError(f"{origin}: expected keys and values, found {mapping!r}")
-        unknown = sorted(set(mapping) - set(known_keys))
+    for origin, mapping in ((str(path), values), (f"overrides of {path.stem}", overrides)):
+        unknown = sorted(set(_mapping(mapping, origin)) - set(known_keys))
         if unknown:
             raise GramError(f"{origin}: unknown key {unknown[0]!r}; known keys: {', '.join(known_keys)}")
-    values = merge(values, overrides or {})
-    methods = {name: section or {} for name, section in values.get("methods", {}).items()}
+    values = merge(_mapping(values, str(path)), overrides or {})
+    given = {key: _mapping(values.get(key), f"{path}: {key}") for key in known_keys}
+    methods = {name: _mapping(own, f"{path}: methods: {name}") for name, own in given["methods"].items()}
     experiment = Experiment(
         path=str(path),
-        generator=values.get("generator", {}),
-        split=parse(SplitConfig, values.get("split", {}), f"{path}: split"),
-        sections={name: values.get(name, {}) for name in ("model", "train", "evaluate")},
-        methods=methods,
+        generator=given["generator"],
+        split=parse(SplitConfig, given["split"], f"{path}: split"),
+        sections={name: given[name] for name in ("model", "train", "evaluate")},
+        methods={
+            name: {key: _mapping(section, f"{path}: methods: {name}: {key}") for key, section in own.items()}
+            for name, own in methods.items()
+        },
     )
     if experiment.split.folds < 1:
         raise GramError(f"{path}: split: folds: {experiment.split.folds} is less than 1")
+    for key in ("test_fraction", "valid_fraction"):
+        if not 0 <= getattr(experiment.split, key) < 1:
+            raise GramError(f"{path}: split: {key}: {getattr(experiment.split, key)} is not in [0, 1)")
     for method in methods:
         resolve(experiment, path.stem, method, 0)
         evaluate_settings(experiment, method)
     return experiment
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    """``value`` if it is a mapping; {} for a key without a value.
+
+    Raises:
+        GramError: anything else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise GramError(f"{where}: expected keys and values, found {value!r}")
+    return value
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +177,7 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
     if method not in experiment.methods:
         raise GramError(f"{experiment.path}: methods: no {method!r}; known ones: {', '.join(experiment.methods)}")
     own = experiment.methods[method]
-    unknown = sorted(set(own) - set(experiment.sections))
+    unknown = sorted(set(own) - set(experiment.sections), key=str)
     if unknown:
         known = ", ".join(experiment.sections)
         raise GramError(f"{experiment.path}: methods: {method}: unknown key {unknown[0]!r}; known keys: {known}")

@@ -89,7 +89,10 @@ def content_md5(table: pd.DataFrame) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     for name in table.columns:
         column = table[name]
-        values = np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
+        if not len(column):
+            values = np.zeros(0)  # an empty column has lost its type
+        else:
+            values = np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
         values = values.astype("<u1" if values.ndim == 2 else "<i8")
         digest.update(f"{name}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
@@ -146,6 +149,9 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         GramError: an impossible task, an empty split, or a folder that cannot be written.
     """
     task = make_task(settings.task, settings.generator)
+    _, fold = split_fold(settings.task)
+    if fold is not None and fold >= settings.split.folds:
+        raise GramError(f"{settings.task}: split: folds: there are {settings.split.folds}, counted from 0")
     tables = build_tables(task, settings)
     for name in ("train", "test"):
         if tables[name].empty:
@@ -192,7 +198,7 @@ def load_split(folder: Path, name: str) -> Split:
     path = folder / f"{name}.parquet"
     table = read_table(path)
     expected = files.read_json(folder / "card.json")["tables"][name]["md5"]
-    found = content_md5(table) if len(table) else expected
+    found = content_md5(table)
     if found != expected:
         raise GramError(f"{path}: content MD5 {found}, but card.json says {expected}; delete the folder and build it again")
     first = ~table["input_id"].duplicated()

@@ -53,7 +53,7 @@ class Rotary(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Rotate queries or keys: [..., L, head_dim] -> the same, in the same dtype."""
-        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+        pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
         return torch.view_as_real(pairs * self.rotation).flatten(-2).to(x.dtype)
 
 

@@ -1,0 +1,156 @@
+"""A tiny experiment, its data set and trained runs, shared by all tests; everything is deterministic and on the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from gram import files
+from gram.config import Experiment, load_experiment, resolve
+from gram.data import build
+from gram.errors import run
+from gram.settings import RunSettings
+from gram.tasks import Enumeration, make_task
+from gram.train import train
+from gram.trainer import Trainer
+
+# 5x5 with one or two queens kept: 125 inputs, 25 of them with two completions.
+EXPERIMENT = """
+generator: {removed: [3, 4]}
+split: {test_fraction: 0.2, valid_fraction: 0.1, stratify: true}
+model: {D: 16, heads: 2, ffn_hidden: 16, layers: 1, K: 1, T: 2, puzzle_tokens: 1, guidance_hidden: 8, decoder_hidden: 8}
+train:
+  {steps: 24, N_sup: 3, batch_size: 8, learning_rate: 3.0e-3, warmup_steps: 4, ema_decay: 0.9, beta: 0.3, kl_tokens: mean,
+   eval_every: 10, eval_inputs: 8, log_every: 5, save_every: 5}
+evaluate: {depth: 3, width: 4}
+methods:
+  gram: {}
+  deterministic: {model: {guidance: none}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Training installs its own handlers; pytest keeps its own."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    torch.set_num_threads(1)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def experiment_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny experiment as ``nqueens5.yaml``."""
+    path = tmp_path_factory.mktemp("experiments") / "nqueens5.yaml"
+    path.write_text(EXPERIMENT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def experiment(experiment_file: Path) -> Experiment:
+    """The tiny experiment, read."""
+    return load_experiment(experiment_file)
+
+
+@pytest.fixture(scope="session")
+def settings(experiment: Experiment) -> RunSettings:
+    """The tiny GRAM run, seed 0."""
+    return resolve(experiment, "nqueens5", "gram", 0)
+
+
+@pytest.fixture(scope="session")
+def data_folder(settings: RunSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set of the tiny experiment; tests that change files copy it first."""
+    folder = tmp_path_factory.mktemp("data")
+    build(settings.data, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def change() -> Callable[..., RunSettings]:
+    """``change(settings, steps=3)``: the settings with other values, wherever those keys are."""
+
+    def apply(settings: RunSettings, **values: Any) -> RunSettings:
+        for key, value in values.items():
+            owner = next((name for name in ("model", "train") if hasattr(getattr(settings, name), key)), None)
+            if owner is None:
+                settings = dataclasses.replace(settings, **{key: value})
+            else:
+                section = dataclasses.replace(getattr(settings, owner), **{key: value})
+                settings = dataclasses.replace(settings, **{owner: section})
+        return settings
+
+    return apply
+
+
+@pytest.fixture(scope="session")
+def train_run() -> Callable[[RunSettings, Path, Path], Path]:
+    """``train_run(settings, data, folder)``: train in this process; the folder then holds a complete run."""
+
+    def run_in(settings: RunSettings, data: Path, folder: Path) -> Path:
+        files.write_json(folder / "config.json", settings.as_dict())
+        train(Trainer(settings, data, folder, torch.device("cpu")))
+        return folder
+
+    return run_in
+
+
+@pytest.fixture(scope="session")
+def gram_run(settings: RunSettings, data_folder: Path, train_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained tiny GRAM, seed 0; not to be changed."""
+    return train_run(settings, data_folder, tmp_path_factory.mktemp("runs") / "gram")
+
+
+@pytest.fixture(scope="session")
+def deterministic_run(
+    experiment: Experiment, data_folder: Path, train_run: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A trained tiny deterministic twin, seed 0; not to be changed."""
+    settings = resolve(experiment, "nqueens5", "deterministic", 0)
+    return train_run(settings, data_folder, tmp_path_factory.mktemp("runs") / "deterministic")
+
+
+@pytest.fixture(scope="session")
+def enumeration8() -> Enumeration:
+    """Every input of the paper's 8x8 task with its completions."""
+    return make_task("nqueens8", {"removed": [5, 6, 7]}).enumerate()
+
+
+@pytest.fixture(scope="session")
+def enumeration10() -> Enumeration:
+    """Every input of the paper's 10x10 task with its completions."""
+    return make_task("nqueens10", {"removed": [7, 8, 9]}).enumerate()
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """``command(main, "--flag", value)``: a command line as ``python -m`` would run it, in this process."""
+
+    def call(main: Callable[[], None], *arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            run(main)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return call

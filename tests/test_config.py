@@ -1,0 +1,206 @@
+"""Settings: what is refused and how it is said, how files, overrides and methods are merged, and the way to JSON and back."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gram import config, files
+from gram.config import Experiment, evaluate_settings, load_experiment, load_run, merge, parse, resolve, split_fold
+from gram.errors import GramError
+from gram.settings import SECTIONS, EvaluateConfig, ModelConfig, RunSettings, SplitConfig, TrainConfig
+
+EXPERIMENTS = sorted((Path(__file__).parents[1] / "config" / "experiments").glob("*.yaml"))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    """``write(text)``: an experiment file with this content."""
+
+    def to_file(text: str) -> Path:
+        path = tmp_path / "nqueens5.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return to_file
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_unknown_key_is_refused_and_the_known_ones_are_listed(write: Any, section: str) -> None:
+    path = write(f"{section}: {{learning_rat: 1}}\nmethods: {{gram: {{}}}}")
+    with pytest.raises(GramError) as error:
+        load_experiment(path)
+    message = str(error.value)
+    assert str(path) in message and section in message and "'learning_rat'" in message
+    for field in dataclasses.fields(SECTIONS[section]):
+        assert field.name in message
+
+
+def test_unknown_section_unknown_method_key_and_unknown_override(write: Any) -> None:
+    with pytest.raises(GramError, match=r"unknown key 'optimiser'; known keys: generator, methods, split, model, train, evaluate"):
+        load_experiment(write("optimiser: {}\nmethods: {gram: {}}"))
+    with pytest.raises(GramError, match=r"gram: unknown key 'split'; known keys: model, train, evaluate"):
+        load_experiment(write("methods: {gram: {split: {}}}"))
+    with pytest.raises(GramError, match=r"overrides of nqueens5: unknown key 'trian'"):
+        load_experiment(write("methods: {gram: {}}"), {"trian": {"steps": 3}})
+    with pytest.raises(GramError, match=r"train: unknown key 'step'"):
+        load_experiment(write("methods: {gram: {}}"), {"train": {"step": 3}})
+
+
+def test_unknown_method_lists_the_known_ones(experiment: Experiment) -> None:
+    with pytest.raises(GramError, match=r"no 'grma'; known ones: gram, deterministic"):
+        resolve(experiment, "nqueens5", "grma", 0)
+
+
+def test_missing_experiment_lists_the_known_ones(experiment_file: Path) -> None:
+    with pytest.raises(GramError, match=r"nqueens6.yaml: no such experiment; known ones: nqueens5"):
+        load_experiment(experiment_file.with_name("nqueens6.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "steps", "many"),
+        ("train", "steps", 2.5),
+        ("train", "steps", True),
+        ("train", "steps", None),
+        ("train", "steps", [100]),
+        ("train", "learning_rate", "fast"),
+        ("train", "learning_rate", False),
+        ("train", "beta_initial", "high"),
+        ("train", "stagger", 1),
+        ("train", "sampling", "pair"),
+        ("train", "precision", 16),
+        ("model", "z0", ["tokens"]),
+        ("model", "guidance", None),
+        ("evaluate", "width", "20"),
+        ("split", "stratify", "yes"),
+    ],
+)
+def test_value_of_the_wrong_type_is_refused_with_its_key(section: str, key: str, value: Any) -> None:
+    with pytest.raises(GramError) as error:
+        parse(SECTIONS[section], {key: value}, f"file: {section}")
+    assert f"file: {section}: {key}: {value!r}" in str(error.value)
+
+
+def test_choice_lists_the_choices() -> None:
+    with pytest.raises(GramError, match=r"'pair' is none of 'pairs', 'inputs'"):
+        parse(TrainConfig, {"sampling": "pair"}, "train")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "methods: [gram",
+        "a: b: c",
+        "- gram",
+        "",
+        "methods: [gram]",
+        "methods: {gram: 5}",
+        "methods: {gram: {train: 5}}",
+        "methods: {gram: {}}\nmodel: 5",
+        "methods: {gram: {}}\nsplit: [5]",
+        "methods: {gram: {}}\ngenerator: 5",
+        "methods: {gram: {}}\ntrain: {1: 2, steps: 3, stepz: 4}",
+        "methods: {gram: {}}\nsplit: {folds: 0}",
+        "methods: {gram: {}}\nsplit: {test_fraction: -0.1}",
+        "methods: {gram: {}}\nsplit: {test_fraction: 1.0}",
+        "methods: {gram: {}}\nsplit: {valid_fraction: 1.5}",
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_named(write: Any, text: str) -> None:
+    path = write(text)
+    with pytest.raises(GramError) as error:
+        load_experiment(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nqueens5.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(GramError, match=str(path)):
+        load_experiment(path)
+
+
+def test_yaml_numbers_without_a_dot_are_numbers(write: Any) -> None:
+    # YAML 1.1 reads 1e-4 as a string and 1 as an integer.
+    experiment = load_experiment(write("train: {learning_rate: 1e-4, beta: 1, beta_initial: 2e0}\nmethods: {gram: }"))
+    train = resolve(experiment, "nqueens5", "gram", 0).train
+    assert (train.learning_rate, train.beta, train.beta_initial) == (0.0001, 1.0, 2.0)
+    assert all(isinstance(value, float) for value in (train.learning_rate, train.beta, train.beta_initial))
+
+
+def test_merge_goes_key_by_key_and_changes_neither() -> None:
+    base = {"a": {"x": 1, "y": {"u": 1}}, "b": 2, "c": [1, 2]}
+    over = {"a": {"y": {"v": 3}}, "c": [3], "d": {"z": 1}}
+    before = copy.deepcopy((base, over))
+    assert merge(base, over) == {"a": {"x": 1, "y": {"u": 1, "v": 3}}, "b": 2, "c": [3], "d": {"z": 1}}
+    assert (base, over) == before
+
+
+def test_defaults_then_file_then_overrides_then_method(write: Any) -> None:
+    text = "train: {steps: 7, beta: 0.5}\nmethods: {gram: {train: {beta: 0.25}}, deterministic: {model: {guidance: none}}}"
+    experiment = load_experiment(write(text), {"train": {"steps": 9}, "methods": {"gram": {"evaluate": {"width": 3}}}})
+    gram = resolve(experiment, "nqueens5", "gram", 4)
+    twin = resolve(experiment, "nqueens5", "deterministic", 4)
+    assert gram.train == TrainConfig(steps=9, beta=0.25)
+    assert twin.train == TrainConfig(steps=9, beta=0.5)
+    assert gram.model == ModelConfig()
+    assert twin.model == ModelConfig(guidance="none")
+    assert evaluate_settings(experiment, "gram") == EvaluateConfig(width=3)
+    assert evaluate_settings(experiment, "deterministic") == EvaluateConfig()
+    assert (gram.task, gram.method, gram.seed) == ("nqueens5", "gram", 4)
+
+
+def test_config_json_round_trip(settings: RunSettings, tmp_path: Path) -> None:
+    files.write_json(tmp_path / "config.json", settings.as_dict())
+    assert load_run(tmp_path / "config.json") == settings
+
+
+def test_command_line_freezes_what_resolve_gives(experiment_file: Path, command: Any, tmp_path: Path) -> None:
+    output = tmp_path / "config.json"
+    arguments = ("--experiment", experiment_file, "--method", "deterministic", "--seed", 3, "--output", output)
+    assert command(config.main, *arguments, "--overrides", "{train: {learning_rate: 2e-4}}").code == 0
+    expected = resolve(load_experiment(experiment_file, {"train": {"learning_rate": 2e-4}}), "nqueens5", "deterministic", 3)
+    assert load_run(output) == expected
+    assert expected.train.learning_rate == 2e-4
+
+
+def test_config_json_with_a_key_missing_or_unknown(settings: RunSettings, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    values = settings.as_dict()
+    files.write_json(path, {key: value for key, value in values.items() if key != "seed"})
+    with pytest.raises(GramError, match=r"config\.json: the key 'seed' is missing"):
+        load_run(path)
+    values["train"]["stepz"] = 3
+    files.write_json(path, values)
+    with pytest.raises(GramError, match=r"config\.json: train: unknown key 'stepz'; known keys: steps, N_sup"):
+        load_run(path)
+
+
+def test_folds_are_named_after_the_experiment(experiment_file: Path) -> None:
+    experiment = load_experiment(experiment_file, {"split": {"folds": 3}})
+    assert experiment.tasks("nqueens5") == ["nqueens5-fold0", "nqueens5-fold1", "nqueens5-fold2"]
+    assert [split_fold(task) for task in experiment.tasks("nqueens5")] == [("nqueens5", 0), ("nqueens5", 1), ("nqueens5", 2)]
+    assert load_experiment(experiment_file).tasks("nqueens5") == ["nqueens5"]
+    assert split_fold("nqueens5") == ("nqueens5", None)
+    assert split_fold("nqueens5-fold") == ("nqueens5-fold", None)
+
+
+@pytest.mark.parametrize("section", [SplitConfig, ModelConfig, TrainConfig, EvaluateConfig])
+def test_every_setting_says_what_it_means(section: type) -> None:
+    undocumented = [f.name for f in dataclasses.fields(section) if not f.metadata.get("doc")]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_committed_experiments_resolve_for_every_method(path: Path) -> None:
+    experiment = load_experiment(path)
+    assert {"gram", "deterministic"} <= set(experiment.methods)
+    for method in experiment.methods:
+        model = resolve(experiment, experiment.tasks(path.stem)[0], method, 0).model
+        assert (model.guidance == "none") == (method == "deterministic")
