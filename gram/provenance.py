@@ -18,7 +18,7 @@ from gram.errors import GramError
 
 PACKAGE = Path(__file__).parent
 # Modules that only present results; everything else can change a number.
-PRESENTATION = ("tables.py", "figures", "reports.py", "readme.py")
+PRESENTATION = ("tables/", "figures/", "reports.py")
 
 
 @functools.cache

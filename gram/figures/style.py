@@ -1,0 +1,84 @@
+"""What all figures share: colours for colour-blind readers, sizes for a report, and saving without dates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from gram import files
+
+# Okabe and Ito's palette, which stays distinct for colour-blind readers.
+COLOURS = {
+    "gram": "#0072B2",
+    "deterministic": "#D55E00",
+    "trm": "#009E73",
+    "hrm": "#CC79A7",
+    "looped": "#E69F00",
+    "direct8": "#56B4E9",
+    "direct32": "#F0E442",
+    "ar": "#666666",
+    "mdlm": "#000000",
+}
+OTHER = "#999999"
+CEILING = "#000000"
+MARKERS = {"gram": "o", "deterministic": "s", "trm": "^", "hrm": "v", "looped": "D", "direct8": "<", "direct32": ">", "ar": "P"}
+STYLE: Any = {  # matplotlib types its keys one by one
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so it is there on every machine
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "svg.hashsalt": "gram",  # names inside the SVG would be random otherwise
+    "svg.fonttype": "path",  # the same letters in every viewer
+}
+
+
+def colour(method: str) -> str:
+    """The method's colour."""
+    return COLOURS.get(method, OTHER)
+
+
+def marker(method: str) -> str:
+    """The method's marker, a second sign beside its colour."""
+    return MARKERS.get(method, "X")
+
+
+def percent_axis(axes: Axes, what: str) -> None:
+    """A vertical axis from 0 to 100 %, with a little room for markers on its ends."""
+    axes.set_ylim(-3, 103)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_ylabel(f"{what} (%)")
+
+
+def new_figure(width: float, height: float, **layout: Any) -> Figure:
+    """An empty figure of the given inches, without any window system behind it; ``layout`` as of ConstrainedLayoutEngine."""
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write ``stem``.svg and ``stem``.png, the same bytes for the same figure.
+
+    Raises:
+        GramError: the folder cannot be written.
+    """
+    # No date and no version: neither belongs to what is seen.
+    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+    for kind, facts in metadata.items():
+        with files.atomic_write(stem.parent / f"{stem.name}.{kind}") as temporary, matplotlib.rc_context(STYLE):
+            figure.savefig(temporary, format=kind, metadata=facts)

@@ -1,0 +1,48 @@
+"""``python -m gram.tables table1``: the paper's Table 1 beside the measured values."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gram import files
+from gram.errors import run
+from gram.provenance import code_hash
+from gram.tables.evaluations import read_evaluations
+from gram.tables.layout import document
+from gram.tables.render import latex, markdown, standalone_html
+from gram.tables.rows import read_reported, table1
+
+
+def write_table1(evaluations: list[Path], reported: Path, stem: Path) -> None:
+    """Write ``stem`` with .csv, .md, .tex and .html.
+
+    Args:
+        evaluations: JSON files by gram.evaluate or gram.pool.
+        reported: the paper's numbers.
+        stem: path without extension.
+
+    Raises:
+        GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
+    """
+    table = table1(read_evaluations(evaluations), read_reported(reported), code_hash())
+    page = document(table, "Table 1: the paper beside this reproduction")
+    text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    for suffix, content in ((".csv", text), (".md", markdown(page)), (".tex", latex(page)), (".html", standalone_html(page))):
+        files.write_text(stem.parent / f"{stem.name}{suffix}", content)
+
+
+def main() -> None:
+    """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx) and html."""
+    parser = argparse.ArgumentParser(prog="python -m gram.tables", description=main.__doc__)
+    tables = parser.add_subparsers(dest="table", required=True)
+    first = tables.add_parser("table1", help="N-Queens and Graph Coloring: accuracy and coverage")
+    first.add_argument("--evaluations", type=Path, nargs="+", required=True, help="test evaluations; with folds the pooled ones")
+    first.add_argument("--reported", type=Path, required=True, help="the paper's numbers: resources/reported.csv")
+    first.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md, .tex and .html are added")
+    args = parser.parse_args()
+    write_table1(args.evaluations, args.reported, args.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,195 @@
+"""Table 1 for readers: a section per task with a few small tables, independent of the file format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from gram.tables.names import FOOTNOTES, MARKS, METRICS, label
+from gram.tables.rows import order_of_tasks
+
+NOTHING = "—"
+NOT_RUN = "not run"
+COMPUTE = {
+    "n": "seeds",
+    "parameters": "parameters",
+    "training_examples": "training examples",
+    "supervision_steps_seen": "supervision steps seen",
+    "depth": "depth",
+    "draws": "draws per input",
+    "forward_passes": "forward passes per input",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table.
+
+    Attributes:
+        caption: one line.
+        header: group and name of each column; neighbours of one group stand under one heading ("" for none).
+        rows: cells as plain text.
+    """
+
+    caption: str
+    header: list[tuple[str, str]]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with sentences and tables."""
+
+    title: str
+    text: list[str]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page: title, introduction, sections, and a legend of (term, meaning)."""
+
+    title: str
+    text: list[str]
+    sections: list[Section]
+    legend: list[tuple[str, str]] = field(default_factory=list)
+    footnotes: list[str] = field(default_factory=list)
+
+
+def mean_and_std(mean: float, std: float) -> str:
+    """ "88.1 ± 1.0"; without the second part where there is no spread; "—" where there is no mean."""
+    if math.isnan(mean):
+        return NOTHING
+    return f"{mean:.1f}" if math.isnan(std) else f"{mean:.1f} ± {std:.1f}"
+
+
+def ours_cell(row: Any) -> str:
+    """Mean ± std (n), and for a coverage what independent samples could reach at best."""
+    if row.status == NOT_RUN:
+        return NOT_RUN
+    if pd.isna(row.ours_mean):
+        return NOTHING
+    ceiling = "" if pd.isna(row.ceiling) else f" of {row.ceiling:.1f}"
+    return f"{mean_and_std(row.ours_mean, row.ours_std)} ({row.n}){ceiling}"
+
+
+def method_cell(row: Any) -> str:
+    """The method's name with its mark."""
+    return label(row.method) + MARKS.get(row.status, "")
+
+
+def _grid(part: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The rows of one task: method -> metric -> row."""
+    grid: dict[str, dict[str, Any]] = {}
+    for row in part.itertuples(index=False):
+        grid.setdefault(str(row.method), {})[str(row.metric)] = row
+    return grid
+
+
+def paper_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> Table:
+    """All methods of a task: the metrics that the paper has, its value, ours and the gap."""
+    header = [("", "method")]
+    shown: set[str | None] = set()
+    rows = [[method_cell(next(iter(row.values())))] for row in grid.values()]
+    for metric in metrics:
+        paper = METRICS[metric].paper
+        columns = [] if paper in shown else ["paper"]
+        shown.add(paper)
+        header += [(metric, name) for name in (*columns, "ours", "gap")]
+        for cells, method in zip(rows, grid.values(), strict=True):
+            row = method[metric]
+            cells += [mean_and_std(row.paper_mean, row.paper_std)] if columns else []
+            cells += [ours_cell(row), NOTHING if pd.isna(row.gap) else f"{row.gap:+.1f}".replace("-", "−")]
+    return Table("Beside the paper", header, rows)
+
+
+def own_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str], caption: str) -> Table:
+    """The methods that were run, with metrics that the paper does not have."""
+    chosen = list(metrics)
+    header = [("", "method"), *(("", metric) for metric in chosen)]
+    rows = [[method_cell(row[chosen[0]]), *(ours_cell(row[metric]) for metric in chosen)] for row in grid.values()]
+    return Table(caption, header, rows)
+
+
+def compute_table(grid: dict[str, dict[str, Any]]) -> Table:
+    """The methods that were run: what training and one test input cost."""
+    firsts = [next(iter(row.values())) for row in grid.values()]
+    rows = [[method_cell(row), *(f"{getattr(row, key):,}" for key in COMPUTE)] for row in firsts]
+    return Table("Compute", [("", "method"), *(("", name) for name in COMPUTE.values())], rows)
+
+
+def section(task: str, part: pd.DataFrame) -> Section:
+    """The section of one task."""
+    grid = _grid(part)
+    run = {method: row for method, row in grid.items() if next(iter(row.values())).status != NOT_RUN}
+    in_paper = set(part.loc[part["paper_mean"].notna(), "metric"])
+    metrics = [metric for metric in METRICS if metric in set(part["metric"])]
+    tables = []
+    if in_paper:
+        tables.append(paper_table(grid, [metric for metric in metrics if metric in in_paper]))
+    if not run:
+        return Section(task, ["Not run."], tables)
+    one = next(iter(next(iter(run.values())).values()))
+    text = [f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions."]
+    if not in_paper:
+        text.append("This task is not in the paper.")
+    for what in ("accuracies", "coverages"):  # side by side they would be wider than a page
+        others = [m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")]
+        if others:
+            tables.append(own_table(run, others, f"Other {what}" if in_paper else what.capitalize()))
+    return Section(task, [" ".join(text)], [*tables, compute_table(run)])
+
+
+def legend(used: Collection[str]) -> list[tuple[str, str]]:
+    """What every name and sign means, once; only the metrics in ``used``."""
+    return [
+        *((name, metric.meaning) for name, metric in METRICS.items() if name in used),
+        ("mean ± std (n)", "mean and sample standard deviation over n seeds; no ± with one seed"),
+        (
+            "of",
+            "after a coverage: what as many independent draws from all completions would find on average, which no "
+            "independent sampler exceeds; a deterministic method finds one completion per input at most",
+        ),
+        ("gap", "ours minus the paper's mean, in points; accuracy and accuracy_paper both against the paper's one accuracy"),
+        ("draws per input", "independent trajectories per test input; a deterministic method is drawn once"),
+        ("depth", "supervision steps of one trajectory at test time"),
+        ("forward passes per input", "depth × draws: supervision steps that one test input costs"),
+        ("supervision steps seen", "optimizer steps times rows of a batch (one optimizer step is one supervision step)"),
+        (
+            "training examples",
+            "supervision steps seen, divided by the N_sup that an example gets; with folds, of all folds together",
+        ),
+        (f"{NOTHING} / {NOT_RUN}", "no such number in the paper / the method was not run here"),
+    ]
+
+
+def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None) -> Document:
+    """The long table as a page.
+
+    Args:
+        table: from :func:`gram.tables.rows.table1`.
+        title: the page's title.
+        tasks: the sections to show; default all.
+    """
+    run = set(table.loc[table["status"] != NOT_RUN, "task"])
+    chosen = list(tasks) if tasks is not None else order_of_tasks(run, set(table["task"]))
+    shown = table[table["task"].isin(chosen)]
+    text = "All values are percentages, as the paper prints them" + (
+        ", but for conflict_edges, which are counted. " if "conflict_edges" in set(shown["metric"]) else ". "
+    )
+    return Document(
+        title,
+        [text + "Test split only."],
+        [section(task, shown[shown["task"] == task]) for task in chosen],
+        legend(set(shown["metric"])),
+        footnotes(set(shown["status"])),
+    )
+
+
+def footnotes(present: Collection[str]) -> list[str]:
+    """What the marks mean that stand in a table with these statuses."""
+    return [note for name, note in FOOTNOTES.items() if name in present]

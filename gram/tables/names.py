@@ -1,0 +1,97 @@
+"""Names that the tables, figures and reports share: methods, metrics and marks, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method.
+
+    Attributes:
+        label: how tables and figures call it.
+        paper: its name in the paper's Table 1, or None where the paper does not have it.
+    """
+
+    label: str
+    paper: str | None
+
+
+# The one mapping between the paper's names and ours, in the paper's order.
+METHODS = {
+    "direct8": Method("Direct Pred (8 layers)", "Direct Pred (8 layers)"),
+    "direct32": Method("Direct Pred (32 layers)", "Direct Pred (32 layers)"),
+    "looped": Method("Looped TF", "Looped TF"),
+    "hrm": Method("HRM", "HRM"),
+    "trm": Method("TRM", "TRM"),
+    "ar": Method("AR", "AR"),
+    "mdlm": Method("MDLM", "MDLM"),
+    "deterministic": Method("Deterministic twin", None),
+    "gram": Method("GRAM", "GRAM"),
+}
+
+
+def label(method: str) -> str:
+    """How a method is called; one that the mapping does not know keeps its own name."""
+    return METHODS[method].label if method in METHODS else method
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """The methods in the order of the mapping, unknown ones last by name."""
+    order = list(METHODS)
+    return sorted(set(methods), key=lambda method: (order.index(method) if method in METHODS else len(order), method))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A row of the long table.
+
+    Attributes:
+        path: where its value stands below ``metrics`` of an evaluation.
+        meaning: its definition, for the legend.
+        paper: the paper's metric that stands beside it, or None.
+        unit: "percent", or what is counted.
+    """
+
+    path: tuple[str, ...]
+    meaning: str
+    paper: str | None = None
+    unit: str = "percent"
+
+
+METRICS = {
+    "accuracy": Metric(("accuracy",), "valid samples among all samples; every unique test input counts once", "accuracy"),
+    "accuracy_paper": Metric(
+        ("accuracy_paper",),
+        "the same over (input, target) rows, where an input with m completions counts m times: probably the paper's rows",
+        "accuracy",
+    ),
+    "exact_match": Metric(("exact_match",), "samples equal to their row's one target, over (input, target) rows"),
+    "coverage_paper": Metric(
+        ("coverage_paper",),
+        "completions found by a method's samples among all that exist, summed over (input, target) rows; the average that "
+        "fits the paper's own numbers",
+        "coverage",
+    ),
+    "coverage_micro": Metric(("coverage_micro",), "completions found among all that exist, summed over unique inputs"),
+    "coverage_macro": Metric(("coverage_macro",), "the share of its completions found for an input, averaged over unique inputs"),
+    "hostile_accuracy": Metric(("slices", "hostile", "accuracy"), "accuracy on the test inputs with two or more completions"),
+    "hostile_coverage_macro": Metric(
+        ("slices", "hostile", "coverage_macro"), "coverage_macro on the test inputs with two or more completions"
+    ),
+    "conflict_edges": Metric(
+        ("conflict_edges",),
+        "edges whose two ends have the same colour, in total over the test set; lower is better",
+        "conflict_edges",
+        "edges",
+    ),
+}
+
+MARKS = {"mixed": "‡", "stale": "†"}
+FOOTNOTES = {
+    "mixed": "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions of the code; "
+    "build them again with one.",
+    "stale": "† stale: trained or evaluated by another version of the code than the present one; build it again.",
+}

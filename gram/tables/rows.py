@@ -1,0 +1,130 @@
+"""Table 1 in its long form: one row per task, method and metric, the paper's value beside the mean over seeds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gram.errors import GramError
+from gram.tables.evaluations import status
+from gram.tables.names import METHODS, METRICS, Metric, in_order
+
+COLUMNS = (
+    *("task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"),
+    *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
+    *("parameters", "supervision_steps_seen", "training_examples", "code_hash", "status"),
+)
+INTEGERS = (
+    *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
+    *("parameters", "supervision_steps_seen", "training_examples"),
+)
+FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling")
+Reported = dict[tuple[str, str, str], tuple[float, float | None]]
+
+
+def read_reported(path: Path) -> Reported:
+    """The paper's Table 1: (task, our method, the paper's metric) -> mean and standard deviation (None where not given).
+
+    Raises:
+        GramError: missing file, missing column, or a method that the mapping in ``names.py`` does not have.
+    """
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise GramError(f"{path}: no such file; it is part of the repository: restore it with git") from error
+    missing = sorted({"table", "task", "method", "metric", "value", "std"} - set(table.columns))
+    if missing:
+        raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
+    ours = {method.paper: name for name, method in METHODS.items() if method.paper}
+    reported: Reported = {}
+    for row in table[table["table"] == "table1"].to_dict("records"):
+        if row["method"] not in ours:
+            raise GramError(f"{path}: method {row['method']!r} has no counterpart; add it to METHODS in gram/tables/names.py")
+        std = None if pd.isna(row["std"]) else float(row["std"])
+        reported[row["task"], ours[row["method"]], row["metric"]] = (float(row["value"]), std)
+    return reported
+
+
+def natural(name: str) -> list[str | int]:
+    """A key that sorts nqueens8 before nqueens10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def order_of_tasks(run: set[str], reported: set[str]) -> list[str]:
+    """Tasks that were run first, then the paper's others, each in natural order."""
+    return sorted(run, key=natural) + sorted(reported - run, key=natural)
+
+
+def measured(evaluation: dict[str, Any], metric: Metric) -> dict[str, Any]:
+    """The metric's ``{value, ceiling, ...}`` in an evaluation; empty where it was not measured."""
+    found: Any = evaluation["metrics"]
+    for key in metric.path:
+        found = found.get(key, {})
+    return found if found.get("value") is not None else {}
+
+
+def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the seeds of one row share: inputs, test-time compute, size and training."""
+    if not evaluations:
+        return {}
+    run = evaluations[0]["run"]
+    hashes = {run["run"][key]["code_hash"] for run in evaluations for key in ("trained_by", "evaluated_by")}
+    kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen", "training_examples")
+    return {key: run[key] for key in kept} | {
+        "n_inputs": run["inputs"],
+        "n_hostile_inputs": evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs"),
+        # One call of the network is one supervision step of one trajectory; with ACT this is the most there can be.
+        "forward_passes": run["depth"] * run["draws"],
+        "code_hash": "+".join(sorted(set("+".join(hashes).split("+")))),
+    }
+
+
+def row_of(metric: Metric, evaluations: Sequence[dict[str, Any]], paper: tuple[float, float | None] | None) -> dict[str, Any]:
+    """Paper and measurement of one metric, in the metric's unit (percent unless it is a count)."""
+    scale = 100.0 if metric.unit == "percent" else 1.0
+    found = [measured(evaluation, metric) for evaluation in evaluations]
+    values = pd.Series([scale * m["value"] for m in found if m], dtype=float)
+    ceilings = [scale * m["ceiling"] for m in found if m.get("ceiling") is not None]
+    row: dict[str, Any] = {"unit": metric.unit, "n": len(values)}
+    if paper:
+        row |= {"paper_mean": paper[0], "paper_std": paper[1]}
+    if len(values):
+        row["ours_mean"] = values.mean()
+    if len(values) > 1:
+        row["ours_std"] = values.std(ddof=1)
+    if paper and len(values):
+        row["gap"] = values.mean() - paper[0]
+    if ceilings:
+        row["ceiling"] = ceilings[0]  # the same for all seeds: it depends on the test split and the width alone
+    return row
+
+
+def table1(evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None) -> pd.DataFrame:
+    """The long table with the columns ``COLUMNS``; percentages, as the paper prints them.
+
+    Args:
+        evaluations: from :func:`gram.tables.evaluations.read_evaluations`.
+        reported: from :func:`read_reported`.
+        present_code: hash of the present code, which marks stale rows; None marks none.
+    """
+    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for evaluation in evaluations:
+        by_row.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(evaluation)
+    in_paper = {(task, method) for task, method, _ in reported}
+    rows = []
+    for task in order_of_tasks({task for task, _ in by_row}, {task for task, _ in in_paper}):
+        papers_metrics = {metric for t, _, metric in reported if t == task}
+        for method in in_order(m for t, m in {*by_row, *in_paper} if t == task):
+            seeds = by_row.get((task, method), [])
+            shared = facts(seeds) | {"status": status([seed["run"] for seed in seeds], present_code)}
+            for name, metric in METRICS.items():
+                if name == "conflict_edges" and "conflict_edges" not in papers_metrics:
+                    continue
+                paper = reported.get((task, method, metric.paper)) if metric.paper else None
+                rows.append({"task": task, "method": method, "metric": name} | shared | row_of(metric, seeds, paper))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64"))
