@@ -37,7 +37,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as handle:
             header = (handle.metadata() or {}).get("json", "{}")
-            return {name: handle.get_tensor(name) for name in handle.keys()}, json.loads(header)  # noqa: SIM118
+            # Cloned, because a tensor that views the file is not aligned, and kernels round unaligned memory differently:
+            # a resumed training would drift from an uninterrupted one.
+            tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
+            return tensors, json.loads(header)
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such checkpoint; train it with `snakemake {path}`") from error
     except (SafetensorError, ValueError, OSError) as error:

@@ -114,7 +114,7 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
         raise GramError(f"{path}: cannot be read: {error}") from error
     known_keys = ["generator", "methods", *SECTIONS]
     for origin, mapping in ((str(path), values), (f"overrides of {path.stem}", overrides)):
-        unknown = sorted(set(_mapping(mapping, origin)) - set(known_keys))
+        unknown = sorted(set(_mapping(mapping, origin)) - set(known_keys), key=str)
         if unknown:
             raise GramError(f"{origin}: unknown key {unknown[0]!r}; known keys: {', '.join(known_keys)}")
     values = merge(_mapping(values, str(path)), overrides or {})

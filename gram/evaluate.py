@@ -124,6 +124,7 @@ def evaluate(
         "seed": settings.seed,
         "split": split_name,
         "inputs": len(split.inputs),
+        "folds": settings.data.split.folds,  # how many there are to pool
         "depth": config.depth,
         "width": config.width,
         "act": config.act,

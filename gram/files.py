@@ -18,6 +18,7 @@ MENDS = {
     errno.EACCES: "no permission to write there: choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of this path is a file, not a folder: choose another folder",
+    errno.EEXIST: "a part of this path is a file, not a folder: choose another folder",  # what mkdir says to the same
 }
 
 

@@ -52,7 +52,8 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     runs = [evaluation["run"] for evaluation in evaluations]
     names = [split_fold(run["task"]) for run in runs]
     base = {name for name, _ in names}
-    if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(range(len(runs))):
+    folds = runs[0]["folds"]
+    if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(range(folds)):
         raise GramError(f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}")
     for key in ("method", "seed", "split", "depth", "width", "weights", "act"):
         if len({run[key] for run in runs}) > 1:
@@ -60,7 +61,7 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     facts = dict(runs[0])
     facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD if key != "task"}
     facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
-    facts |= {"task": base.pop(), "folds": len(runs)}
+    facts |= {"task": base.pop(), "folds": folds}
     # A pooled result was made by one code only if every fold was.
     for key in ("trained_by", "evaluated_by"):
         hashes = sorted({run[key]["code_hash"] for run in runs})
@@ -82,6 +83,8 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help="Parquet file to write")
     args = parser.parse_args()
     content = pool([files.read_json(path) for path in args.evaluations])
+    if args.samples and len(args.fold_samples) != len(args.evaluations):
+        raise GramError(f"--samples: needs one of --fold-samples per evaluation, found {len(args.fold_samples)}")
     if args.samples:
         with files.atomic_write(args.samples) as temporary:
             pd.concat([read_table(path) for path in args.fold_samples]).to_parquet(temporary, index=False)

@@ -134,7 +134,7 @@ class Trainer:
         self.check_finite()
         config = self.config
         last = max((line["step"] for line in self.history if line["event"] == "losses"), default=0)
-        means = {name: float(total) / (self.step - last) for name, total in self.sums.items()}
+        means = {name: float(total) / (self.step - last) for name, total in sorted(self.sums.items())}
         rates = {"learning_rate": optim.learning_rate(self.step - 1, config), "beta": optim.beta(self.step - 1, config)}
         self.history.append({"event": "losses", "step": self.step} | means | rates)
         self.sums = {}

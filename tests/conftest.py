@@ -111,9 +111,7 @@ def gram_run(settings: RunSettings, data_folder: Path, train_run: Any, tmp_path_
 
 
 @pytest.fixture(scope="session")
-def deterministic_run(
-    experiment: Experiment, data_folder: Path, train_run: Any, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def deterministic_run(experiment: Experiment, data_folder: Path, train_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained tiny deterministic twin, seed 0; not to be changed."""
     settings = resolve(experiment, "nqueens5", "deterministic", 0)
     return train_run(settings, data_folder, tmp_path_factory.mktemp("runs") / "deterministic")
@@ -154,3 +152,54 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Outcome(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def synthetic_evaluation() -> Callable[..., dict[str, Any]]:
+    """``synthetic_evaluation(method="gram", values={"accuracy": 0.5})``: an evaluation's JSON without any network.
+
+    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``hostile`` are the values of that slice; further keywords
+    replace facts of the run.
+    """
+
+    def metric(name: str, values: dict[str, float | None]) -> dict[str, float | None]:
+        value = values.get(name, 0.25)
+        ceiling = {"ceiling": 0.9} if name.startswith("coverage") else {}
+        return {"value": value, "numerator": (value or 0) * 40, "denominator": 0.0 if value is None else 40.0} | ceiling
+
+    names = ("accuracy", "accuracy_paper", "exact_match", "coverage_paper", "coverage_micro", "coverage_macro")
+
+    def build_one(
+        *,
+        values: dict[str, float | None] | None = None,
+        hostile: dict[str, float | None] | None = None,
+        code: str = "0123456789ab",
+        **facts: Any,
+    ) -> dict[str, Any]:
+        values, hostile = values or {}, hostile or {}
+        run_facts = {
+            **{
+                "task": "nqueens5",
+                "method": "gram",
+                "seed": 0,
+                "split": "test",
+                "inputs": 10,
+                "depth": 8,
+                "width": 20,
+                "draws": 20,
+            },
+            **{"act": False, "weights": "ema", "parameters": 1234, "supervision_steps_seen": 640, "training_examples": 160},
+            **{"data_md5": {"test": "a", "train": "b"}, "trained_by": {"code_hash": code}, "evaluated_by": {"code_hash": code}},
+        }
+        slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in names}}
+        return {
+            "run": run_facts | facts,
+            "metrics": {name: metric(name, values) for name in names} | {"slices": slices},
+            "by_completions": [
+                {"n_completions": m, "inputs": count} | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}
+                for m, count, part in ((1, 6, values), (2, 4, hostile))
+            ],
+            "by_width": [{"width": w} | {name: metric(name, values) for name in names[3:]} for w in (1, 2, 5, 20)],
+        }
+
+    return build_one

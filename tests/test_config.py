@@ -98,7 +98,7 @@ def test_choice_lists_the_choices() -> None:
         "methods: [gram",
         "a: b: c",
         "- gram",
-        "",
+        "1: 2\nmethodz: {}",
         "methods: [gram]",
         "methods: {gram: 5}",
         "methods: {gram: {train: 5}}",

@@ -1,4 +1,4 @@
-"""N-Queens: counts from the literature and the paper, enumeration against two independent oracles, the verifier against a slow one."""
+"""N-Queens: counts known from elsewhere, the enumeration against two independent oracles, the verifier against a slow one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,436 @@
+"""The network against a float64 reference written from the paper's equations, and what must not leak, drift or be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as reference_kl
+
+from gram import losses
+from gram.errors import GramError
+from gram.inference import rollout
+from gram.models.factory import build_model, parameter_count
+from gram.models.gram import GRAM
+from gram.models.guidance import Gaussian, Head
+from gram.models.layers import Block, Embedding, Rotary
+from gram.settings import ModelConfig, TrainConfig
+
+# Table 1 of the paper: parameters at D = 512, in millions.
+PAPER_PARAMETERS = {"full": 10.5e6, "none": 7.3e6}
+
+TINY = ModelConfig(
+    D=8, heads=2, ffn_hidden=6, layers=2, K=2, T=3, puzzle_tokens=2, guidance_hidden=5, decoder_hidden=4, sigma_init=0.5
+)
+LENGTH, VOCABULARY, BATCH = 6, 3, 4
+TRAIN = TrainConfig(kl_tokens="mean")
+
+
+def build(config: ModelConfig = TINY, *, seed: int = 0, scale: float | None = 0.4) -> GRAM:
+    """A tiny model; with ``scale`` every weight is drawn anew, so that no zero-initialised part hides an error."""
+    model = build_model(config, length=LENGTH, vocabulary=VOCABULARY, seed=seed)
+    if scale is not None:
+        generator = seeded(seed + 1)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A CPU generator."""
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    return generator
+
+
+def tokens(seed: int, batch: int = BATCH) -> Tensor:
+    """Random tokens [B, L]."""
+    return torch.randint(0, VOCABULARY, (batch, LENGTH), generator=seeded(seed))
+
+
+# The reference ------------------------------------------------------------------------------------------------------
+
+
+class Reference:
+    """The equations of gram-facts in float64, one by one, over the weights of a model."""
+
+    def __init__(self, model: GRAM, config: ModelConfig) -> None:
+        self.c = config
+        self.w = {name: p.detach().double().requires_grad_() for name, p in model.named_parameters()}
+        self.z0 = (model.z0_h.double(), model.z0_l.double())
+
+    def swiglu(self, name: str, x: Tensor) -> Tensor:
+        gate, up = (x @ self.w[f"{name}.gate_up.weight"].T).chunk(2, dim=-1)
+        y = gate * torch.sigmoid(gate) * up @ self.w[f"{name}.down.weight"].T
+        return y + self.w[f"{name}.down.bias"] if f"{name}.down.bias" in self.w else y
+
+    def norm(self, x: Tensor) -> Tensor:
+        return x / (x.square().mean(dim=-1, keepdim=True) + self.c.norm_eps).sqrt()
+
+    def rope(self, x: Tensor) -> Tensor:
+        """[B, L, d]: channels (2i, 2i + 1) at position p turn by the angle p * theta^(-2i/d)."""
+        d = x.shape[-1]
+        angle = torch.arange(x.shape[1]).double()[:, None] * self.c.rope_theta ** (-torch.arange(0, d, 2).double() / d)
+        cos, sin = (f(angle).to(torch.float32).double() for f in (torch.cos, torch.sin))  # the model keeps them in fp32
+        even, odd = x[..., 0::2], x[..., 1::2]
+        turned = (even * cos - odd * sin, even * sin + odd * cos)
+        return torch.stack(turned, dim=-1).flatten(-2)
+
+    def attention(self, name: str, x: Tensor) -> Tensor:
+        d = self.c.D // self.c.heads
+        q, k, v = (x @ self.w[f"{name}.qkv.weight"].T).chunk(3, dim=-1)
+        heads = []
+        for i in range(self.c.heads):
+            part = slice(i * d, (i + 1) * d)
+            scores = self.rope(q[..., part]) @ self.rope(k[..., part]).transpose(1, 2) / d**0.5
+            heads.append(scores.softmax(dim=-1) @ v[..., part])
+        return torch.cat(heads, dim=-1) @ self.w[f"{name}.out.weight"].T
+
+    def stack(self, name: str, x: Tensor) -> Tensor:
+        for i in range(self.c.layers):
+            x = self.norm(x + self.attention(f"{name}.blocks.{i}.attention", x))
+            x = self.norm(x + self.swiglu(f"{name}.blocks.{i}.ffn", x))
+        return x
+
+    def head(self, name: str, x: Tensor) -> Normal:
+        sigma = torch.log1p(self.swiglu(f"{name}.sigma", x).exp()) + self.c.sigma_min
+        return Normal(self.swiglu(f"{name}.mu", x), sigma)
+
+    def embed(self, name: str, x: Tensor) -> Tensor:
+        e = self.w[f"{name}.table.weight"][x] * self.c.D**0.5
+        return torch.cat([torch.zeros(len(x), self.c.puzzle_tokens, self.c.D).double(), e], dim=1)
+
+    def target(self, y: Tensor) -> Tensor:
+        e_y = self.embed("guidance.target_embedding", y)
+        if self.c.posterior == "pooled":
+            e_y[:, self.c.puzzle_tokens :] = e_y[:, self.c.puzzle_tokens :].mean(dim=1, keepdim=True)
+        return e_y
+
+    def step(
+        self, z: tuple[Tensor, Tensor], x: Tensor, y: Tensor | None, noise: list[Tensor], uncharged: str, charge_all: bool
+    ) -> tuple[tuple[Tensor, Tensor], Tensor, list[tuple[Normal, Normal]]]:
+        """One supervision step: state, logits and the charged (q, p)."""
+        h, l = z  # noqa: E741
+        charges = []
+        for t in range(self.c.T):
+            last = t == self.c.T - 1
+            e_x = self.embed("embedding", x)
+            for _ in range(self.c.K):
+                l = self.stack("low", l + h + e_x)  # noqa: E741
+            u = self.stack("high", h + l)
+            if not last:
+                u, l = u.detach(), l.detach()  # noqa: E741
+            h = u
+            if self.c.guidance == "full":
+                eps = self.head("guidance.prior", u)
+                if y is not None:
+                    q = self.head("guidance.posterior_head", torch.cat([u, self.target(y)], dim=-1))
+                    charged = last or charge_all
+                    if charged:
+                        charges.append((q, eps))
+                    if charged or uncharged == "posterior":
+                        eps = q
+                h = u + eps.loc + eps.scale * noise[t]
+            if not last:
+                h = h.detach()
+        return (h, l), self.swiglu("decoder", h[:, self.c.puzzle_tokens :]), charges
+
+    def loss(self, logits: Tensor, y: Tensor, charges: list[tuple[Normal, Normal]], beta: float) -> Tensor:
+        """Cross-entropy and the balanced KL as two terms with stopped gradients."""
+        total = -torch.log_softmax(logits, dim=-1).gather(-1, y[..., None]).mean()
+        for q, p in charges:
+            stopped_q, stopped_p = Normal(q.loc.detach(), q.scale.detach()), Normal(p.loc.detach(), p.scale.detach())
+            kl = 0.8 * reference_kl(stopped_q, p) + 0.2 * reference_kl(q, stopped_p)
+            total = total + beta * kl.sum(dim=-1).mean()
+        return total
+
+
+def draws(config: ModelConfig, seed: int, steps: int) -> list[list[Tensor]]:
+    """The standard normal noise that ``steps`` supervision steps take from a generator with this seed."""
+    generator, shape = seeded(seed), (BATCH, config.puzzle_tokens + LENGTH, config.D)
+    return [[torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(config.T)] for _ in range(steps)]
+
+
+def close(a: Tensor | None, b: Tensor | None, tolerance: float = 1e-7) -> bool:
+    """Equal, relative to the largest entry (0.2 as an fp32 constant is off by 1.5e-8); no gradient counts as zero."""
+    a, b = (torch.zeros(1).double() if x is None else x.detach().double() for x in (a, b))
+    return bool((a - b).abs().max() <= tolerance * max(float(b.abs().max()), 1e-3))
+
+
+CASES = [
+    *({"uncharged": u, "charge_all": c} for u, c in itertools.product(("prior", "posterior"), (False, True))),
+    {"posterior": "pooled"},
+    {"guidance": "none"},
+    {"z0": "vector", "puzzle_tokens": 0},
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: ",".join(map(str, case.values())))
+def test_two_supervision_steps_and_their_gradients_equal_the_equations(
+    case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of both steps, and the gradient of the second: through its last transition only."""
+    monkeypatch.setattr(Tensor, "float", Tensor.double)  # rounding grows along the recursion; float64 leaves only errors
+    case = dict(case)
+    uncharged, charge_all = case.pop("uncharged", "prior"), case.pop("charge_all", False)
+    config = dataclasses.replace(TINY, **case)
+    model, x, y, beta = build(config).double(), tokens(1), tokens(2), 0.3
+    reference, noise = Reference(model, config), draws(config, 5, steps=2)
+    generator = seeded(5)
+    state: Any = model.initial_state(x)
+    z = tuple(z0.expand(BATCH, config.puzzle_tokens + LENGTH, -1) for z0 in reference.z0)
+    for n in range(2):
+        out = model(state, x, targets=y, generator=generator, uncharged_noise=uncharged, charge_all=charge_all)
+        z, logits, charges = reference.step(z, x, y, noise[n], uncharged, charge_all)
+        assert close(out.logits, logits) and close(out.state.h, z[0]) and close(out.state.l, z[1])
+        assert out.logits.shape == (BATCH, LENGTH, VOCABULARY)
+        assert len(out.charges) == len(charges) == (0 if config.guidance == "none" else config.T if charge_all else 1)
+        assert not out.state.h.requires_grad and not out.state.l.requires_grad
+        assert close(out.summary, z[0][:, 0]) and not out.summary.requires_grad
+        state, z = out.state, (z[0].detach(), z[1].detach())
+    loss = losses.cross_entropy(out.logits, y, "softmax").mean()
+    if out.charges:
+        loss = loss + beta * losses.balanced_kl(out.charges, TRAIN)[0].mean()
+    expected = reference.loss(logits, y, charges, beta)
+    assert close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for name, parameter in model.named_parameters():
+        assert close(parameter.grad, reference.w[name].grad), name
+    learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()}
+    untouched = {"halt_head.weight", "halt_head.bias", "value_head.weight", "value_head.bias"}
+    assert learning == {name for name, _ in model.named_parameters()} - untouched
+
+
+def test_gradient_is_not_that_of_all_transitions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison above can fail: without the stops, the reference's gradient is another one."""
+    model, x, y = build(), tokens(1), tokens(2)
+    noise = draws(TINY, 5, steps=1)[0]
+    gradients = []
+    for stops in (True, False):
+        reference = Reference(model, TINY)
+        if not stops:
+            monkeypatch.setattr(Tensor, "detach", lambda tensor: tensor)
+        z = tuple(z0.expand(BATCH, -1, -1) for z0 in reference.z0)
+        _, logits, _ = reference.step(z, x, y, noise, "prior", False)
+        (gradient,) = torch.autograd.grad(reference.loss(logits, y, [], 0.0), [reference.w["low.blocks.0.ffn.down.weight"]])
+        gradients.append(gradient)
+    monkeypatch.undo()
+    assert not close(*gradients, tolerance=0.02)
+
+
+def test_without_targets_nothing_depends_on_the_posterior() -> None:
+    model, x = build(), tokens(1)
+
+    def run(**more: Any) -> list[Tensor]:
+        out = model(model.initial_state(x), x, generator=seeded(3), **more)
+        return [out.logits, out.state.h, out.state.l, out.halt, out.value]
+
+    before, before_posterior = run(uncharged_noise="posterior"), run(targets=tokens(2))
+    with torch.no_grad():
+        for name, parameter in model.guidance.named_parameters():  # type: ignore[union-attr]
+            if not name.startswith("prior."):
+                parameter.add_(1.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, run(uncharged_noise="posterior"), strict=True))
+    assert not torch.equal(before_posterior[0], run(targets=tokens(2))[0])
+
+
+def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
+    model, x = build(), tokens(1)
+    out = model(model.initial_state(x), x, targets=tokens(2), generator=seeded(0))
+    (out.halt.sum() + out.value.sum()).backward()
+    moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {"halt_head.weight", "halt_head.bias", "value_head.weight", "value_head.bias"}
+    expected = torch.sigmoid(out.summary @ model.value_head.weight.T + model.value_head.bias).squeeze(-1)
+    assert torch.allclose(out.value, expected) and torch.allclose(model.value(out.summary), expected)
+
+
+# Sizes and initial weights ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("guidance", ["full", "none"])
+@pytest.mark.parametrize("n", [8, 10])
+def test_parameters_at_paper_size(guidance: Any, n: int) -> None:
+    model = build_model(ModelConfig(guidance=guidance), length=n * n, vocabulary=3, seed=0)
+    count = parameter_count(model)
+    assert count == sum(tensor.numel() for name, tensor in model.state_dict().items() if not name.startswith("z0_"))
+    assert abs(count / PAPER_PARAMETERS[guidance] - 1) < 0.05
+
+
+def test_sixteen_puzzle_tokens_by_default() -> None:
+    assert ModelConfig().puzzle_tokens == 16
+    config = dataclasses.replace(ModelConfig(), D=8, heads=2)
+    model = build_model(config, length=LENGTH, vocabulary=VOCABULARY, seed=0)
+    x = tokens(1)
+    assert model.initial_state(x).h.shape == (BATCH, 16 + LENGTH, 8)
+    assert model(model.initial_state(x), x, generator=seeded(0)).logits.shape == (BATCH, LENGTH, VOCABULARY)
+
+
+def test_same_seed_same_weights_and_the_twin_starts_from_the_same_core() -> None:
+    before = torch.random.get_rng_state()
+    a, b, c = build(scale=None), build(scale=None), build(scale=None, seed=1)
+    twin = build(dataclasses.replace(TINY, guidance="none"), scale=None)
+    assert torch.equal(before, torch.random.get_rng_state())  # the global generator is left alone
+    weights = a.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in b.state_dict().items())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in twin.state_dict().items())
+    assert weights.keys() - twin.state_dict().keys() == {name for name in weights if name.startswith("guidance.")}
+    differ = {name for name, tensor in c.state_dict().items() if not torch.equal(tensor, weights[name])}
+    assert {"z0_h", "z0_l", "embedding.table.weight", "low.blocks.0.ffn.down.weight"} <= differ
+
+
+def test_initial_noise_has_the_configured_size_and_no_mean() -> None:
+    model = build(scale=None)
+    assert model.guidance is not None
+    prior = model.guidance.prior(torch.randn(5, 7, TINY.D, generator=seeded(0)))
+    assert torch.allclose(prior.sigma, torch.full_like(prior.sigma, TINY.sigma_init), atol=1e-6)
+    assert not prior.mu.any()
+
+
+def test_embedding_starts_at_unit_variance() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        e = Embedding(1000, 64)(torch.arange(1000)[None]).detach()
+    assert abs(float(e.std()) - 0.88) < 0.02  # 0.88: standard deviation of a normal cut at two
+
+
+def test_z0_is_a_standard_normal_draw_that_is_saved_but_not_trained() -> None:
+    config = dataclasses.replace(TINY, D=64, heads=4)
+    model = build_model(config, length=64, vocabulary=VOCABULARY, seed=0)
+    names = {name for name, _ in model.named_parameters()}
+    assert not names & {"z0_h", "z0_l"} and {"z0_h", "z0_l"} <= model.state_dict().keys()
+    assert not torch.equal(model.z0_h, model.z0_l)
+    for z0 in (model.z0_h, model.z0_l):
+        assert z0.shape == (66, 64) and not z0.requires_grad
+        assert abs(float(z0.mean())) < 0.06 and abs(float(z0.std()) - 1) < 0.05
+    vector = build_model(dataclasses.replace(config, z0="vector"), length=64, vocabulary=VOCABULARY, seed=0)
+    assert vector.z0_h.shape == (1, 64)
+    state = vector.initial_state(torch.ones(3, 64, dtype=torch.int64))
+    assert state.h.shape == (3, 66, 64) and torch.equal(state.h[2, 65], vector.z0_h[0])
+
+
+def test_impossible_width_names_the_key() -> None:
+    with pytest.raises(GramError, match=r"D: 12 is not a multiple of 2 x heads \(4\)"):
+        build(dataclasses.replace(TINY, D=12, heads=4))
+
+
+# Layers -------------------------------------------------------------------------------------------------------------
+
+
+def test_rope_scores_depend_on_the_distance_only() -> None:
+    length, d = 12, 8
+    rotary = Rotary(length, d, 100.0)
+    q, k = torch.randn(2, d, generator=seeded(0))
+    turned_q, turned_k = rotary(q.expand(length, d)), rotary(k.expand(length, d))
+    scores = turned_q @ turned_k.T
+    by_distance = [scores.diagonal(offset) for offset in range(-length + 1, length)]
+    assert all(torch.allclose(diagonal, diagonal[0].expand_as(diagonal), atol=1e-5) for diagonal in by_distance)
+    assert torch.stack([diagonal[0] for diagonal in by_distance]).std() > 0.1
+    assert torch.allclose(turned_q.norm(dim=-1), q.norm().expand(length), atol=1e-5)
+    assert torch.equal(turned_q[0], q) and rotary(q.expand(length, d).bfloat16()).dtype == torch.bfloat16
+
+
+def test_blocks_give_unit_rms_whatever_comes_in() -> None:
+    block = Block(8, heads=2, ffn_hidden=6, rotary=Rotary(5, 4, 100.0), norm_eps=1e-5)
+    for size in (0.1, 1.0, 1000.0):
+        y = block(size * torch.randn(3, 5, 8, generator=seeded(0)))
+        assert torch.allclose(y.square().mean(dim=-1), torch.ones(3, 5), atol=2e-3)
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.4, 4.0])
+def test_state_stays_bounded_over_two_hundred_steps(scale: float) -> None:
+    """Also with weights ten times too large: nothing but the noise goes round the norm."""
+    model, x, generator = build(), tokens(1, batch=2), seeded(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith("guidance."):
+                parameter.mul_(scale / 0.4)
+        for name, parameter in model.named_parameters():
+            if name.startswith("guidance."):
+                parameter.mul_(0.25)
+        state: Any = model.initial_state(x)
+        for _ in range(200):
+            out = model(state, x, generator=generator)
+            state = out.state
+    assert torch.isfinite(out.logits).all()
+    assert float(state.l.square().mean()) == pytest.approx(1, abs=1e-2)
+    assert 0.8 < float(state.h.square().mean().sqrt()) < 3
+
+
+def test_gaussian_samples_have_its_mean_and_deviation() -> None:
+    mu, sigma = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.1, 1.0, 3.0])
+    sample = Gaussian(mu.expand(20000, 3), sigma.expand(20000, 3)).sample(seeded(0))
+    assert ((sample.mean(dim=0) - mu).abs() < 5 * sigma / 20000**0.5).all()
+    assert ((sample.std(dim=0) / sigma - 1).abs() < 0.03).all()
+
+
+def test_guidance_is_computed_in_fp32_under_autocast() -> None:
+    model, x, y = build(), tokens(1), tokens(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(model.initial_state(x), x, targets=y, generator=seeded(0))
+    assert out.logits.dtype == torch.bfloat16
+    for gaussian in (out.charges[0].q, out.charges[0].p):
+        assert gaussian.mu.dtype == gaussian.sigma.dtype == torch.float32
+    head = Head(4, 3, 4, sigma_init=0.1, sigma_min=1e-3)
+    u = torch.randn(2, 5, 4, generator=seeded(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(head(u).sigma, head(u.float()).sigma)
+
+
+# Rollouts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repeated() -> Tensor:
+    """One input, eight times."""
+    return tokens(1, batch=1).expand(8, LENGTH)
+
+
+def test_deterministic_twin_answers_alike_and_gram_does_not(repeated: Tensor) -> None:
+    twin, gram = build(dataclasses.replace(TINY, guidance="none")), build()
+    assert not twin.samples and gram.samples
+
+    def values(model: GRAM, seed: int) -> Tensor:
+        return rollout(model, repeated, depth=3, generator=seeded(seed)).value
+
+    assert torch.equal(values(twin, 0), values(twin, 1)) and len(set(values(twin, 0).tolist())) == 1
+    assert torch.equal(values(gram, 0), values(gram, 0))
+    assert not torch.equal(values(gram, 0), values(gram, 1)) and len(set(values(gram, 0).tolist())) == 8
+
+
+def test_rollout_chains_supervision_steps(repeated: Tensor) -> None:
+    model, generator = build(), seeded(4)
+    state: Any = model.initial_state(repeated)
+    for depth in range(1, 4):
+        out = model(state, repeated, generator=generator)
+        state = out.state
+        result = rollout(model, repeated, depth=depth, generator=seeded(4))
+        assert torch.equal(result.tokens, out.logits.argmax(dim=-1)) and torch.equal(result.value, out.value)
+        assert result.steps.tolist() == [depth] * 8
+
+
+def test_act_keeps_the_answer_of_the_first_step_that_halts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = build(), tokens(1)
+    halts = torch.tensor([[1.0, -1, -1, 1], [1, -1, 1, -1], [-1, 1, 1, -1]])  # [step, row]: sign of the halting logit
+    outs = []
+    forward: Callable[..., Any] = model.forward
+
+    def scripted(*args: Any, **more: Any) -> Any:
+        out = forward(*args, **more)
+        outs.append(out._replace(halt=torch.stack([halts[len(outs)], torch.tensor([9.0, -9, 9, -9])], dim=-1)))
+        return outs[-1]
+
+    monkeypatch.setattr(model, "forward", scripted)
+    result = rollout(model, x, depth=3, generator=seeded(0), act=True)
+    assert result.steps.tolist() == [1, 3, 2, 1]
+    for row, step in enumerate(result.steps.tolist()):
+        assert torch.equal(result.tokens[row], outs[step - 1].logits[row].argmax(dim=-1))
+        assert result.value[row] == outs[step - 1].value[row]
+    assert len({float(out.value[0]) for out in outs}) == 3  # so the steps can be told apart
