@@ -44,7 +44,12 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     ]
     if missing:
         raise GramError(f"{where}: the key {missing[0]!r} is missing")
-    return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    converted = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        least, value = f.metadata.get("least"), converted.get(f.name)
+        if least is not None and value is not None and not value >= least:  # so that NaN fails too
+            raise GramError(f"{where}: {f.name}: {value!r} is less than {least}")
+    return cls(**converted)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -130,10 +135,8 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
             for name, own in methods.items()
         },
     )
-    if experiment.split.folds < 1:
-        raise GramError(f"{path}: split: folds: {experiment.split.folds} is less than 1")
     for key in ("test_fraction", "valid_fraction"):
-        if not 0 <= getattr(experiment.split, key) < 1:
+        if getattr(experiment.split, key) >= 1:
             raise GramError(f"{path}: split: {key}: {getattr(experiment.split, key)} is not in [0, 1)")
     for method in methods:
         resolve(experiment, path.stem, method, 0)

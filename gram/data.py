@@ -149,9 +149,11 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         GramError: an impossible task, an empty split, or a folder that cannot be written.
     """
     task = make_task(settings.task, settings.generator)
-    _, fold = split_fold(settings.task)
-    if fold is not None and fold >= settings.split.folds:
-        raise GramError(f"{settings.task}: split: folds: there are {settings.split.folds}, counted from 0")
+    base, fold = split_fold(settings.task)
+    folds = settings.split.folds
+    if (fold is None) != (folds == 1) or (fold or 0) >= folds:
+        tasks = base if folds == 1 else f"{base}-fold0 to {base}-fold{folds - 1}"
+        raise GramError(f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}")
     tables = build_tables(task, settings)
     for name in ("train", "test"):
         if tables[name].empty:

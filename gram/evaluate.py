@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from gram import checkpoint, files, metrics
-from gram.config import load_run, parse
+from gram.config import load_run, merge, parse
 from gram.data import SPLITS, Split, load_split
 from gram.errors import GramError, run
 from gram.inference import rollout
@@ -164,12 +163,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--samples", type=Path, help="Parquet file to write")
     args = parser.parse_args()
-    config = parse(EvaluateConfig, args.settings, "--settings")
     given = {key: value for key in ("depth", "width") if (value := getattr(args, key)) is not None}
-    config = dataclasses.replace(config, **given)
-    for key in ("depth", "width", "batch_size"):
-        if getattr(config, key) < 1:
-            raise GramError(f"evaluate: {key}: {getattr(config, key)} is less than 1")
+    config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
     content, table = evaluate(args.run, args.data, args.split, config, choose_device(args.device))
     if args.samples:
         with files.atomic_write(args.samples) as temporary:

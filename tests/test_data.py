@@ -244,7 +244,7 @@ def test_missing_table_and_broken_card_are_named(data_folder: Path, tmp_path: Pa
     [
         (settings_of(test_fraction=0.0), "split: the test split is empty"),
         (settings_of(test_fraction=1.0), "split: the train split is empty"),
-        (settings_of("nqueens5-fold7", folds=5), "nqueens5-fold7: split: folds"),
+        (settings_of("nqueens5-fold7", folds=5), "nqueens5-fold7: with split: folds: 5"),
     ],
 )
 def test_impossible_split_is_refused(settings: DataSettings, message: str, tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""The workflow when something is wrong: a misspelt configuration, data that differ, a training that is killed."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ENTRY = {"task": "nqueens6", "methods": ["gram"], "seeds": [0]}
+RUN = "results/runs/nqueens6/gram/seed0"
+WEIGHTS, RESUME = f"{RUN}/weights.safetensors", f"{RUN}/resume.safetensors"
+
+# What is laid over the configuration, and what one line of the output must then say.
+BAD = {
+    "unknown key": ({"sedds": [0]}, ["config/config.yaml: unknown key 'sedds'; known keys: runs, device, overrides"]),
+    "unknown key in a run": (
+        {"runs": [ENTRY | {"seed": 1}]},
+        ["config/config.yaml: runs[0]: unknown key 'seed'; known keys: task, methods, seeds"],
+    ),
+    "wrong type": ({"runs": [ENTRY | {"seeds": ["a"]}]}, ["config/config.yaml: runs[0]: seeds[0]: 'a' is not of type 'integer'"]),
+    "unknown experiment": (
+        {"runs": [ENTRY | {"task": "nqueens66"}]},
+        ["config/config.yaml: runs[0]: task: no experiment 'nqueens66'; known ones: nqueens5, nqueens6"],
+    ),
+    "unknown method": (
+        {"runs": [ENTRY | {"methods": ["grma"]}]},
+        ["config/config.yaml: runs[0]: methods: no 'grma' in nqueens6; known ones: gram, deterministic"],
+    ),
+    "override of an unknown experiment": ({"overrides": {"nqueens66": {}}}, ["overrides: no experiment 'nqueens66'", "nqueens6"]),
+    "override of an unknown setting": (
+        {"overrides": {"nqueens6": {"train": {"stpes": 1}}}},
+        ["config/experiments/nqueens6.yaml", "unknown key 'stpes'; known keys: steps", "with the overrides in config/config.yaml"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), BAD.values(), ids=BAD.keys())
+def test_bad_configuration_is_one_clear_line(tiny: Any, tmp_path: Path, values: dict[str, Any], expected: list[str]) -> None:
+    workflow = tiny(tmp_path / "gram")
+    workflow.edit("config/config.yaml", lambda config: config.update(values))
+    output = workflow.snakemake(fails=True)
+    assert any(all(text in line for text in expected) for line in output.splitlines()), output
+    assert "Traceback" not in output
+    assert not (workflow / "results").exists()
+
+
+def test_a_wrong_sum_stops_before_training(tiny: Any, tmp_path: Path) -> None:
+    workflow, wrong = tiny(tmp_path / "gram"), "0" * 32
+    listed = workflow / "resources/checksums.tsv"
+    workflow.python("gram.data", "--experiment", "config/experiments/nqueens6.yaml", "--output", "elsewhere")
+    workflow.python("gram.checksums", "record", "--cards", "elsewhere/card.json")
+    right = workflow.json("elsewhere/card.json")["tables"]["test"]["md5"]
+    content = listed.read_text(encoding="utf-8")
+    listed.write_text(content.replace(right, wrong), encoding="utf-8")
+    output = workflow.snakemake(WEIGHTS, fails=True)
+    line = next(line for line in output.splitlines() if line.startswith("error:"))
+    for text in ("results/data/nqueens6/test.parquet", right, wrong, "python -m gram.checksums record", "build it again"):
+        assert text in line
+    assert not (workflow / "results/logs/train/nqueens6/gram/seed0.log").exists()
+    # The right sum is all it takes to go on.
+    listed.write_text(content, encoding="utf-8")
+    workflow.snakemake("results/data/nqueens6/checked.json")
+
+
+def long(workflow: Any) -> Any:
+    """The workflow with a training that is long enough to be killed on its way."""
+    steps = {"steps": 400, "save_every": 20, "eval_every": 100}
+    workflow.edit("config/experiments/nqueens6.yaml", lambda experiment: experiment["train"].update(steps))
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The workflow after a training that nobody killed."""
+    workflow = long(tiny(tmp_path_factory.mktemp("uninterrupted") / "gram"))
+    workflow.snakemake(WEIGHTS)
+    return workflow
+
+
+def kill_training(workflow: Any, number: signal.Signals) -> str:
+    """Start the run, send its process a signal some time after its first save, and return what snakemake printed."""
+    process = workflow.start(WEIGHTS)
+    deadline = time.monotonic() + 120
+    while not (workflow / RESUME).exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.5))
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if "gram.train" in child.cmdline()[1:3]:
+            child.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, output
+    return output
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_killed_training_goes_on_and_ends_with_the_same_weights(
+    tiny: Any, tmp_path: Path, uninterrupted: Any, number: signal.Signals
+) -> None:
+    workflow = long(tiny(tmp_path / "gram"))
+    output = kill_training(workflow, number)
+    assert (workflow / RESUME).exists() and not (workflow / WEIGHTS).exists()
+    if number is signal.SIGTERM:
+        assert re.search(r"error: .*SIGTERM: state saved at step \d+; run the same command again to go on", output), output
+    workflow.snakemake(WEIGHTS)
+    assert workflow.json(f"{RUN}/meta.json")["sessions"] == 2  # it went on from a saved state, rather than from the start
+    assert not (workflow / RESUME).exists()
+    for path in (WEIGHTS, f"{RUN}/history.jsonl"):
+        assert (workflow / path).read_bytes() == (uninterrupted / path).read_bytes()

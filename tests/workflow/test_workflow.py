@@ -1,0 +1,169 @@
+"""The workflow as a user meets it: what is built, and what an edit builds again."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CONFIG, NQUEENS5, NQUEENS6 = "config/config.yaml", "config/experiments/nqueens5.yaml", "config/experiments/nqueens6.yaml"
+TABLE_1 = "Write table 1 from all configured runs"
+
+
+def training(task: str, method: str, seed: int = 0) -> set[str]:
+    """The jobs that make one trained and evaluated run of a task without folds."""
+    return {
+        f"Freeze the settings of {method} on {task}, seed {seed}",
+        f"Train {method} on {task}, seed {seed}",
+        f"Evaluate {method} on the test split of {task}, seed {seed}",
+    }
+
+
+def shown(task: str, *more: str) -> set[str]:
+    """The jobs that show the evaluations of a task, and more figures of it."""
+    figures = ("accuracy and coverage of {} against the number of completions", "coverage of {} against the number of samples")
+    return {TABLE_1} | {f"Draw {figure.format(task)}" for figure in (*figures, *more)}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A workflow that was run once, by `snakemake` without a flag."""
+    workflow = tiny(tmp_path_factory.mktemp("finished") / "gram")
+    # A data set that nobody listed passes, and that is said where the user sees it.
+    assert "note: nqueens6 is not listed in resources/checksums.tsv" in workflow.snakemake()
+    assert workflow.planned() == set()
+    return workflow
+
+
+@pytest.fixture
+def built(finished: Any, tmp_path: Path) -> Any:
+    """A copy of the finished workflow to change, with its times and Snakemake's records."""
+    return type(finished)(shutil.copytree(finished.folder, tmp_path / "gram"))
+
+
+def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> None:
+    run = ("config.json", "weights.safetensors", "meta.json", "history.jsonl")
+    wanted = [f"results/runs/{task}/gram/seed0/{name}" for task in ("nqueens5-fold0", "nqueens5-fold1", "nqueens6") for name in run]
+    wanted += [f"results/data/nqueens6/{name}.parquet" for name in ("train", "valid", "test", "completions")]
+    wanted += ["results/data/nqueens6/card.json", "results/data/nqueens6/checked.json"]
+    wanted += [f"results/eval/{task}/deterministic/seed0/test.json" for task in ("nqueens5", "nqueens5-fold0")]
+    wanted += [f"results/tables/table1.{suffix}" for suffix in ("md", "csv", "tex", "html")]
+    figures = ("nqueens5/boards", "nqueens5/training", "nqueens6/completions", "nqueens6/width")
+    wanted += [f"results/figures/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
+    wanted += ["results/logs/train/nqueens6/gram/seed0.log", "results/benchmarks/train/nqueens6/gram/seed0.tsv"]
+    assert [path for path in wanted if not (finished / path).exists()] == []
+    # One model only: there is nothing to compare on a board.
+    assert not (finished / "results/figures/nqueens6/boards.svg").exists()
+    # The pooled evaluation counts every input once: 25 with one queen kept, 100 with two.
+    run_facts = finished.json("results/eval/nqueens5/gram/seed0/test.json")["run"]
+    assert (run_facts["task"], run_facts["folds"], run_facts["inputs"]) == ("nqueens5", 2, 125)
+
+
+def test_learning_rate_of_an_experiment_reruns_that_experiment_only(built: Any) -> None:
+    built.edit(NQUEENS6, lambda experiment: experiment["train"].update(learning_rate=3e-4))
+    assert built.planned() == training("nqueens6", "gram") | shown("nqueens6", "the training curves of {}")
+
+
+def test_learning_rate_of_a_method_reruns_that_method_only(built: Any) -> None:
+    built.edit(NQUEENS5, lambda experiment: experiment["methods"]["gram"].update(train={"learning_rate": 3e-4}))
+    folds = training("nqueens5-fold0", "gram") | training("nqueens5-fold1", "gram")
+    figures = shown("nqueens5", "the training curves of {}", "boards of {}")
+    assert built.planned() == folds | {"Pool the folds of nqueens5: gram, seed 0"} | figures
+
+
+def test_comments_order_and_spelling_of_settings_rerun_nothing(built: Any) -> None:
+    def reverse(value: Any) -> Any:
+        return {key: reverse(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+
+    for path in (NQUEENS5, NQUEENS6):
+        content = reverse(yaml.safe_load(built.text(path)))
+        content["train"]["learning_rate"] = "1.0e-04"  # the default, said in another way
+        built.write(path, content, comment="# A comment.\n")
+    config = reverse(yaml.safe_load(built.text(CONFIG)))
+    built.write(CONFIG, config | {"runs": [reverse(entry) for entry in reversed(config["runs"])]})
+    assert built.planned() == set()
+
+
+def test_another_device_reruns_nothing(built: Any) -> None:
+    assert built.planned("--config", "device=auto") == set()
+
+
+def test_a_new_seed_trains_that_seed_only(built: Any) -> None:
+    built.edit(CONFIG, lambda config: config["runs"][0].update(seeds=[0, 1]))
+    methods = ("gram", "deterministic")
+    new = {job for fold in (0, 1) for method in methods for job in training(f"nqueens5-fold{fold}", method, seed=1)}
+    pooled = {f"Pool the folds of nqueens5: {method}, seed 1" for method in methods}
+    # The boards show the first seed, so they stay.
+    assert built.planned() == new | pooled | shown("nqueens5", "the training curves of {}")
+
+
+@pytest.mark.parametrize("where", ["experiment", "override"])
+def test_test_time_compute_trains_nothing(built: Any, where: str) -> None:
+    if where == "experiment":
+        built.edit(NQUEENS6, lambda experiment: experiment["evaluate"].update(width=3))
+    else:
+        built.edit(CONFIG, lambda config: config["overrides"]["nqueens6"].update(evaluate={"width": 3}))
+    assert built.planned() == {"Evaluate gram on the test split of nqueens6, seed 0"} | shown("nqueens6")
+
+
+def test_a_deleted_evaluation_rebuilds_its_consumers_only(built: Any) -> None:
+    (built / "results/eval/nqueens6/gram/seed0/test.json").unlink()
+    first = {"Evaluate gram on the test split of nqueens6, seed 0"} | shown("nqueens6")
+    assert built.planned() == first
+    (built / "results/eval/nqueens5-fold1/deterministic/seed0/test.json").unlink()
+    fold = "Evaluate deterministic on the test split of nqueens5-fold1, seed 0"
+    pooled = "Pool the folds of nqueens5: deterministic, seed 0"
+    assert built.planned() == first | {fold, pooled} | shown("nqueens5", "boards of {}")
+
+
+def test_listing_a_new_sum_checks_again_and_trains_nothing(built: Any) -> None:
+    built.python("gram.checksums", "record", "--cards", "results/data/nqueens6/card.json")
+    tasks = ("nqueens5-fold0", "nqueens5-fold1", "nqueens6")
+    assert built.jobs() == {f"Check the content of {task} against resources/checksums.tsv" for task in tasks}
+    assert built.planned() == set()
+
+
+def test_edited_code_marks_the_table_and_trains_nothing(built: Any) -> None:
+    before = built.text("results/tables/table1.csv")
+    with (built / "gram/losses.py").open("a", encoding="utf-8") as file:
+        file.write("# An edit.\n")
+    assert built.jobs() == {TABLE_1}
+    assert "stale" in built.text("results/tables/table1.csv") and "stale" not in before
+
+
+def test_table_1_works_alone(built: Any) -> None:
+    before = built.text("results/tables/table1.md")
+    shutil.rmtree(built / "results/tables")
+    shutil.rmtree(built / "results/figures")
+    assert built.jobs("results/tables/table1.md") == {TABLE_1}
+    assert built.text("results/tables/table1.md") == before
+
+
+def test_report_holds_tables_figures_and_captions(built: Any) -> None:
+    assert "WARNING" not in built.snakemake("--report", "report.html")
+    page = built.text("report.html")
+    words = re.sub(r"(\\n|\s)+", " ", page)  # the page keeps texts as JSON
+    for text in ("Generative Recursive Reasoning, reproduced", "Training runs on nqueens5: 4.", "are the runs with seed 0"):
+        assert text in words
+    for path in ("results/tables/table1.html", "results/figures/nqueens5/boards.svg", "results/figures/nqueens6/width.svg"):
+        assert path in page
+
+
+def test_lint_is_clean(committed: Any, tmp_path: Path) -> None:
+    assert "Congratulations" in committed(tmp_path / "gram").snakemake("--lint")
+
+
+@pytest.mark.parametrize("configuration", ["config.yaml", "smoke.yaml"])
+def test_the_committed_configurations_are_valid(committed: Any, tmp_path: Path, configuration: str) -> None:
+    assert TABLE_1 in committed(tmp_path / "gram").planned("--configfile", f"config/{configuration}")
+
+
+def test_a_run_outside_the_configuration_is_built_by_its_name(committed: Any, tmp_path: Path) -> None:
+    workflow = committed(tmp_path / "gram")
+    workflow.edit(CONFIG, lambda config: config.update(runs=[{"task": "nqueens5", "methods": ["gram"], "seeds": [0]}]))
+    data = {"Build the data set nqueens8", "Check the content of nqueens8 against resources/checksums.tsv"}
+    assert workflow.planned("results/eval/nqueens8/gram/seed7/test.json") == training("nqueens8", "gram", seed=7) | data

@@ -1,0 +1,58 @@
+# The data sets, made from nothing and checked against the sums that stand in this repository.
+#
+# in:   config/experiments/{experiment}.yaml: generator, split; resources/checksums.tsv
+# out:  results/data/{task}/train.parquet, valid.parquet, test.parquet, completions.parquet, card.json
+#       results/data/{task}/checked.json
+
+
+rule data:
+    output:
+        train="results/data/{task}/train.parquet",
+        valid="results/data/{task}/valid.parquet",
+        test="results/data/{task}/test.parquet",
+        completions="results/data/{task}/completions.parquet",
+        card="results/data/{task}/card.json",
+    log:
+        "results/logs/data/{task}.log",
+    benchmark:
+        "results/benchmarks/data/{task}.tsv"
+    wildcard_constraints:
+        task=TRAINABLE,
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        # A string, not an input: an edited comment must not build the data anew. What the file means is in `settings`.
+        experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
+        overrides=lambda wildcards: overrides_of(wildcards.task, "generator", "split"),
+        settings=lambda wildcards: settings_of(data_settings, wildcards.task, wildcards.task),
+    message:
+        "Build the data set {wildcards.task}"
+    shell:
+        "python -m gram.data --experiment {params.experiment} --task {wildcards.task} --overrides {params.overrides:q}"
+        " --output results/data/{wildcards.task} > {log} 2>&1"
+
+
+rule check_data:
+    input:
+        tables=rules.data.output,
+        checksums="resources/checksums.tsv",
+    output:
+        "results/data/{task}/checked.json",
+    log:
+        "results/logs/check_data/{task}.log",
+    benchmark:
+        "results/benchmarks/check_data/{task}.tsv"
+    wildcard_constraints:
+        task=TRAINABLE,
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=2000,
+    message:
+        "Check the content of {wildcards.task} against {input.checksums}"
+    # tee, because a data set that is not listed there passes, and that should be seen.
+    shell:
+        "python -m gram.checksums verify --card results/data/{wildcards.task}/card.json --checksums {input.checksums}"
+        " --output {output} 2>&1 | tee {log}"

@@ -1,0 +1,64 @@
+# Every run on the test split of its task, and the folds of a task pooled to one result.
+#
+# in:   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json
+#       results/data/{task}/test.parquet, card.json, checked.json
+# out:  results/eval/{task}/{method}/seed{seed}/test.json: metrics with numerators and denominators
+#       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
+
+
+rule evaluate:
+    input:
+        config="results/runs/{task}/{method}/seed{seed}/config.json",
+        weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
+        meta="results/runs/{task}/{method}/seed{seed}/meta.json",
+        test="results/data/{task}/test.parquet",
+        card="results/data/{task}/card.json",
+        checked=ancient("results/data/{task}/checked.json"),
+    output:
+        json="results/eval/{task}/{method}/seed{seed}/test.json",
+        samples="results/eval/{task}/{method}/seed{seed}/test.samples.parquet",
+    log:
+        "results/logs/evaluate/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=TRAINABLE,
+    conda:
+        "../../envs/conda/environment.yaml"
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        device=config["device"],
+    params:
+        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+    message:
+        "Evaluate {wildcards.method} on the test split of {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m gram.evaluate --run results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
+        " --data results/data/{wildcards.task} --split test --settings {params.settings:q} --device {resources.device}"
+        " --output {output.json} --samples {output.samples} > {log} 2>&1"
+
+
+rule pool:
+    input:
+        evaluations=lambda wildcards: for_parts(wildcards, "results/eval/{part}/{method}/seed{seed}/test.json"),
+        samples=lambda wildcards: for_parts(wildcards, "results/eval/{part}/{method}/seed{seed}/test.samples.parquet"),
+    output:
+        json="results/eval/{task}/{method}/seed{seed}/test.json",
+        samples="results/eval/{task}/{method}/seed{seed}/test.samples.parquet",
+    log:
+        "results/logs/pool/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/pool/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=FOLDED,
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=2000,
+    message:
+        "Pool the folds of {wildcards.task}: {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "python -m gram.pool --evaluations {input.evaluations} --fold-samples {input.samples}"
+        " --output {output.json} --samples {output.samples} > {log} 2>&1"

@@ -1,0 +1,67 @@
+# One training run per task, method and seed.
+#
+# in:   results/data/{task}/train.parquet, valid.parquet, card.json, checked.json
+# out:  results/runs/{task}/{method}/seed{seed}/config.json: all settings of the run
+#       results/runs/{task}/{method}/seed{seed}/weights.safetensors, meta.json, history.jsonl
+# kept: results/runs/{task}/{method}/seed{seed}/resume.safetensors while a run is unfinished. It is not an output, because
+#       Snakemake deletes the outputs of a failed job; so the same command goes on where a killed run last saved.
+
+
+rule configure:
+    output:
+        "results/runs/{task}/{method}/seed{seed}/config.json",
+    log:
+        "results/logs/configure/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/configure/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=TRAINABLE,
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=500,
+    params:
+        experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
+        # Without the section evaluate: test-time compute must not train anew.
+        overrides=lambda wildcards: overrides_of(wildcards.task, "generator", "split", "model", "train", method=wildcards.method),
+        data=lambda wildcards: settings_of(data_settings, wildcards.task, wildcards.task),
+        model=lambda wildcards: settings_of(method_section, wildcards.task, wildcards.method, "model"),
+        train=lambda wildcards: settings_of(method_section, wildcards.task, wildcards.method, "train"),
+    message:
+        "Freeze the settings of {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m gram.config --experiment {params.experiment} --task {wildcards.task} --method {wildcards.method}"
+        " --seed {wildcards.seed} --overrides {params.overrides:q} --output {output} > {log} 2>&1"
+
+
+rule train:
+    input:
+        config="results/runs/{task}/{method}/seed{seed}/config.json",
+        train="results/data/{task}/train.parquet",
+        valid="results/data/{task}/valid.parquet",
+        card="results/data/{task}/card.json",
+        # ancient: a newly listed sum of another data set repeats the check, and must not train anew.
+        checked=ancient("results/data/{task}/checked.json"),
+    output:
+        weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
+        meta="results/runs/{task}/{method}/seed{seed}/meta.json",
+        history="results/runs/{task}/{method}/seed{seed}/history.jsonl",
+    log:
+        "results/logs/train/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/train/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=TRAINABLE,
+    conda:
+        "../../envs/conda/environment.yaml"
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        device=config["device"],  # a resource, because these are not tracked: another device must not train anew
+    message:
+        "Train {wildcards.method} on {wildcards.task}, seed {wildcards.seed}; to watch it: tail -f {log}"
+    shell:
+        "python -m gram.train --config {input.config} --data results/data/{wildcards.task}"
+        " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
+        " --device {resources.device} > {log} 2>&1"
