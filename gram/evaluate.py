@@ -74,6 +74,13 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
     return metrics.Samples(split.counts, found, {"vote": majority(drawn.tokens), "lprm": drawn.value.argmax(axis=1)})
 
 
+def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
+    """How much of a split training has met: its inputs (none of a test split), and its completions as targets of other inputs."""
+    seen = {kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")}
+    rows = {kind: getattr(split, kind) for kind in seen}
+    return {kind: metrics.ratio(sum(row.tobytes() in seen[kind] for row in rows[kind]), len(rows[kind])) for kind in seen}
+
+
 def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
     """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps."""
     N, W, L = drawn.tokens.shape
@@ -105,10 +112,10 @@ def evaluate(
     torch.set_num_threads(settings.train.threads)
     task = make_task(settings.task, settings.data.generator)
     split = load_split(data, split_name)
-    train_md5 = files.read_json(data / "card.json")["tables"]["train"]["md5"]
-    if train_md5 != meta["data_md5"]["train"]:
+    train = load_split(data, "train")
+    if train.md5 != meta["data_md5"]["train"]:
         raise GramError(
-            f"{run_folder}: trained on data with MD5 {meta['data_md5']['train']}, but {data} has {train_md5}: "
+            f"{run_folder}: trained on data with MD5 {meta['data_md5']['train']}, but {data} has {train.md5}: "
             "test inputs could have been seen; train again"
         )
     weights = run_folder / "weights.safetensors"
@@ -135,7 +142,7 @@ def evaluate(
         "supervision_steps_seen": meta["supervision_steps"],
         "training_examples": meta["training_examples"],
         "training_seconds": meta["seconds"],
-        "data_md5": {split_name: split.md5, "train": train_md5},
+        "data_md5": {split_name: split.md5, "train": train.md5},
         "checkpoint": str(weights),
         "checkpoint_md5": hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest(),
         "trained_by": {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")},
@@ -143,6 +150,7 @@ def evaluate(
     }
     content = {
         "run": facts,
+        "overlap_with_training": overlap(train, split),
         "metrics": metrics.slices(scored),
         "by_completions": metrics.by_completions(scored),
         "by_width": metrics.by_width(scored, WIDTHS),

@@ -68,7 +68,7 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
     return {
         "run": facts,
-        "metrics": pool_values([evaluation["metrics"] for evaluation in evaluations]),
+        **{key: pool_values([evaluation[key] for evaluation in evaluations]) for key in ("overlap_with_training", "metrics")},
         "by_completions": pool_rows([evaluation["by_completions"] for evaluation in evaluations], "n_completions"),
         "by_width": pool_rows([evaluation["by_width"] for evaluation in evaluations], "width"),
     }

@@ -20,7 +20,7 @@ from gram.data import TABLES
 from gram.errors import GramError, run
 from gram.settings import SECTIONS
 from gram.tables.evaluations import read_evaluations
-from gram.tables.layout import NOTHING, Document, document, footnotes, legend, method_cell, ours_cell
+from gram.tables.layout import NOTHING, Document, document, footnotes, legend, method_cell, ours_cell, overlap
 from gram.tables.names import METRICS, in_order
 from gram.tables.render import markdown, pipe_table, prose_table
 from gram.tables.rows import measured, natural, read_reported, table1
@@ -141,6 +141,7 @@ def results(root: Path) -> str:
                 f"Mean ± sample standard deviation over (n) seeds, in percent; {runs[0]['width']} samples per input. After `of`:",
             ),
             "the most that as many independent samples reach on average.",
+            overlap(first),
             f"Training: {len(metas)} runs, {duration(sum(meta['seconds'] for meta in metas))} in all, each with "
             f"{distinct(m['threads'] for m in metas)} thread on {distinct(m['device'] for m in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),

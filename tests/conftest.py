@@ -194,6 +194,10 @@ def synthetic_evaluation() -> Callable[..., dict[str, Any]]:
         slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in names}}
         return {
             "run": run_facts | facts,
+            "overlap_with_training": {
+                "inputs": {"value": 0.0, "numerator": 0.0, "denominator": 10.0},
+                "completions": {"value": 0.5, "numerator": 7.0, "denominator": 14.0},
+            },
             "metrics": {name: metric(name, values) for name in names} | {"slices": slices},
             "by_completions": [
                 {"n_completions": m, "inputs": count} | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}

@@ -325,3 +325,17 @@ def test_bad_input_is_one_line(
     outcome = command(evaluate.main, *arguments, *more)
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and message in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overlap_with_training_is_counted_by_content(data_folder: Path, split: Split) -> None:
+    train = load_split(data_folder, "train")
+    boards = {tuple(board) for board in train.completions.tolist()}
+    expected = sum(tuple(board) in boards for board in split.completions.tolist())
+    found = evaluate.overlap(train, split)
+    assert found["inputs"]["numerator"] == 0 and found["inputs"]["denominator"] == len(split.inputs)
+    assert found["completions"]["numerator"] == expected > 0
+    assert found["completions"]["denominator"] == len(split.completions)
+    # A test input that leaked into training shows.
+    leaked = dataclasses.replace(train, inputs=np.concatenate([train.inputs, split.inputs[:2]]))
+    assert evaluate.overlap(leaked, split)["inputs"]["numerator"] == 2
+    assert evaluate.overlap(train, train)["completions"]["value"] == 1

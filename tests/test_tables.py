@@ -18,6 +18,7 @@ from gram.errors import GramError
 from gram.provenance import code_hash
 from gram.tables.__main__ import main
 from gram.tables.evaluations import read_evaluations, status
+from gram.tables.layout import section
 from gram.tables.names import METHODS, METRICS
 from gram.tables.rows import COLUMNS, read_reported, table1
 
@@ -66,6 +67,11 @@ def test_values_are_percent_means_with_sample_deviation_and_gap(synthetic_evalua
     hostile = row(table, "nqueens8", "gram", "hostile_coverage_macro")
     assert hostile["ours_mean"] == pytest.approx(60.0)
     assert (accuracy["n_inputs"], accuracy["n_hostile_inputs"], accuracy["forward_passes"]) == (10, 4, 160)
+
+
+def test_the_page_says_what_training_has_met(synthetic_evaluation: Make) -> None:
+    page = section("nqueens5", table1([synthetic_evaluation()], {}, None))
+    assert "0 of these inputs occur in training; 7 of their 14 completions do" in page.text[0]
 
 
 def test_one_seed_has_no_deviation(synthetic_evaluation: Make) -> None:

@@ -122,6 +122,14 @@ def compute_table(grid: dict[str, dict[str, Any]]) -> Table:
     return Table("Compute", [("", "method"), *(("", name) for name in COMPUTE.values())], rows)
 
 
+def overlap(row: Any) -> str:
+    """What training has met of the test split, as a sentence."""
+    return (
+        f"{row.n_inputs_in_training:,} of these inputs occur in training; {row.n_completions_in_training:,} of their "
+        f"{row.n_completions:,} completions do, as targets of other inputs."
+    )
+
+
 def section(task: str, part: pd.DataFrame) -> Section:
     """The section of one task."""
     grid = _grid(part)
@@ -134,7 +142,7 @@ def section(task: str, part: pd.DataFrame) -> Section:
     if not run:
         return Section(task, ["Not run."], tables)
     one = next(iter(next(iter(run.values())).values()))
-    text = [f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions."]
+    text = [f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions.", overlap(one)]
     if not in_paper:
         text.append("This task is not in the paper.")
     for what in ("accuracies", "coverages"):  # side by side they would be wider than a page

@@ -16,10 +16,12 @@ from gram.tables.names import METHODS, METRICS, Metric, in_order
 COLUMNS = (
     *("task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"),
     *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
+    *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples", "code_hash", "status"),
 )
 INTEGERS = (
     *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
+    *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
 FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling")
@@ -73,10 +75,14 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return {}
     run = evaluations[0]["run"]
     hashes = {run["run"][key]["code_hash"] for run in evaluations for key in ("trained_by", "evaluated_by")}
+    seen = evaluations[0]["overlap_with_training"]
     kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen", "training_examples")
     return {key: run[key] for key in kept} | {
         "n_inputs": run["inputs"],
         "n_hostile_inputs": evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs"),
+        "n_inputs_in_training": int(seen["inputs"]["numerator"]),
+        "n_completions": int(seen["completions"]["denominator"]),
+        "n_completions_in_training": int(seen["completions"]["numerator"]),
         # One call of the network is one supervision step of one trajectory; with ACT this is the most there can be.
         "forward_passes": run["depth"] * run["draws"],
         "code_hash": "+".join(sorted(set("+".join(hashes).split("+")))),

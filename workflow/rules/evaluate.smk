@@ -1,7 +1,7 @@
 # Every run on the test split of its task, and the folds of a task pooled to one result.
 #
 # in:   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json
-#       results/data/{task}/test.parquet, card.json, checked.json
+#       results/data/{task}/train.parquet (what training has met), test.parquet, card.json, checked.json
 # out:  results/eval/{task}/{method}/seed{seed}/test.json: metrics with numerators and denominators
 #       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
 
@@ -11,6 +11,7 @@ rule evaluate:
         config="results/runs/{task}/{method}/seed{seed}/config.json",
         weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
         meta="results/runs/{task}/{method}/seed{seed}/meta.json",
+        train="results/data/{task}/train.parquet",
         test="results/data/{task}/test.parquet",
         card="results/data/{task}/card.json",
         checked=ancient("results/data/{task}/checked.json"),
