@@ -53,7 +53,7 @@ def _run(path: Path, evaluation: Any) -> dict[str, Any]:
     """The run's facts in an evaluation, after checking that everything needed is there."""
     top = evaluation if isinstance(evaluation, dict) else {}
     run = top.get("run", {})
-    missing = [key for key in ("run", "metrics", "by_completions", "by_width") if key not in top]
+    missing = [key for key in ("run", "overlap_with_training", "metrics", "by_completions", "by_width") if key not in top]
     missing += [f"run.{key}" for key in NEEDED if key not in run]
     if missing:
         raise GramError(f"{path}: not an evaluation by gram.evaluate ({missing[0]} is missing); delete it and build it again")
