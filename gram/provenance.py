@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import platform
 import resource
@@ -14,22 +13,10 @@ import numpy
 import torch
 
 import gram
+from gram.code_version import code_hash
 from gram.errors import GramError
 
 PACKAGE = Path(__file__).parent
-# Modules that only present results; everything else can change a number.
-PRESENTATION = ("tables/", "figures/", "reports.py")
-
-
-@functools.cache
-def code_hash() -> str:
-    """Twelve hex digits over the package's sources, without those that only present results."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).as_posix()
-        if not name.startswith(PRESENTATION):
-            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
 
 
 def _git(*arguments: str) -> str | None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # The one copy of the order. A package (tasks, models) is one room; a module imports only from rooms to its left.
 ROOMS = """
-errors files settings config tasks data checksums models losses optim stream provenance checkpoint inference
+errors code_version files settings config tasks data checksums models losses optim stream provenance checkpoint inference
 trainer train bench metrics evaluate pool tables figures reports
 """.split()
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from gram import evaluate, files
+from gram.code_version import code_hash
 from gram.errors import GramError
-from gram.provenance import code_hash
 from gram.tables.__main__ import main
 from gram.tables.evaluations import read_evaluations, status
 from gram.tables.layout import section

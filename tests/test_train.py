@@ -17,10 +17,10 @@ import torch
 
 from gram import files, train
 from gram.checkpoint import read_tensors
+from gram.code_version import code_hash
 from gram.config import Experiment, resolve
 from gram.data import build, load_split
 from gram.errors import GramError, Interrupted
-from gram.provenance import code_hash
 from gram.settings import RunSettings
 from gram.trainer import Trainer
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from gram import files
+from gram.code_version import code_hash
 from gram.errors import run
-from gram.provenance import code_hash
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.render import latex, markdown, standalone_html

@@ -11,6 +11,7 @@ import jsonschema
 import yaml
 from snakemake.exceptions import WorkflowError
 
+from gram.code_version import code_hash
 from gram.config import data_settings, evaluate_settings, load_experiment, method_section
 from gram.errors import GramError
 
@@ -138,7 +139,6 @@ wildcard_constraints:
     seed="0|[1-9][0-9]*",
 
 
-SOURCES = sorted(map(str, Path("gram").rglob("*.py")))
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
 EVALUATIONS = [path for task in TASKS for path in evaluations_of(task)]
 # Targets of their own, so that a deleted one is made again.

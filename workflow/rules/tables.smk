@@ -1,6 +1,6 @@
 # Table 1: the paper's numbers beside the mean over the configured seeds.
 #
-# in:   results/eval/{task}/{method}/seed{seed}/test.json of every configured run; resources/reported.csv; gram/**/*.py
+# in:   results/eval/{task}/{method}/seed{seed}/test.json of every configured run; resources/reported.csv
 # out:  results/tables/table1.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
 
 
@@ -8,8 +8,6 @@ rule table1:
     input:
         evaluations=EVALUATIONS,
         reported="resources/reported.csv",
-        # Not read: after an edit of the code, the table is written again and marks what older code made.
-        code=SOURCES,
     output:
         md="results/tables/table1.md",
         csv="results/tables/table1.csv",
@@ -28,6 +26,9 @@ rule table1:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
+    params:
+        # Only tracked: after an edit of the code, the table is written again and marks what older code made.
+        code=code_hash(),
     message:
         "Write table 1 from all configured runs"
     shell:
