@@ -97,21 +97,18 @@ def build_variant(name: str, settings: RunSettings, data: Path, device: torch.de
     return trainer
 
 
-def bench(
-    settings: RunSettings, data: Path, device: torch.device, variants: list[str], steps: int, alternations: int
-) -> dict[str, Any]:
+def bench(settings: RunSettings, data: Path, device: torch.device, variants: list[str], steps: int, turns: int) -> dict[str, Any]:
     """Time the variants side by side, in turns whose order alternates, so that a noisy machine slows all of them alike.
 
     Returns:
         Facts of the machine, the peak per precision, and per variant seconds, rates and shares as [least, median, most].
     """
     trainers = {name: build_variant(name, settings, data, device) for name in variants}
-    torch.set_num_threads(settings.train.threads)
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for trainer in tqdm(trainers.values(), desc="warm-up", unit="variant"):
         timed(trainer.train_step, WARM_UP, device)
     peaks: dict[str, list[float]] = {precision: [] for precision in sorted({name.partition("-")[0] for name in variants})}
-    for turn in tqdm(range(alternations), desc="measuring", unit="turn"):
+    for turn in tqdm(range(turns), desc="measuring", unit="turn"):
         for precision, found in peaks.items():
             found.append(matmul_peak(device, DTYPES[precision]))
         for name in variants if turn % 2 == 0 else reversed(variants):
@@ -142,7 +139,7 @@ def bench(
         "method": settings.method,
         "settings": settings.as_dict(),
         "steps_per_turn": steps,
-        "turns": alternations,
+        "turns": turns,
         "flops_per_step": rows * per_row,
         "matmul_peak_flops_per_second": {precision: spread(found) for precision, found in peaks.items()},
         "variants": results,

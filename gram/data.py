@@ -130,7 +130,7 @@ def build_tables(task: Task, settings: DataSettings) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def summarise(name: str, table: pd.DataFrame) -> dict[str, Any]:
+def summarise(table: pd.DataFrame) -> dict[str, Any]:
     """Rows, inputs, inputs with several completions and MD5 of one table, for the card."""
     per_input = table.groupby("input_id").size()
     return {
@@ -163,7 +163,7 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         "settings": dataclasses.asdict(settings),
         "length": task.length,
         "vocabulary": task.vocabulary,
-        "tables": {name: summarise(name, table) for name, table in tables.items()},
+        "tables": {name: summarise(table) for name, table in tables.items()},
     }
     for name, table in tables.items():
         with files.atomic_write(folder / f"{name}.parquet") as temporary:

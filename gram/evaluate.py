@@ -20,7 +20,7 @@ from gram.errors import GramError, run
 from gram.inference import rollout
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
-from gram.provenance import child_seed, choose_device, provenance
+from gram.provenance import choose_device, provenance, seeded_generator
 from gram.settings import EvaluateConfig, RunSettings
 from gram.tasks import Task, Tokens, make_task
 
@@ -120,8 +120,7 @@ def evaluate(
         )
     weights = run_folder / "weights.safetensors"
     model = load_model(settings, task, weights, config.weights, device)
-    generator = torch.Generator(device)
-    generator.manual_seed(child_seed(settings.seed, "evaluate", split_name, config.seed))
+    generator = seeded_generator(device, settings.seed, "evaluate", split_name, config.seed)
     drawn = draw(model, split, config, generator)
     scored = score(task, split, drawn)
     facts = {

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-COVERAGES = ("coverage_paper", "coverage_micro", "coverage_macro")
 
 
 @dataclass(frozen=True)

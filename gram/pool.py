@@ -15,7 +15,7 @@ from gram.data import read_table
 from gram.errors import GramError, run
 from gram.metrics import ratio
 
-PER_FOLD = ("task", "data_md5", "checkpoint", "checkpoint_md5")
+PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
 SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
 KEYS = ("n_completions", "width")  # rows of by_completions and by_width are matched by these
 
@@ -59,7 +59,7 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if len({run[key] for run in runs}) > 1:
             raise GramError(f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}")
     facts = dict(runs[0])
-    facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD if key != "task"}
+    facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD}
     facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
     facts |= {"task": base.pop(), "folds": folds}
     # A pooled result was made by one code only if every fold was.

@@ -13,10 +13,8 @@ import numpy
 import torch
 
 import gram
-from gram.code_version import code_hash
+from gram.code_version import PACKAGE, code_hash
 from gram.errors import GramError
-
-PACKAGE = Path(__file__).parent
 
 
 def _git(*arguments: str) -> str | None:
@@ -68,6 +66,13 @@ def child_seed(seed: int, *names: str | int) -> int:
     """A 63-bit seed for one named purpose, independent of every other name (never seed + 1)."""
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def seeded_generator(device: torch.device, seed: int, *names: str | int) -> torch.Generator:
+    """A generator on ``device`` for one named purpose of a run; see :func:`child_seed`."""
+    generator = torch.Generator(device)
+    generator.manual_seed(child_seed(seed, *names))
+    return generator
 
 
 def choose_device(name: str) -> torch.device:

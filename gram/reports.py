@@ -15,7 +15,7 @@ from typing import Any
 
 from gram import files
 from gram.checksums import read_listed
-from gram.config import Experiment, evaluate_settings, load_experiment, resolve, split_fold
+from gram.config import Experiment, load_experiment, method_section, split_fold
 from gram.data import TABLES
 from gram.errors import GramError, run
 from gram.settings import SECTIONS
@@ -47,15 +47,10 @@ def gap_settings() -> Iterator[tuple[str, str, dataclasses.Field[Any]]]:
                 yield section, field.name, field
 
 
-def gap_default(field: dataclasses.Field[Any]) -> Any:
-    """A setting's default."""
-    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
 def gap_defaults(root: Path) -> str:
     """Every open choice with its default and reason, and the experiments that choose otherwise."""
     settings = [
-        [f"`{section}.{name}`", value(gap_default(field)), field.metadata["doc"], field.metadata["gap"]]
+        [f"`{section}.{name}`", value(field.default), field.metadata["doc"], field.metadata["gap"]]
         for section, name, field in gap_settings()
     ]
     lines = prose_table(["setting", "default", "meaning", "what is open, and why this default"], settings)
@@ -63,21 +58,19 @@ def gap_defaults(root: Path) -> str:
     for path in sorted((root / "config/experiments").glob("*.yaml"), key=lambda path: natural(path.stem)):
         experiment = load_experiment(path)
         for section, name, field in gap_settings():
-            chosen = {method: chosen_value(experiment, path.stem, method, section, name) for method in experiment.methods}
-            for setting in sorted({json.dumps(v) for v in chosen.values()} - {json.dumps(gap_default(field))}):
+            chosen = {method: chosen_value(experiment, method, section, name) for method in experiment.methods}
+            for setting in sorted({json.dumps(v) for v in chosen.values()} - {json.dumps(field.default)}):
                 methods = [method for method, v in chosen.items() if json.dumps(v) == setting]
                 whose = "all" if len(methods) == len(chosen) else ", ".join(methods)
-                rows.append([path.stem, whose, f"`{section}.{name}`", value(gap_default(field)), f"`{setting}`"])
+                rows.append([path.stem, whose, f"`{section}.{name}`", value(field.default), f"`{setting}`"])
     lines += ["", "Experiments that choose otherwise:", ""]
     lines += prose_table(["experiment", "methods", "setting", "default", "here"], rows) if rows else ["None."]
     return "\n".join(lines)
 
 
-def chosen_value(experiment: Experiment, task: str, method: str, section: str, name: str) -> Any:
-    """One setting of one method of an experiment."""
-    settings = resolve(experiment, task, method, 0)
-    sections = {"split": settings.data.split, "model": settings.model, "train": settings.train}
-    return getattr(sections.get(section) or evaluate_settings(experiment, method), name)
+def chosen_value(experiment: Experiment, method: str, section: str, name: str) -> Any:
+    """One setting of one method of an experiment; the split is the same for all methods."""
+    return getattr(experiment.split if section == "split" else method_section(experiment, method, section), name)
 
 
 def reference_evaluations(folder: Path) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from gram.data import Split, load_split
 from gram.errors import GramError
 from gram.inference import rollout
 from gram.models.factory import build_model, parameter_count
-from gram.provenance import child_seed, peak_memory_bytes, provenance
+from gram.provenance import child_seed, peak_memory_bytes, provenance, seeded_generator
 from gram.settings import RunSettings
 from gram.stream import Stream
 from gram.tasks import make_task
@@ -47,8 +47,8 @@ class Trainer:
         ).to(device)
         self.optimizer = optim.build_optimizer(self.model, self.config)
         self.ema = optim.EMA(self.model, self.config.ema_decay)
-        self.draws = self._generator("draws")
-        self.noise = self._generator("noise")
+        self.draws = seeded_generator(device, settings.seed, "draws")
+        self.noise = seeded_generator(device, settings.seed, "noise")
         self.stream = Stream(self.splits["train"], self.model, self.config, self.draws)
         self.step = 0
         self.seconds = 0.0
@@ -57,10 +57,9 @@ class Trainer:
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
 
-    def _generator(self, *purpose: str | int) -> torch.Generator:
-        generator = torch.Generator(self.device)
-        generator.manual_seed(child_seed(self.settings.seed, *purpose))
-        return generator
+    def _precision(self) -> torch.autocast:
+        """The context in which the network runs: the forward pass in the run's precision."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
 
     # One step -----------------------------------------------------------------------------------------------------
 
@@ -70,7 +69,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = optim.learning_rate(self.step, config)
         inputs, targets = stream.inputs, stream.targets
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+        with self._precision():
             out = self.model(
                 stream.state,
                 inputs,
@@ -157,9 +156,9 @@ class Trainer:
         if not limit:
             return counts
         # A generator of its own, so that watching the run does not change it.
-        generator = self._generator("watch", name, self.step)
+        generator = seeded_generator(self.device, self.settings.seed, "watch", name, self.step)
         tokens = torch.from_numpy(inputs).long().to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with self._precision():
             result = rollout(self.ema.model, tokens, depth=self.config.N_sup, generator=generator)
         valid = self.task.is_valid(inputs, result.tokens.cpu().numpy().astype("uint8"))
         several = split.counts[chosen] > 1

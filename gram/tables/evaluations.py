@@ -8,6 +8,7 @@ from typing import Any
 
 from gram import files
 from gram.errors import GramError
+from gram.tables.names import NOT_RUN
 
 SAME_FOR_TASK = ("inputs", "data_md5")
 SAME_FOR_SEEDS = (
@@ -74,7 +75,7 @@ def status(runs: Sequence[dict[str, Any]], present_code: str | None) -> str:
         present_code: hash of the present code; None leaves out the comparison with it.
     """
     if not runs:
-        return "not run"
+        return NOT_RUN
     trained, evaluated = (set().union(*hashes) for hashes in zip(*map(code_hashes, runs), strict=True))
     if len(trained) > 1 or len(evaluated) > 1:
         return "mixed"

@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from gram.tables.names import FOOTNOTES, MARKS, METRICS, label
+from gram.tables.names import FOOTNOTES, MARKS, METRICS, NOT_RUN, label
 from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
-NOT_RUN = "not run"
 COMPUTE = {
     "n": "seeds",
     "parameters": "parameters",

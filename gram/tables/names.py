@@ -89,6 +89,7 @@ METRICS = {
     ),
 }
 
+NOT_RUN = "not run"
 MARKS = {"mixed": "‡", "stale": "†"}
 FOOTNOTES = {
     "mixed": "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions of the code; "

@@ -68,18 +68,22 @@ def frozen(settings):
     return json.dumps(settings, sort_keys=True)
 
 
-def settings_of(function, task, *arguments):
-    """What ``function`` of gram.config resolves for a task, as JSON."""
+def resolved(function, task, *arguments):
+    """What ``function`` of gram.config resolves for a task."""
     try:
-        settings = function(EXPERIMENTS[BASE[task]], *arguments)
+        return function(EXPERIMENTS[BASE[task]], *arguments)
     except GramError as error:  # a method of another experiment, asked for by a file's name
         raise WorkflowError(error)
-    return frozen(dataclasses.asdict(settings))
+
+
+def settings_of(function, task, *arguments):
+    """What :func:`resolved` gives, as JSON."""
+    return frozen(dataclasses.asdict(resolved(function, task, *arguments)))
 
 
 def threads_of(task, method):
     """CPU threads of a training or evaluation: a setting, because the last bits of a result depend on it."""
-    return json.loads(settings_of(method_section, task, method, "train"))["threads"]
+    return resolved(method_section, task, method, "train").threads
 
 
 def overrides_of(task, *sections, method=None):
