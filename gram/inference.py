@@ -36,7 +36,7 @@ def rollout(model: GRAM, inputs: Tensor, *, depth: int, generator: torch.Generat
     steps = torch.zeros(B, dtype=torch.int64, device=inputs.device)
     running = torch.ones(B, dtype=torch.bool, device=inputs.device)
     for n in range(1, depth + 1):
-        step = model(state, inputs, generator=generator)
+        step = model(state, inputs, noise=model.draw_noise(inputs, generator))
         state = step.state
         tokens = torch.where(running[:, None], step.logits.argmax(dim=-1), tokens)
         value = torch.where(running, step.value, value)

@@ -74,7 +74,7 @@ class Trainer:
                 stream.state,
                 inputs,
                 targets=targets,
-                generator=self.noise,
+                noise=self.model.draw_noise(inputs, self.noise),
                 uncharged_noise=config.uncharged_noise,
                 charge_all=config.charged == "all",
             )

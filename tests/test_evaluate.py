@@ -51,7 +51,10 @@ class Scripted:
         zeros = torch.zeros(len(inputs), 1, 1)
         return State(zeros, zeros)
 
-    def __call__(self, state: State, inputs: Tensor, *, generator: torch.Generator) -> Step:
+    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> None:
+        return None
+
+    def __call__(self, state: State, inputs: Tensor, *, noise: None) -> Step:
         boards = [row.tobytes() for row in inputs.numpy().astype(np.uint8)]
         rows, values = [], []
         for board in boards:

@@ -114,7 +114,7 @@ class Reference:
         return e_y
 
     def step(
-        self, z: tuple[Tensor, Tensor], x: Tensor, y: Tensor | None, noise: list[Tensor], uncharged: str, charge_all: bool
+        self, z: tuple[Tensor, Tensor], x: Tensor, y: Tensor | None, noise: Tensor, uncharged: str, charge_all: bool
     ) -> tuple[tuple[Tensor, Tensor], Tensor, list[tuple[Normal, Normal]]]:
         """One supervision step: state, logits and the charged (q, p)."""
         h, l = z  # noqa: E741
@@ -152,10 +152,10 @@ class Reference:
         return total
 
 
-def draws(config: ModelConfig, seed: int, steps: int) -> list[list[Tensor]]:
-    """The standard normal noise that ``steps`` supervision steps take from a generator with this seed."""
-    generator, shape = seeded(seed), (BATCH, config.puzzle_tokens + LENGTH, config.D)
-    return [[torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(config.T)] for _ in range(steps)]
+def draws(config: ModelConfig, seed: int, steps: int) -> list[Tensor]:
+    """Standard normal noise for ``steps`` supervision steps, [T, B, L', D] each."""
+    generator, shape = seeded(seed), (config.T, BATCH, config.puzzle_tokens + LENGTH, config.D)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(steps)]
 
 
 def close(a: Tensor | None, b: Tensor | None, tolerance: float = 1e-7) -> bool:
@@ -183,11 +183,10 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     config = dataclasses.replace(TINY, **case)
     model, x, y, beta = build(config).double(), tokens(1), tokens(2), 0.3
     reference, noise = Reference(model, config), draws(config, 5, steps=2)
-    generator = seeded(5)
     state: Any = model.initial_state(x)
     z = tuple(z0.expand(BATCH, config.puzzle_tokens + LENGTH, -1) for z0 in reference.z0)
     for n in range(2):
-        out = model(state, x, targets=y, generator=generator, uncharged_noise=uncharged, charge_all=charge_all)
+        out = model(state, x, targets=y, noise=noise[n], uncharged_noise=uncharged, charge_all=charge_all)
         z, logits, charges = reference.step(z, x, y, noise[n], uncharged, charge_all)
         assert close(out.logits, logits) and close(out.state.h, z[0]) and close(out.state.l, z[1])
         assert out.logits.shape == (BATCH, LENGTH, VOCABULARY)
@@ -228,9 +227,10 @@ def test_gradient_is_not_that_of_all_transitions(monkeypatch: pytest.MonkeyPatch
 
 def test_without_targets_nothing_depends_on_the_posterior() -> None:
     model, x = build(), tokens(1)
+    noise = model.draw_noise(x, seeded(3))
 
     def run(**more: Any) -> list[Tensor]:
-        out = model(model.initial_state(x), x, generator=seeded(3), **more)
+        out = model(model.initial_state(x), x, noise=noise, **more)
         return [out.logits, out.state.h, out.state.l, out.halt, out.value]
 
     before, before_posterior = run(uncharged_noise="posterior"), run(targets=tokens(2))
@@ -244,7 +244,7 @@ def test_without_targets_nothing_depends_on_the_posterior() -> None:
 
 def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
     model, x = build(), tokens(1)
-    out = model(model.initial_state(x), x, targets=tokens(2), generator=seeded(0))
+    out = model(model.initial_state(x), x, targets=tokens(2), noise=model.draw_noise(x, seeded(0)))
     (out.halt.sum() + out.value.sum()).backward()
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved == {"halt_head.weight", "halt_head.bias", "value_head.weight", "value_head.bias"}
@@ -270,7 +270,8 @@ def test_sixteen_puzzle_tokens_by_default() -> None:
     model = build_model(config, length=LENGTH, vocabulary=VOCABULARY, seed=0)
     x = tokens(1)
     assert model.initial_state(x).h.shape == (BATCH, 16 + LENGTH, 8)
-    assert model(model.initial_state(x), x, generator=seeded(0)).logits.shape == (BATCH, LENGTH, VOCABULARY)
+    noise = model.draw_noise(x, seeded(0))
+    assert model(model.initial_state(x), x, noise=noise).logits.shape == (BATCH, LENGTH, VOCABULARY)
 
 
 def test_same_seed_same_weights_and_the_twin_starts_from_the_same_core() -> None:
@@ -357,7 +358,7 @@ def test_state_stays_bounded_over_two_hundred_steps(scale: float) -> None:
                 parameter.mul_(0.25)
         state: Any = model.initial_state(x)
         for _ in range(200):
-            out = model(state, x, generator=generator)
+            out = model(state, x, noise=model.draw_noise(x, generator))
             state = out.state
     assert torch.isfinite(out.logits).all()
     assert float(state.l.square().mean()) == pytest.approx(1, abs=1e-2)
@@ -366,7 +367,7 @@ def test_state_stays_bounded_over_two_hundred_steps(scale: float) -> None:
 
 def test_gaussian_samples_have_its_mean_and_deviation() -> None:
     mu, sigma = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.1, 1.0, 3.0])
-    sample = Gaussian(mu.expand(20000, 3), sigma.expand(20000, 3)).sample(seeded(0))
+    sample = Gaussian(mu.expand(20000, 3), sigma.expand(20000, 3)).sample(torch.randn(20000, 3, generator=seeded(0)))
     assert ((sample.mean(dim=0) - mu).abs() < 5 * sigma / 20000**0.5).all()
     assert ((sample.std(dim=0) / sigma - 1).abs() < 0.03).all()
 
@@ -374,7 +375,7 @@ def test_gaussian_samples_have_its_mean_and_deviation() -> None:
 def test_guidance_is_computed_in_fp32_under_autocast() -> None:
     model, x, y = build(), tokens(1), tokens(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model(model.initial_state(x), x, targets=y, generator=seeded(0))
+        out = model(model.initial_state(x), x, targets=y, noise=model.draw_noise(x, seeded(0)))
     assert out.logits.dtype == torch.bfloat16
     for gaussian in (out.charges[0].q, out.charges[0].p):
         assert gaussian.mu.dtype == gaussian.sigma.dtype == torch.float32
@@ -409,7 +410,7 @@ def test_rollout_chains_supervision_steps(repeated: Tensor) -> None:
     model, generator = build(), seeded(4)
     state: Any = model.initial_state(repeated)
     for depth in range(1, 4):
-        out = model(state, repeated, generator=generator)
+        out = model(state, repeated, noise=model.draw_noise(repeated, generator))
         state = out.state
         result = rollout(model, repeated, depth=depth, generator=seeded(4))
         assert torch.equal(result.tokens, out.logits.argmax(dim=-1)) and torch.equal(result.value, out.value)

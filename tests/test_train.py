@@ -189,7 +189,8 @@ def test_value_loss_teaches_all_states_of_finished_trajectories(settings: RunSet
     compared = 0
     for _ in range(7):
         stream = trainer.stream
-        step = trainer.model(stream.state, stream.inputs, targets=stream.targets, generator=trainer.noise)
+        noise = trainer.model.draw_noise(stream.inputs, trainer.noise)
+        step = trainer.model(stream.state, stream.inputs, targets=stream.targets, noise=noise)
         stream.record(step)
         for row in range(8):
             kept[row].append(step.summary[row])

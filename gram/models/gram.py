@@ -87,6 +87,17 @@ class GRAM(nn.Module):
         """Whether two rollouts of the same input can differ."""
         return self.guidance is not None
 
+    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Independent N(0, I) for one supervision step of ``inputs`` [B, L]: fp32 [T, B, puzzle_tokens + L, D].
+
+        None without guidance. Noise is an input of the network, so that whoever runs it decides how rows share it.
+        """
+        if self.guidance is None:
+            return None
+        B, L = inputs.shape
+        shape = (self.T, B, self.puzzle_tokens + L, self.z0_h.shape[-1])
+        return torch.randn(shape, generator=generator, device=generator.device, dtype=self.z0_h.dtype)
+
     def initial_state(self, inputs: Tensor) -> State:
         """z_0 for every row of ``inputs`` [B, L]."""
         B, L = inputs.shape
@@ -111,7 +122,7 @@ class GRAM(nn.Module):
         inputs: Tensor,
         *,
         targets: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
         uncharged_noise: Source = "prior",
         charge_all: bool = False,
     ) -> Step:
@@ -122,7 +133,7 @@ class GRAM(nn.Module):
             inputs: [B, L] int64 tokens.
             targets: [B, L] int64 tokens; with them the charged noise comes from the posterior, without them all noise
                 comes from the prior.
-            generator: source of the noise, on the device of ``inputs``.
+            noise: from :meth:`draw_noise`; unused without guidance.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
             charge_all: charge every transition, not only the last.
         """
@@ -147,7 +158,8 @@ class GRAM(nn.Module):
                     charges.append(Charge(q, p))
                 source = q if q is not None else p
                 assert source is not None
-                eps = (source if last else source.detach()).sample(generator)
+                assert noise is not None, "a model with guidance needs noise"
+                eps = (source if last else source.detach()).sample(noise[t])
                 h = u + eps
             state = State(h, l)
         content = state.h[:, self.puzzle_tokens :]

@@ -20,9 +20,8 @@ class Gaussian(NamedTuple):
     mu: Tensor
     sigma: Tensor
 
-    def sample(self, generator: torch.Generator | None) -> Tensor:
-        """One reparameterised draw, fp32 [B, L, D]."""
-        noise = torch.randn(self.mu.shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+    def sample(self, noise: Tensor) -> Tensor:
+        """The reparameterised draw that belongs to ``noise`` ~ N(0, I), fp32 [B, L, D]."""
         return self.mu + self.sigma * noise
 
     def detach(self) -> Gaussian:
