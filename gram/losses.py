@@ -30,19 +30,20 @@ def balanced_kl(charges: Sequence[Charge], config: TrainConfig) -> tuple[Tensor,
     """The KL between posterior and prior, balanced as in Dreamer-V2.
 
     Args:
-        charges: one or more charged transitions; distributions over [B, L, D].
+        charges: one or more charged transitions; distributions over [B, L, D], or [B, 1, D] where all tokens share a vector.
         config: kl_balance, kl_channels, kl_tokens and free_nats.
 
     Returns:
         The loss per row, fp32 [B], and the plain KL(q || p) per row in nats (summed over everything, detached), [B].
     """
 
-    def reduce(kl: Tensor) -> Tensor:
+    def reduce(kl: Tensor, tokens: int) -> Tensor:
         per_token = kl.sum(dim=-1) if config.kl_channels == "sum" else kl.mean(dim=-1)
-        return per_token.sum(dim=-1) if config.kl_tokens == "sum" else per_token.mean(dim=-1)
+        total = per_token.sum(dim=-1)
+        return total if config.kl_tokens == "sum" else total / tokens
 
     loss = nats = torch.zeros((), device=charges[0].q.mu.device)
-    for q, p in charges:
+    for q, p, tokens in charges:
         # Both terms of the balance have the same value, so one KL with scaled gradients is enough.
         share = torch.full((), 1 - config.kl_balance, device=loss.device)
         if config.free_nats > 0:
@@ -50,7 +51,7 @@ def balanced_kl(charges: Sequence[Charge], config: TrainConfig) -> tuple[Tensor,
                 free = kl_divergence(q, p).sum(dim=(1, 2), keepdim=True) <= config.free_nats
             share = torch.where(free, 0.0, share)
         kl = kl_divergence(scale_gradient(q, share), scale_gradient(p, config.kl_balance))
-        loss = loss + reduce(kl)
+        loss = loss + reduce(kl, tokens)
         nats = nats + kl.detach().sum(dim=(1, 2))
     return loss, nats
 

@@ -188,7 +188,14 @@ def synthetic_evaluation() -> Callable[..., dict[str, Any]]:
                 "width": 20,
                 "draws": 20,
             },
-            **{"act": False, "weights": "ema", "parameters": 1234, "supervision_steps_seen": 640, "training_examples": 160},
+            **{
+                "act": False,
+                "sampler": "iid",
+                "weights": "ema",
+                "parameters": 1234,
+                "supervision_steps_seen": 640,
+                "training_examples": 160,
+            },
             **{"data_md5": {"test": "a", "train": "b"}, "trained_by": {"code_hash": code}, "evaluated_by": {"code_hash": code}},
         }
         slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in names}}

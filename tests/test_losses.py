@@ -36,7 +36,7 @@ def gaussian(seed: int) -> Gaussian:
 def two_terms(charges: list[Charge], config: TrainConfig) -> Tensor:
     """0.8 KL(sg(q) || p) + 0.2 KL(q || sg(p)) as it is written, per row."""
     total = torch.zeros(B, dtype=torch.float64)
-    for q, p in charges:
+    for q, p, _ in charges:
         toward_prior = torch_kl(Normal(q.mu.detach(), q.sigma.detach()), Normal(p.mu, p.sigma))
         toward_posterior = torch_kl(Normal(q.mu, q.sigma), Normal(p.mu.detach(), p.sigma.detach()))
         kl = config.kl_balance * toward_prior + (1 - config.kl_balance) * toward_posterior
@@ -47,7 +47,7 @@ def two_terms(charges: list[Charge], config: TrainConfig) -> Tensor:
 
 def gradients(loss: Tensor, charges: list[Charge]) -> list[Tensor]:
     """Gradient of the summed loss for mu and sigma of every q and p."""
-    return list(torch.autograd.grad(loss.sum(), [part for charge in charges for g in charge for part in g]))
+    return list(torch.autograd.grad(loss.sum(), [part for q, p, _ in charges for g in (q, p) for part in g]))
 
 
 def test_kl_equals_torch() -> None:
@@ -62,22 +62,29 @@ def test_kl_equals_torch() -> None:
 @pytest.mark.parametrize("transitions", [1, 3])
 def test_balanced_kl_equals_its_two_terms(channels: str, tokens: str, transitions: int) -> None:
     config = dataclasses.replace(TrainConfig(), kl_channels=channels, kl_tokens=tokens)
-    charges = [Charge(gaussian(10 * t), gaussian(10 * t + 5)) for t in range(transitions)]
+    charges = [Charge(gaussian(10 * t), gaussian(10 * t + 5), L) for t in range(transitions)]
     loss, nats = losses.balanced_kl(charges, config)
     expected = two_terms(charges, config)
     assert loss.shape == nats.shape == (B,) and not nats.requires_grad
     assert torch.allclose(loss, expected, rtol=1e-12)
     # The value is the plain KL, whatever the balance and the reduction.
-    plain = torch.stack([torch_kl(Normal(*q), Normal(*p)).sum(dim=(1, 2)) for q, p in charges]).sum(dim=0)
+    plain = torch.stack([torch_kl(Normal(*q), Normal(*p)).sum(dim=(1, 2)) for q, p, _ in charges]).sum(dim=0)
     assert torch.allclose(nats, plain, rtol=1e-12)
     for mine, theirs in zip(gradients(loss, charges), gradients(expected, charges), strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-6)
 
 
+def test_a_shared_vector_is_charged_to_all_tokens_of_its_board() -> None:
+    """mean keeps its meaning, nats of the board over its tokens, so that beta = 1 stays the plain ELBO."""
+    shared = [Gaussian(*(part[:, :1] for part in gaussian(seed))) for seed in (1, 2)]
+    loss, nats = losses.balanced_kl([Charge(*shared, tokens=L)], dataclasses.replace(TrainConfig(), kl_tokens="mean"))
+    assert torch.allclose(loss, nats / L) and torch.allclose(nats, torch_kl(*(Normal(*g) for g in shared)).sum(dim=(1, 2)))
+
+
 @pytest.mark.parametrize("balance", [0.8, 0.3, 0.0, 1.0])
 def test_balance_is_the_share_of_the_gradient(balance: float) -> None:
     config = dataclasses.replace(TrainConfig(), kl_balance=balance)
-    charges = [Charge(gaussian(1), gaussian(2))]
+    charges = [Charge(gaussian(1), gaussian(2), L)]
     whole = gradients(torch_kl(Normal(*charges[0].q), Normal(*charges[0].p)), charges)
     shares = (1 - balance, 1 - balance, balance, balance)  # mu and sigma of q, then of p
     for mine, full, share in zip(gradients(losses.balanced_kl(charges, config)[0], charges), whole, shares, strict=True):
@@ -85,7 +92,7 @@ def test_balance_is_the_share_of_the_gradient(balance: float) -> None:
 
 
 def test_free_nats_spare_the_posterior_of_cheap_rows_only() -> None:
-    charges = [Charge(gaussian(1), gaussian(2))]
+    charges = [Charge(gaussian(1), gaussian(2), L)]
     _, nats = losses.balanced_kl(charges, TrainConfig())
     free = float(nats.sort().values[1])  # the cheapest two of three rows
     cheap = nats <= free

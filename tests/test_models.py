@@ -19,7 +19,6 @@ from gram.inference import rollout
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.models.guidance import Gaussian, Head
-from gram.models.layers import Block, Embedding, Rotary
 from gram.settings import ModelConfig, TrainConfig
 
 # Table 1 of the paper: parameters at D = 512, in millions.
@@ -100,8 +99,14 @@ class Reference:
         return x
 
     def head(self, name: str, x: Tensor) -> Normal:
-        sigma = torch.log1p(self.swiglu(f"{name}.sigma", x).exp()) + self.c.sigma_min
-        return Normal(self.swiglu(f"{name}.mu", x), sigma)
+        zeros = torch.zeros(*x.shape[:2], self.c.D).double()
+        mu = zeros if self.c.guidance == "noise" else self.swiglu(f"{name}.mu", x)
+        raw = zeros if self.c.guidance == "mean" else self.swiglu(f"{name}.sigma", x)
+        if self.c.noise == "board":
+            mu = mu.mean(dim=1, keepdim=True) * x.shape[1] ** 0.5
+            raw = raw.mean(dim=1, keepdim=True)
+        sigma = torch.log1p(raw.exp()) + self.c.sigma_min
+        return Normal(mu, torch.ones_like(sigma) if self.c.guidance == "mean" else sigma)
 
     def embed(self, name: str, x: Tensor) -> Tensor:
         e = self.w[f"{name}.table.weight"][x] * self.c.D**0.5
@@ -123,12 +128,15 @@ class Reference:
             last = t == self.c.T - 1
             e_x = self.embed("embedding", x)
             for _ in range(self.c.K):
-                l = self.stack("low", l + h + e_x)  # noqa: E741
-            u = self.stack("high", h + l)
+                if self.c.hierarchy == "flat":
+                    h = self.stack("high", h + e_x)
+                else:
+                    l = self.stack("low", l + h + e_x)  # noqa: E741
+            u = self.stack("high", h + (e_x if self.c.hierarchy == "flat" else l))
             if not last:
                 u, l = u.detach(), l.detach()  # noqa: E741
             h = u
-            if self.c.guidance == "full":
+            if self.c.guidance != "none":
                 eps = self.head("guidance.prior", u)
                 if y is not None:
                     q = self.head("guidance.posterior_head", torch.cat([u, self.target(y)], dim=-1))
@@ -137,7 +145,7 @@ class Reference:
                         charges.append((q, eps))
                     if charged or uncharged == "posterior":
                         eps = q
-                h = u + eps.loc + eps.scale * noise[t]
+                h = u + eps.loc + (0 if self.c.guidance == "mean" else eps.scale * noise[t])
             if not last:
                 h = h.detach()
         return (h, l), self.swiglu("decoder", h[:, self.c.puzzle_tokens :]), charges
@@ -148,14 +156,20 @@ class Reference:
         for q, p in charges:
             stopped_q, stopped_p = Normal(q.loc.detach(), q.scale.detach()), Normal(p.loc.detach(), p.scale.detach())
             kl = 0.8 * reference_kl(stopped_q, p) + 0.2 * reference_kl(q, stopped_p)
-            total = total + beta * kl.sum(dim=-1).mean()
+            total = total + beta * kl.sum(dim=(1, 2)).mean() / (self.c.puzzle_tokens + LENGTH)
         return total
 
 
+def normal(*shape: int, generator: torch.Generator) -> Tensor:
+    """Standard normal float64."""
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
 def draws(config: ModelConfig, seed: int, steps: int) -> list[Tensor]:
-    """Standard normal noise for ``steps`` supervision steps, [T, B, L', D] each."""
-    generator, shape = seeded(seed), (config.T, BATCH, config.puzzle_tokens + LENGTH, config.D)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(steps)]
+    """Standard normal noise for ``steps`` supervision steps, [T, B, L', D] each; [T, B, 1, D] where a board shares it."""
+    tokens = 1 if config.noise == "board" else config.puzzle_tokens + LENGTH
+    generator = seeded(seed)
+    return [normal(config.T, BATCH, tokens, config.D, generator=generator) for _ in range(steps)]
 
 
 def close(a: Tensor | None, b: Tensor | None, tolerance: float = 1e-7) -> bool:
@@ -168,6 +182,10 @@ CASES = [
     *({"uncharged": u, "charge_all": c} for u, c in itertools.product(("prior", "posterior"), (False, True))),
     {"posterior": "pooled"},
     {"guidance": "none"},
+    *({"guidance": g, "uncharged": "posterior", "charge_all": c} for g in ("noise", "mean") for c in (False, True)),
+    *({"hierarchy": "flat", "guidance": g} for g in ("full", "none")),
+    {"guidance": "none", "z0": "random"},
+    *({"noise": "board", "charge_all": c, "puzzle_tokens": k} for c, k in ((False, 0), (True, 2))),
     {"z0": "vector", "puzzle_tokens": 0},
 ]
 
@@ -183,10 +201,12 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     config = dataclasses.replace(TINY, **case)
     model, x, y, beta = build(config).double(), tokens(1), tokens(2), 0.3
     reference, noise = Reference(model, config), draws(config, 5, steps=2)
-    state: Any = model.initial_state(x)
-    z = tuple(z0.expand(BATCH, config.puzzle_tokens + LENGTH, -1) for z0 in reference.z0)
+    state: Any = model.initial_state(x, seeded(6))
+    shape = (BATCH, config.puzzle_tokens + LENGTH, config.D)
+    z: Any = tuple(z0.expand(shape) for z0 in reference.z0) if config.z0 != "random" else normal(2, *shape, generator=seeded(6))
     for n in range(2):
-        out = model(state, x, targets=y, noise=noise[n], uncharged_noise=uncharged, charge_all=charge_all)
+        given = noise[n] if config.guidance != "mean" else None
+        out = model(state, x, targets=y, noise=given, uncharged_noise=uncharged, charge_all=charge_all)
         z, logits, charges = reference.step(z, x, y, noise[n], uncharged, charge_all)
         assert close(out.logits, logits) and close(out.state.h, z[0]) and close(out.state.l, z[1])
         assert out.logits.shape == (BATCH, LENGTH, VOCABULARY)
@@ -223,6 +243,19 @@ def test_gradient_is_not_that_of_all_transitions(monkeypatch: pytest.MonkeyPatch
         gradients.append(gradient)
     monkeypatch.undo()
     assert not close(*gradients, tolerance=0.02)
+
+
+@pytest.mark.parametrize("noise", ["token", "board"])
+def test_a_board_moves_as_one_where_it_shares_its_noise(noise: Any) -> None:
+    config = dataclasses.replace(TINY, noise=noise, T=1)
+    model, x = build(config), tokens(1)
+    drawn = model.draw_noise(x, seeded(0))
+    assert drawn is not None and drawn.shape == (1, BATCH, 1 if noise == "board" else config.puzzle_tokens + LENGTH, config.D)
+    still, moved = (model(model.initial_state(x), x, noise=scale * drawn).state.h for scale in (0.0, 1.0))
+    across_tokens = (moved - still).std(dim=1)
+    assert (across_tokens.max() < 1e-6) == (noise == "board")
+    across_boards = (moved - still).std(dim=0)
+    assert across_boards.min() > 1e-3
 
 
 def test_without_targets_nothing_depends_on_the_posterior() -> None:
@@ -295,13 +328,6 @@ def test_initial_noise_has_the_configured_size_and_no_mean() -> None:
     assert not prior.mu.any()
 
 
-def test_embedding_starts_at_unit_variance() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        e = Embedding(1000, 64)(torch.arange(1000)[None]).detach()
-    assert abs(float(e.std()) - 0.88) < 0.02  # 0.88: standard deviation of a normal cut at two
-
-
 def test_z0_is_a_standard_normal_draw_that_is_saved_but_not_trained() -> None:
     config = dataclasses.replace(TINY, D=64, heads=4)
     model = build_model(config, length=64, vocabulary=VOCABULARY, seed=0)
@@ -317,32 +343,14 @@ def test_z0_is_a_standard_normal_draw_that_is_saved_but_not_trained() -> None:
     assert state.h.shape == (3, 66, 64) and torch.equal(state.h[2, 65], vector.z0_h[0])
 
 
-def test_impossible_width_names_the_key() -> None:
+def test_impossible_sizes_name_the_key() -> None:
     with pytest.raises(GramError, match=r"D: 12 is not a multiple of 2 x heads \(4\)"):
         build(dataclasses.replace(TINY, D=12, heads=4))
+    with pytest.raises(GramError, match=r"sigma_min: 0.5 is not below sigma_init \(0.5\)"):
+        build(dataclasses.replace(TINY, sigma_min=0.5))
 
 
-# Layers -------------------------------------------------------------------------------------------------------------
-
-
-def test_rope_scores_depend_on_the_distance_only() -> None:
-    length, d = 12, 8
-    rotary = Rotary(length, d, 100.0)
-    q, k = torch.randn(2, d, generator=seeded(0))
-    turned_q, turned_k = rotary(q.expand(length, d)), rotary(k.expand(length, d))
-    scores = turned_q @ turned_k.T
-    by_distance = [scores.diagonal(offset) for offset in range(-length + 1, length)]
-    assert all(torch.allclose(diagonal, diagonal[0].expand_as(diagonal), atol=1e-5) for diagonal in by_distance)
-    assert torch.stack([diagonal[0] for diagonal in by_distance]).std() > 0.1
-    assert torch.allclose(turned_q.norm(dim=-1), q.norm().expand(length), atol=1e-5)
-    assert torch.equal(turned_q[0], q) and rotary(q.expand(length, d).bfloat16()).dtype == torch.bfloat16
-
-
-def test_blocks_give_unit_rms_whatever_comes_in() -> None:
-    block = Block(8, heads=2, ffn_hidden=6, rotary=Rotary(5, 4, 100.0), norm_eps=1e-5)
-    for size in (0.1, 1.0, 1000.0):
-        y = block(size * torch.randn(3, 5, 8, generator=seeded(0)))
-        assert torch.allclose(y.square().mean(dim=-1), torch.ones(3, 5), atol=2e-3)
+# States and noise -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [0.02, 0.4, 4.0])

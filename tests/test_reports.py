@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from gram import files
-from gram.reports import BLOCKS, duration, gap_defaults, main
+from gram.reports.__main__ import BLOCKS, main
+from gram.reports.gaps import gap_defaults
+from gram.reports.reference import duration
 from gram.settings import SECTIONS
 
 REPOSITORY = Path(__file__).parents[1]

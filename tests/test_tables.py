@@ -244,14 +244,14 @@ def test_methods_may_differ_in_compute(synthetic_evaluation: Make, written: Any)
 def test_a_foreign_file_is_named(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "foreign.json"
     files.write_json(path, content)
-    with pytest.raises(GramError, match=r"foreign\.json: not an evaluation"):
+    with pytest.raises(GramError, match=r"foreign\.json: not the evaluation needed here"):
         read_evaluations([path])
 
 
 def test_a_method_of_the_paper_without_counterpart_is_named(tmp_path: Path) -> None:
     path = tmp_path / "reported.csv"
     path.write_text("table,task,method,params,metric,value,std,note\ntable1,nqueens8,New,1M,accuracy,1.0,,\n", encoding="utf-8")
-    with pytest.raises(GramError, match="'New' has no counterpart"):
+    with pytest.raises(GramError, match="'New' of table1 has no counterpart"):
         read_reported(path)
     path.write_text("task,method\n", encoding="utf-8")
     with pytest.raises(GramError, match="the column 'metric' is missing"):

@@ -13,7 +13,7 @@ from gram.settings import ModelConfig
 
 
 def build_model(config: ModelConfig, *, length: int, vocabulary: int, seed: int) -> GRAM:
-    """GRAM, or its deterministic twin, with initial weights that depend on ``seed`` alone.
+    """GRAM, its deterministic twin or another ablation of it, with initial weights that depend on ``seed`` alone.
 
     Args:
         config: the architecture.
@@ -22,10 +22,12 @@ def build_model(config: ModelConfig, *, length: int, vocabulary: int, seed: int)
         seed: seed of the initial weights and of z_0.
 
     Raises:
-        GramError: D is not a multiple of twice the number of heads.
+        GramError: D is not a multiple of twice the number of heads, or sigma_min leaves no room for sigma.
     """
     if config.D % (2 * config.heads):
         raise GramError(f"model: D: {config.D} is not a multiple of 2 x heads ({config.heads}), which RoPE needs")
+    if not config.sigma_min < min(config.sigma_init, 1):  # 1 is the sigma of guidance by the mean alone
+        raise GramError(f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1")
     with torch.random.fork_rng(devices=[]):  # initialisers know only the global generator; it is put back afterwards
         torch.manual_seed(seed)
         tokens = config.puzzle_tokens + length
@@ -38,20 +40,23 @@ def build_model(config: ModelConfig, *, length: int, vocabulary: int, seed: int)
             ]
             return Stack(*blocks)
 
-        z0_tokens = tokens if config.z0 == "tokens" else 1
+        z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
         z0 = State(torch.randn(z0_tokens, config.D), torch.randn(z0_tokens, config.D))
-        core = {"low": stack(), "high": stack()}
+        low = stack() if config.hierarchy == "two" else None
+        high = stack()
         guidance = None
         embedding = Embedding(vocabulary, config.D)
         decoder = SwiGLU(config.D, config.decoder_hidden, vocabulary)
-        if config.guidance == "full":
+        if config.guidance != "none":
             guidance = Guidance(
                 D=config.D,
                 vocabulary=vocabulary,
                 hidden=config.guidance_hidden,
+                kind=config.guidance,
                 sigma_init=config.sigma_init,
                 sigma_min=config.sigma_min,
                 pooled=config.posterior == "pooled",
+                shared=config.noise == "board",
             )
         return GRAM(
             D=config.D,
@@ -60,9 +65,11 @@ def build_model(config: ModelConfig, *, length: int, vocabulary: int, seed: int)
             puzzle_tokens=config.puzzle_tokens,
             z0=z0,
             embedding=embedding,
+            low=low,
+            high=high,
             decoder=decoder,
             guidance=guidance,
-            **core,
+            sampled_decoding=config.decoding == "sample",
         )
 
 

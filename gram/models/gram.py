@@ -1,4 +1,4 @@
-"""GRAM (section 2): hierarchical latent recursion with stochastic guidance; without guidance it is its deterministic twin."""
+"""GRAM (section 2): hierarchical latent recursion with stochastic guidance; with less of either, its ablations (Table 3)."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Charge(NamedTuple):
 
     q: Gaussian
     p: Gaussian
+    tokens: int  # puzzle_tokens + L, whether each has its own noise or all share one vector
 
 
 class Step(NamedTuple):
@@ -42,15 +43,17 @@ class GRAM(nn.Module):
 
     Args:
         D: width of the latent state.
-        K: low-level updates per transition.
+        K: low-level updates per transition; of a flat state, updates before the one that gives u.
         T: transitions per supervision step.
         puzzle_tokens: zero tokens in front of the input.
-        z0: fixed initial state (h, l); [1, D] or [puzzle_tokens + L, D] each. Stored, never trained.
+        z0: fixed initial state (h, l), stored and never trained; [1, D] or [puzzle_tokens + L, D] each, or [0, D] where every
+            trajectory draws its own.
         embedding: tokens -> e_x.
-        low: f_L.
+        low: f_L, or None for a flat state: h alone is looped through f_H, and l stays as it is.
         high: f_H.
         decoder: h -> logits, per token.
         guidance: the noise model, or None for the deterministic twin.
+        sampled_decoding: whether answers are drawn from the softmax of the logits instead of taken at its maximum.
     """
 
     z0_h: Tensor
@@ -65,10 +68,11 @@ class GRAM(nn.Module):
         puzzle_tokens: int,
         z0: State,
         embedding: Embedding,
-        low: Stack,
+        low: Stack | None,
         high: Stack,
         decoder: SwiGLU,
         guidance: Guidance | None,
+        sampled_decoding: bool,
     ) -> None:
         super().__init__()
         self.K, self.T, self.puzzle_tokens = K, T, puzzle_tokens
@@ -79,34 +83,48 @@ class GRAM(nn.Module):
         self.high = high
         self.decoder = decoder
         self.guidance = guidance
+        self.sampled_decoding = sampled_decoding
+        self.draws_z0 = len(z0.h) == 0
         self.halt_head = linear(D, 2, scale=0.0, bias=True)
         self.value_head = linear(D, 1, scale=0.0, bias=True)
 
     @property
     def samples(self) -> bool:
         """Whether two rollouts of the same input can differ."""
-        return self.guidance is not None
+        return self.draws_z0 or self.sampled_decoding or (self.guidance is not None and self.guidance.draws)
 
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
         """Independent N(0, I) for one supervision step of ``inputs`` [B, L]: fp32 [T, B, puzzle_tokens + L, D].
 
-        None without guidance. Noise is an input of the network, so that whoever runs it decides how rows share it.
+        [T, B, 1, D] if all tokens share one vector; None where guidance draws nothing. Noise is an input of the network, so
+        that whoever runs it decides how rows share it.
         """
-        if self.guidance is None:
+        if self.guidance is None or not self.guidance.draws:
             return None
         B, L = inputs.shape
-        shape = (self.T, B, self.puzzle_tokens + L, self.z0_h.shape[-1])
+        tokens = 1 if self.guidance.shared else self.puzzle_tokens + L
+        shape = (self.T, B, tokens, self.z0_h.shape[-1])
         return torch.randn(shape, generator=generator, device=generator.device, dtype=self.z0_h.dtype)
 
-    def initial_state(self, inputs: Tensor) -> State:
-        """z_0 for every row of ``inputs`` [B, L]."""
+    def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
+        """z_0 for every row of ``inputs`` [B, L]; from ``generator``, N(0, I), where every trajectory draws its own."""
         B, L = inputs.shape
         shape = (B, self.puzzle_tokens + L, self.z0_h.shape[-1])
+        if self.draws_z0:
+            assert generator is not None, "a model that draws z_0 needs a generator"
+            return State(*torch.randn((2, *shape), generator=generator, device=generator.device, dtype=self.z0_h.dtype))
         return State(self.z0_h.expand(shape), self.z0_l.expand(shape))
 
     def transition(self, state: State, e_x: Tensor) -> tuple[Tensor, Tensor]:
-        """K low-level updates with h frozen, then the proposal: returns (l, u), both [B, L', D]."""
+        """K low-level updates with h frozen, then the proposal: returns (l, u), both [B, L', D].
+
+        A flat state has as many updates, K + 1, of h alone.
+        """
         h, l = state  # noqa: E741
+        if self.low is None:
+            for _ in range(self.K + 1):
+                h = self.high(h + e_x)
+            return l, h
         injected = h + e_x
         for _ in range(self.K):
             l = self.low(l + injected)  # noqa: E741
@@ -115,6 +133,13 @@ class GRAM(nn.Module):
     def value(self, summary: Tensor) -> Tensor:
         """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]."""
         return self.value_head(summary).squeeze(-1).float().sigmoid()
+
+    def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """The tokens that a rollout answers: [B, L, vocabulary] -> int64 [B, L]; only sampled decoding uses ``generator``."""
+        if not self.sampled_decoding:
+            return logits.argmax(dim=-1)
+        p = logits.float().softmax(dim=-1)
+        return torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(p.shape[:-1])
 
     def forward(
         self,
@@ -133,7 +158,7 @@ class GRAM(nn.Module):
             inputs: [B, L] int64 tokens.
             targets: [B, L] int64 tokens; with them the charged noise comes from the posterior, without them all noise
                 comes from the prior.
-            noise: from :meth:`draw_noise`; unused without guidance.
+            noise: from :meth:`draw_noise`.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
             charge_all: charge every transition, not only the last.
         """
@@ -155,11 +180,11 @@ class GRAM(nn.Module):
                     p = self.guidance.prior(u) if charged or not use_posterior else None
                     q = self.guidance.posterior(u, e_y) if use_posterior and e_y is not None else None
                 if charged and p is not None and q is not None:
-                    charges.append(Charge(q, p))
+                    charges.append(Charge(q, p, tokens=u.shape[1]))
                 source = q if q is not None else p
                 assert source is not None
-                assert noise is not None, "a model with guidance needs noise"
-                eps = (source if last else source.detach()).sample(noise[t])
+                assert noise is not None or not self.guidance.draws, "a model whose guidance draws needs noise"
+                eps = (source if last else source.detach()).sample(None if noise is None else noise[t])
                 h = u + eps
             state = State(h, l)
         content = state.h[:, self.puzzle_tokens :]

@@ -1,1 +1,1 @@
-"""Tables: the paper's numbers beside the measured ones. ``python -m gram.tables table1`` writes csv, md, tex and html."""
+"""Tables: the paper's numbers beside the measured ones. ``python -m gram.tables`` writes csv, md, tex and html."""

@@ -1,9 +1,10 @@
-"""``python -m gram.tables table1``: the paper's Table 1 beside the measured values."""
+"""``python -m gram.tables table1`` or ``table3``: a table of the paper beside the measured values."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 from gram import files
 from gram.code_version import code_hash
@@ -11,13 +12,27 @@ from gram.errors import run
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.render import latex, markdown, standalone_html
-from gram.tables.rows import read_reported, table1
+from gram.tables.rows import whole_table
 
 
-def write_table1(evaluations: list[Path], reported: Path, stem: Path) -> None:
+class Known(NamedTuple):
+    """A table that can be asked for."""
+
+    title: str
+    help: str
+
+
+KNOWN = {
+    "table1": Known("Table 1: the paper beside this reproduction", "N-Queens and Graph Coloring: accuracy and coverage"),
+    "table3": Known("Table 3: the paper's ablations beside this reproduction", "which parts of GRAM, and which noise, are needed"),
+}
+
+
+def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path) -> None:
     """Write ``stem`` with .csv, .md, .tex and .html.
 
     Args:
+        name: a key of ``KNOWN``.
         evaluations: JSON files by gram.evaluate or gram.pool.
         reported: the paper's numbers.
         stem: path without extension.
@@ -25,8 +40,8 @@ def write_table1(evaluations: list[Path], reported: Path, stem: Path) -> None:
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
-    table = table1(read_evaluations(evaluations), read_reported(reported), code_hash())
-    page = document(table, "Table 1: the paper beside this reproduction")
+    table = whole_table(name, read_evaluations(evaluations), reported, code_hash())
+    page = document(table, KNOWN[name].title)
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for suffix, content in ((".csv", text), (".md", markdown(page)), (".tex", latex(page)), (".html", standalone_html(page))):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
@@ -36,12 +51,13 @@ def main() -> None:
     """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx) and html."""
     parser = argparse.ArgumentParser(prog="python -m gram.tables", description=main.__doc__)
     tables = parser.add_subparsers(dest="table", required=True)
-    first = tables.add_parser("table1", help="N-Queens and Graph Coloring: accuracy and coverage")
-    first.add_argument("--evaluations", type=Path, nargs="+", required=True, help="test evaluations; with folds the pooled ones")
-    first.add_argument("--reported", type=Path, required=True, help="the paper's numbers: resources/reported.csv")
-    first.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md, .tex and .html are added")
+    for name, known in KNOWN.items():
+        one = tables.add_parser(name, help=known.help)
+        one.add_argument("--evaluations", type=Path, nargs="+", required=True, help="test evaluations; with folds the pooled ones")
+        one.add_argument("--reported", type=Path, required=True, help="the paper's numbers: resources/reported.csv")
+        one.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md, .tex and .html are added")
     args = parser.parse_args()
-    write_table1(args.evaluations, args.reported, args.output)
+    write_table(args.table, args.evaluations, args.reported, args.output)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,19 @@ from gram.tables.names import NOT_RUN
 
 SAME_FOR_TASK = ("inputs", "data_md5")
 SAME_FOR_SEEDS = (
-    *("depth", "width", "draws", "act", "weights"),
+    *("depth", "width", "draws", "act", "sampler", "weights"),
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
+SECTIONS = ("overlap_with_training", "metrics", "by_completions", "by_width")
 NEEDED = ("task", "method", "seed", "split", *SAME_FOR_TASK, *SAME_FOR_SEEDS, "trained_by", "evaluated_by")
 
 
-def read_evaluations(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def read_evaluations(paths: Sequence[Path], sections: Sequence[str] = SECTIONS) -> list[dict[str, Any]]:
     """The evaluations of the test split in ``paths``, as ``gram.evaluate`` and ``gram.pool`` write them.
+
+    Args:
+        paths: JSON files.
+        sections: what each must hold beside the facts of its run; other commands than ``gram.evaluate`` write others.
 
     Raises:
         GramError: a missing or foreign file, another split than test, a run given twice, data that differs within a task, or
@@ -30,7 +35,7 @@ def read_evaluations(paths: Sequence[Path]) -> list[dict[str, Any]]:
     evaluations = []
     for path in paths:
         evaluation = files.read_json(path)
-        run = _run(path, evaluation)
+        run = _run(path, evaluation, sections)
         if run["split"] != "test":
             raise GramError(f"{path}: evaluates the split {run['split']!r}; tables and figures take the test split only")
         task, method = run["task"], run["method"]
@@ -50,14 +55,14 @@ def read_evaluations(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return evaluations
 
 
-def _run(path: Path, evaluation: Any) -> dict[str, Any]:
+def _run(path: Path, evaluation: Any, sections: Sequence[str]) -> dict[str, Any]:
     """The run's facts in an evaluation, after checking that everything needed is there."""
     top = evaluation if isinstance(evaluation, dict) else {}
     run = top.get("run", {})
-    missing = [key for key in ("run", "overlap_with_training", "metrics", "by_completions", "by_width") if key not in top]
+    missing = [key for key in ("run", *sections) if key not in top]
     missing += [f"run.{key}" for key in NEEDED if key not in run]
     if missing:
-        raise GramError(f"{path}: not an evaluation by gram.evaluate ({missing[0]} is missing); delete it and build it again")
+        raise GramError(f"{path}: not the evaluation needed here ({missing[0]} is missing); delete it and build it again")
     return run
 
 

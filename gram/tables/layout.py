@@ -1,4 +1,4 @@
-"""Table 1 for readers: a section per task with a few small tables, independent of the file format."""
+"""The tables for readers: a section per task with a few small tables, independent of the file format."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from gram.tables.names import FOOTNOTES, MARKS, METRICS, NOT_RUN, label
+from gram.tables.names import COMPONENT_TERMS, FOOTNOTES, MARKS, METRICS, NOT_RUN, TITLES
 from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
+ABLATIONS_NOTE = (
+    "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples, so that their number does not "
+    "move it. Sampled answers and a new z_0 are the paper's ablations of TRM; here they are of the deterministic twin."
+)
 COMPUTE = {
     "n": "seeds",
     "parameters": "parameters",
@@ -78,11 +82,11 @@ def ours_cell(row: Any) -> str:
 
 def method_cell(row: Any) -> str:
     """The method's name with its mark."""
-    return label(row.method) + MARKS.get(row.status, "")
+    return f"{row.label}{MARKS.get(row.status, '')}"
 
 
 def _grid(part: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """The rows of one task: method -> metric -> row."""
+    """The rows of one task and table: method -> metric -> row."""
     grid: dict[str, dict[str, Any]] = {}
     for row in part.itertuples(index=False):
         grid.setdefault(str(row.method), {})[str(row.metric)] = row
@@ -107,7 +111,7 @@ def paper_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> Tabl
 
 
 def own_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str], caption: str) -> Table:
-    """The methods that were run, with metrics that the paper does not have."""
+    """Methods with metrics that the paper does not have."""
     chosen = list(metrics)
     header = [("", "method"), *(("", metric) for metric in chosen)]
     rows = [[method_cell(row[chosen[0]]), *(ours_cell(row[metric]) for metric in chosen)] for row in grid.values()]
@@ -130,7 +134,8 @@ def overlap(row: Any) -> str:
 
 
 def section(task: str, part: pd.DataFrame) -> Section:
-    """The section of one task."""
+    """The section of one task in one table of the paper."""
+    title = TITLES[part["table"].iloc[0]].format(task=task)
     grid = _grid(part)
     run = {method: row for method, row in grid.items() if next(iter(row.values())).status != NOT_RUN}
     in_paper = set(part.loc[part["paper_mean"].notna(), "metric"])
@@ -139,7 +144,7 @@ def section(task: str, part: pd.DataFrame) -> Section:
     if in_paper:
         tables.append(paper_table(grid, [metric for metric in metrics if metric in in_paper]))
     if not run:
-        return Section(task, ["Not run."], tables)
+        return Section(title, ["Not run."], tables)
     one = next(iter(next(iter(run.values())).values()))
     text = [f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions.", overlap(one)]
     if not in_paper:
@@ -147,8 +152,9 @@ def section(task: str, part: pd.DataFrame) -> Section:
     for what in ("accuracies", "coverages"):  # side by side they would be wider than a page
         others = [m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")]
         if others:
-            tables.append(own_table(run, others, f"Other {what}" if in_paper else what.capitalize()))
-    return Section(task, [" ".join(text)], [*tables, compute_table(run)])
+            # What was not run is said once: beside the paper, or here where the paper has nothing.
+            tables.append(own_table(run if in_paper else grid, others, f"Other {what}" if in_paper else what.capitalize()))
+    return Section(title, [" ".join(text)], [*tables, compute_table(run)])
 
 
 def legend(used: Collection[str]) -> list[tuple[str, str]]:
@@ -178,7 +184,7 @@ def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None
     """The long table as a page.
 
     Args:
-        table: from :func:`gram.tables.rows.table1`.
+        table: from :func:`gram.tables.rows.table1` or ``table3``.
         title: the page's title.
         tasks: the sections to show; default all.
     """
@@ -188,11 +194,13 @@ def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None
     text = "All values are percentages, as the paper prints them" + (
         ", but for conflict_edges, which are counted. " if "conflict_edges" in set(shown["metric"]) else ". "
     )
+    parts = [shown[(shown["task"] == task) & (shown["table"] == name)] for task in chosen for name in shown["table"].unique()]
+    ablations = "table1" not in set(shown["table"])
     return Document(
         title,
-        [text + "Test split only."],
-        [section(task, shown[shown["task"] == task]) for task in chosen],
-        legend(set(shown["metric"])),
+        [text + "Test split only.", *([ABLATIONS_NOTE] if ablations else [])],
+        [section(part["task"].iloc[0], part) for part in parts if len(part)],
+        [*(COMPONENT_TERMS.items() if ablations else []), *legend(set(shown["metric"]))],
         footnotes(set(shown["status"])),
     )
 

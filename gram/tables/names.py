@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -12,14 +12,14 @@ class Method:
 
     Attributes:
         label: how tables and figures call it.
-        paper: its name in the paper's Table 1, or None where the paper does not have it.
+        paper: its name in the paper's table, or None where the paper does not have it.
     """
 
     label: str
     paper: str | None
 
 
-# The one mapping between the paper's names and ours, in the paper's order.
+# The one mapping between the paper's names and ours: Table 1, in the paper's order.
 METHODS = {
     "direct8": Method("Direct Pred (8 layers)", "Direct Pred (8 layers)"),
     "direct32": Method("Direct Pred (32 layers)", "Direct Pred (32 layers)"),
@@ -31,17 +31,49 @@ METHODS = {
     "deterministic": Method("Deterministic twin", None),
     "gram": Method("GRAM", "GRAM"),
 }
+# The same for the two halves of Table 3, where GRAM and its twin stand beside their ablations.
+COMPONENTS = {
+    "base": Method("Looped TF (base)", "Looped TF (base)"),
+    "hrm": Method("+ DS + HR (HRM)", "+ DS + HR (HRM)"),
+    "trm": Method("+ DS + HR (TRM)", "+ DS + HR (TRM)"),
+    "deterministic": Method("+ DS + HR (deterministic twin)", None),
+    "base-sg": Method("+ SG", "+ SG"),
+    "base-ds-sg": Method("+ DS + SG", "+ DS + SG"),
+    "gram": Method("+ DS + HR + SG (GRAM)", "GRAM (+ DS + HR + SG)"),
+}
+GUIDANCE = {
+    "deterministic": Method("no stochastic guidance", "no stochastic guidance"),
+    "noise-only": Method("stochasticity only, N(0, σ²)", "stochasticity only N(0 sigma^2)"),
+    "mean-only": Method("guidance only, N(μ, 0)", "guidance only N(mu 0)"),
+    "sampled-decoding": Method("no guidance, answers sampled", "TRM + stochastic decoding"),
+    "random-z0": Method("no guidance, z_0 drawn anew", "TRM + random init"),
+    "gram": Method("stochastic guidance, N(μ, σ²) (GRAM)", None),
+}
+# Tables by the names that resources/reported.csv gives them.
+PAPER_TABLES: dict[str, dict[str, Method]] = {"table1": METHODS, "table3a": COMPONENTS, "table3b": GUIDANCE}
+TITLES = {
+    "table1": "{task}",
+    "table3a": "{task}: which parts are needed (Table 3a)",
+    "table3b": "{task}: which noise is needed (3b)",
+}
+COMPONENT_TERMS = {
+    "DS": "deep supervision: a loss at each of N_sup supervision steps, whose state is carried on without gradient; without it "
+    "one supervision step has all their transitions and one loss, and gradient still flows through its last transition only "
+    "(its depth counts such long steps)",
+    "HR": "hierarchical recursion: K updates of l for each of h; without it one stack updates h alone, K + 1 times per transition",
+    "SG": "stochastic guidance: noise from a learned prior, trained with a posterior",
+}
 
 
-def label(method: str) -> str:
+def label(method: str, names: Mapping[str, Method] = METHODS) -> str:
     """How a method is called; one that the mapping does not know keeps its own name."""
-    return METHODS[method].label if method in METHODS else method
+    return names[method].label if method in names else method
 
 
-def in_order(methods: Iterable[str]) -> list[str]:
+def in_order(methods: Iterable[str], names: Mapping[str, Method] = METHODS) -> list[str]:
     """The methods in the order of the mapping, unknown ones last by name."""
-    order = list(METHODS)
-    return sorted(set(methods), key=lambda method: (order.index(method) if method in METHODS else len(order), method))
+    order = list(names)
+    return sorted(set(methods), key=lambda method: (order.index(method) if method in names else len(order), method))
 
 
 @dataclass(frozen=True)

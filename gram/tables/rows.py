@@ -1,9 +1,9 @@
-"""Table 1 in its long form: one row per task, method and metric, the paper's value beside the mean over seeds."""
+"""Tables 1 and 3 in their long form: one row per task, method and metric, the paper's value beside the mean over seeds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ import pandas as pd
 
 from gram.errors import GramError
 from gram.tables.evaluations import status
-from gram.tables.names import METHODS, METRICS, Metric, in_order
+from gram.tables.names import METRICS, PAPER_TABLES, Metric, in_order, label
 
 COLUMNS = (
     *("task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"),
     *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples", "code_hash", "status"),
+    *("table", "label"),
 )
 INTEGERS = (
     *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
@@ -25,11 +26,12 @@ INTEGERS = (
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
 FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling")
+TABLE_3 = ("table3a", "table3b")
 Reported = dict[tuple[str, str, str], tuple[float, float | None]]
 
 
-def read_reported(path: Path) -> Reported:
-    """The paper's Table 1: (task, our method, the paper's metric) -> mean and standard deviation (None where not given).
+def read_reported(path: Path, name: str = "table1") -> Reported:
+    """One table of the paper: (task, our method, the paper's metric) -> mean and standard deviation (None where not given).
 
     Raises:
         GramError: missing file, missing column, or a method that the mapping in ``names.py`` does not have.
@@ -41,11 +43,11 @@ def read_reported(path: Path) -> Reported:
     missing = sorted({"table", "task", "method", "metric", "value", "std"} - set(table.columns))
     if missing:
         raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
-    ours = {method.paper: name for name, method in METHODS.items() if method.paper}
+    ours = {method.paper: key for key, method in PAPER_TABLES[name].items() if method.paper}
     reported: Reported = {}
-    for row in table[table["table"] == "table1"].to_dict("records"):
+    for row in table[table["table"] == name].to_dict("records"):
         if row["method"] not in ours:
-            raise GramError(f"{path}: method {row['method']!r} has no counterpart; add it to METHODS in gram/tables/names.py")
+            raise GramError(f"{path}: method {row['method']!r} of {name} has no counterpart; add it to gram/tables/names.py")
         std = None if pd.isna(row["std"]) else float(row["std"])
         reported[row["task"], ours[row["method"]], row["metric"]] = (float(row["value"]), std)
     return reported
@@ -110,13 +112,47 @@ def row_of(metric: Metric, evaluations: Sequence[dict[str, Any]], paper: tuple[f
 
 
 def table1(evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None) -> pd.DataFrame:
-    """The long table with the columns ``COLUMNS``; percentages, as the paper prints them.
+    """Table 1, with every method that was evaluated; see :func:`long_table`."""
+    return long_table("table1", evaluations, reported, present_code)
+
+
+def table3(evaluations: Sequence[dict[str, Any]], reported: Mapping[str, Reported], present_code: str | None) -> pd.DataFrame:
+    """Tables 3a and 3b below one another, each with its own methods; see :func:`long_table`.
 
     Args:
+        evaluations: of the methods of either; GRAM and its twin stand in both.
+        reported: by table.
+        present_code: as of :func:`long_table`.
+    """
+    halves = {name: [e for e in evaluations if e["run"]["method"] in PAPER_TABLES[name]] for name in TABLE_3}
+    return pd.concat([long_table(name, half, reported[name], present_code) for name, half in halves.items()], ignore_index=True)
+
+
+def whole_table(name: str, evaluations: Sequence[dict[str, Any]], reported: Path, present_code: str | None) -> pd.DataFrame:
+    """``table1`` or ``table3`` by its name, beside the numbers in the file ``reported``.
+
+    Raises:
+        GramError: as of :func:`read_reported`.
+    """
+    if name == "table1":
+        return table1(evaluations, read_reported(reported), present_code)
+    return table3(evaluations, {half: read_reported(reported, half) for half in TABLE_3}, present_code)
+
+
+def long_table(
+    paper_table: str, evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None
+) -> pd.DataFrame:
+    """A long table with the columns ``COLUMNS``; percentages, as the paper prints them.
+
+    What was not run stands in it too: of the ablations on every task, otherwise where the paper has a number.
+
+    Args:
+        paper_table: a key of ``PAPER_TABLES``, which names and orders the methods.
         evaluations: from :func:`gram.tables.evaluations.read_evaluations`.
         reported: from :func:`read_reported`.
         present_code: hash of the present code, which marks stale rows; None marks none.
     """
+    names = PAPER_TABLES[paper_table]
     by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for evaluation in evaluations:
         by_row.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(evaluation)
@@ -124,9 +160,11 @@ def table1(evaluations: Sequence[dict[str, Any]], reported: Reported, present_co
     rows = []
     for task in order_of_tasks({task for task, _ in by_row}, {task for task, _ in in_paper}):
         papers_metrics = {metric for t, _, metric in reported if t == task}
-        for method in in_order(m for t, m in {*by_row, *in_paper} if t == task):
+        methods = {m for t, m in {*by_row, *in_paper} if t == task} | (set() if paper_table == "table1" else set(names))
+        for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
-            shared = facts(seeds) | {"status": status([seed["run"] for seed in seeds], present_code)}
+            shared = {"table": paper_table, "label": label(method, names)} | facts(seeds)
+            shared |= {"status": status([seed["run"] for seed in seeds], present_code)}
             for name, metric in METRICS.items():
                 if name == "conflict_edges" and "conflict_edges" not in papers_metrics:
                     continue

@@ -18,15 +18,16 @@ def make_task(name: str, generator: dict[str, Any]) -> Task:
     """The task called ``name``, for example ``nqueens8`` or ``nqueens5-fold0``.
 
     Args:
-        name: a family and a size, with or without a fold.
+        name: a family and a size; then, with or without, the name of one of several experiments on it, and a fold, as in
+            ``nqueens5-gaps-fold1``.
         generator: the section ``generator`` of the experiment file.
 
     Raises:
         GramError: unknown family, impossible size, or unknown generator key.
     """
-    base, _ = split_fold(name)
-    family = base.rstrip("0123456789")
-    size = base[len(family) :]
+    sized = split_fold(name)[0].partition("-")[0]
+    family = sized.rstrip("0123456789")
+    size = sized[len(family) :]
     if family not in FAMILIES or not size:
         raise GramError(f"task {name!r}: no such task; known: {', '.join(f + '{n}' for f in FAMILIES)}")
     return FAMILIES[family].from_settings(name, int(size), generator)

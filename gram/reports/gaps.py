@@ -1,0 +1,137 @@
+"""What the paper leaves open: every such setting with its default, and what some of the other choices do on a small board."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gram.config import Experiment, load_experiment, method_section
+from gram.errors import GramError
+from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, metas_of, reference_evaluations
+from gram.settings import SECTIONS
+from gram.tables.layout import NOTHING, mean_and_std
+from gram.tables.names import METRICS
+from gram.tables.render import pipe_table, prose_table
+from gram.tables.rows import measured, natural
+
+
+def value(setting: Any) -> str:
+    """A setting's value as it would be written in an experiment file."""
+    return f"`{json.dumps(setting)}`"
+
+
+def gap_settings() -> Iterator[tuple[str, str, dataclasses.Field[Any]]]:
+    """Section, name and field of every setting that the paper leaves open."""
+    for section, cls in SECTIONS.items():
+        for field in dataclasses.fields(cls):
+            if field.metadata.get("gap"):
+                yield section, field.name, field
+
+
+def gap_defaults(root: Path) -> str:
+    """Every open choice with its default and reason, and the experiments that choose otherwise."""
+    settings = [
+        [f"`{section}.{name}`", value(field.default), field.metadata["doc"], field.metadata["gap"]]
+        for section, name, field in gap_settings()
+    ]
+    lines = prose_table(["setting", "default", "meaning", "what is open, and why this default"], settings)
+    rows = []
+    for path in sorted((root / "config/experiments").glob("*.yaml"), key=lambda path: natural(path.stem)):
+        experiment = load_experiment(path)
+        for section, name, field in gap_settings():
+            chosen = {method: chosen_value(experiment, method, section, name) for method in experiment.methods}
+            for setting in sorted({json.dumps(v) for v in chosen.values()} - {json.dumps(field.default)}):
+                methods = [method for method, v in chosen.items() if json.dumps(v) == setting]
+                whose = "all" if len(methods) == len(chosen) else ", ".join(methods)
+                rows.append([path.stem, whose, f"`{section}.{name}`", value(field.default), f"`{setting}`"])
+    lines += ["", "Experiments that choose otherwise:", ""]
+    lines += prose_table(["experiment", "methods", "setting", "default", "here"], rows) if rows else ["None."]
+    return "\n".join(lines)
+
+
+def chosen_value(experiment: Experiment, method: str, section: str, name: str) -> Any:
+    """One setting of one method of an experiment; the split is the same for all methods."""
+    return getattr(experiment.split if section == "split" else method_section(experiment, method, section), name)
+
+
+COMPARED = ("accuracy", "hostile_accuracy", "hostile_coverage_macro")
+BASELINE = "gram"
+
+
+def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:
+    """What a run's settings have otherwise than the default run's, as it would be written in an experiment file."""
+    return ", ".join(
+        f"`{section}.{key}: {json.dumps(chosen)}`"
+        for section in ("model", "train")
+        for key, chosen in settings[section].items()
+        if chosen != default[section].get(key)
+    )
+
+
+def gap_measurements(root: Path) -> str:
+    """The default and, against it, one alternative per line: means over seeds, and the difference seed by seed."""
+    folder = root / REFERENCE / GAP_RUNS
+    evaluations = reference_evaluations(folder)
+    lines = []
+    for task in sorted({evaluation["run"]["task"] for evaluation in evaluations}, key=natural):
+        by_method: dict[str, dict[int, dict[str, Any]]] = {}
+        for evaluation in evaluations:
+            run = evaluation["run"]
+            if run["task"] == task:
+                by_method.setdefault(run["method"], {})[run["seed"]] = evaluation
+        lines += [*task_measurements(folder, task, by_method), ""]
+    return "\n".join(lines).rstrip() if lines else NOT_MEASURED
+
+
+def task_measurements(folder: Path, task: str, by_method: dict[str, dict[int, dict[str, Any]]]) -> list[str]:
+    """The sentences and the table of one task.
+
+    Args:
+        folder: of the reference runs.
+        task: its name.
+        by_method: method -> seed -> evaluation; the method ``gram`` has the default settings.
+
+    Raises:
+        GramError: a run without its meta, or no run with the default settings.
+    """
+    if BASELINE not in by_method:
+        raise GramError(f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy it from results/")
+    settings = {method: metas_of(folder, task, method, min(seeds))[0]["settings"] for method, seeds in by_method.items()}
+    header = ["choice", "n"]
+    for name in COMPARED:
+        header += [name, "difference"]
+    rows = []
+    for method in sorted(by_method, key=lambda method: (method != BASELINE, natural(method))):
+        changed = changed_settings(settings[method], settings[BASELINE])
+        cells = [f"{method}: {changed}" if changed else f"{method} (default)", str(len(by_method[method]))]
+        for name in COMPARED:
+            values = percentages(by_method[method], name)
+            shared = (values - percentages(by_method[BASELINE], name)).dropna()
+            difference = signed(shared.mean(), shared.std()) if method != BASELINE and len(shared) else NOTHING
+            cells += [mean_and_std(values.mean(), values.std()), difference]
+        rows.append(cells)
+    one = next(iter(by_method[BASELINE].values()))
+    hostile = one["metrics"]["slices"]["hostile"]["inputs"]
+    return [
+        f"`{task}`, {one['run']['inputs']} test inputs, {hostile} of them with several completions, {one['run']['width']} samples "
+        "per input; percent, mean ± sample standard deviation over n seeds. A difference is the alternative minus the default, "
+        "seed by seed, so that its own deviation says how far to trust it.",
+        "",
+        *pipe_table(header, rows),
+    ]
+
+
+def percentages(seeds: dict[int, dict[str, Any]], name: str) -> pd.Series:
+    """A metric by seed; seeds in which it has no value are left out."""
+    found = {seed: measured(evaluation, METRICS[name]) for seed, evaluation in seeds.items()}
+    return pd.Series({seed: 100.0 * metric["value"] for seed, metric in found.items() if metric}, dtype=float)
+
+
+def signed(mean: float, std: float) -> str:
+    """ "+1.2 ± 0.3", with a minus sign rather than a hyphen."""
+    return f"{'+' if mean >= 0 else '−'}{mean_and_std(abs(mean), std)}"

@@ -1,0 +1,141 @@
+"""What was measured: the table of the README, the page of all reference runs, and the data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from gram.checksums import read_listed
+from gram.data import TABLES
+from gram.reports.reference import (
+    ABLATION_RUNS,
+    DEFAULT_RUNS,
+    GAP_RUNS,
+    NOT_MEASURED,
+    REFERENCE,
+    distinct,
+    duration,
+    metas_of,
+    reference_evaluations,
+)
+from gram.tables.layout import NOTHING, Document, document, footnotes, legend, method_cell, ours_cell, overlap
+from gram.tables.names import METRICS, in_order
+from gram.tables.render import markdown, pipe_table, prose_table
+from gram.tables.rows import measured, natural, table1, whole_table
+
+SHOWN = ("accuracy", "hostile_accuracy", "hostile_coverage_macro")  # in the README
+MD5_DIGITS = 8  # enough to compare by eye; the file has all
+
+
+def results(root: Path) -> str:
+    """The small table of the CPU default, with what was tested, how long training took and where."""
+    folder = root / REFERENCE / DEFAULT_RUNS
+    evaluations = reference_evaluations(folder)
+    if not evaluations:
+        return NOT_MEASURED
+    table = table1(evaluations, {}, None)
+    lines = []
+    for task in sorted(table["task"].unique(), key=natural):
+        part = table[table["task"] == task]
+        runs = [evaluation["run"] for evaluation in evaluations if evaluation["run"]["task"] == task]
+        rows = []
+        for method in in_order(part["method"]):
+            found = {row.metric: row for row in part[part["method"] == method].itertuples(index=False)}
+            rows.append([method_cell(found[SHOWN[0]]), *(ours_cell(found[metric]) for metric in SHOWN)])
+        metas = [meta for one in runs for meta in metas_of(folder, task, one["method"], one["seed"])]
+        first = part.iloc[0]
+        folds = runs[0].get("folds", 1)
+        tested = f", over {folds} folds, so that each input is tested once by models that never saw it" if folds > 1 else ""
+        lines += [
+            *(
+                f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them with several completions{tested}:",
+                "",
+            ),
+            *pipe_table(["%", *SHOWN], rows),
+            *(
+                "",
+                f"Mean ± sample standard deviation over (n) seeds, in percent; {runs[0]['width']} samples per input. After `of`:",
+            ),
+            "the most that as many independent samples reach on average.",
+            overlap(first),
+            f"Training: {len(metas)} runs, {duration(sum(meta['seconds'] for meta in metas))} in all, each with "
+            f"{distinct(m['threads'] for m in metas)} thread on {distinct(m['device'] for m in metas)}.",
+            *(line for note in footnotes(set(part["status"])) for line in ("", note)),
+            "",
+        ]
+    return "\n".join(lines).rstrip()
+
+
+def reproduction(root: Path) -> str:
+    """Table 1 of each folder of reference runs, every seed's values, and where they were measured."""
+    lines: list[str] = []
+    used: set[str] = set()
+    kinds = sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir())
+    for folder in (path for path in kinds if path.name != GAP_RUNS):  # those stand on the page of the open choices
+        evaluations = reference_evaluations(folder)
+        if not evaluations:
+            continue
+        # The present code is not compared: a reference run states the code that made it, below.
+        which = "table3" if folder.name == ABLATION_RUNS else "table1"
+        table = whole_table(which, evaluations, root / "resources/reported.csv", None)
+        tasks = sorted({evaluation["run"]["task"] for evaluation in evaluations}, key=natural)
+        page = document(table, f"Reference runs `{folder.name}`", tasks)
+        lines += [markdown(dataclasses.replace(page, legend=[]), level=2)]
+        lines += ["### Every seed", "", "In the units of the table above.", "", *seeds_table(evaluations), ""]
+        lines += ["### Where they were measured", "", *provenance_table(folder, evaluations), ""]
+        used |= set(table.loc[table["task"].isin(tasks), "metric"])
+    if not lines:
+        return NOT_MEASURED
+    return "\n".join([*lines, markdown(Document("What the names mean", [], [], legend(used)), level=2)]).rstrip()
+
+
+def seeds_table(evaluations: list[dict[str, Any]]) -> list[str]:
+    """A line per seed with every metric that any of them has."""
+    metrics = [name for name, metric in METRICS.items() if any(measured(e, metric) for e in evaluations)]
+    rows = []
+    for evaluation in evaluations:
+        one = evaluation["run"]
+        cells = [f"{one['task']} {one['method']} seed {one['seed']}"]
+        for name in metrics:
+            found = measured(evaluation, METRICS[name])
+            scale = 100 if METRICS[name].unit == "percent" else 1
+            cells.append(f"{scale * found['value']:.2f}" if found else NOTHING)
+        rows.append(cells)
+    return pipe_table(["run", *metrics], rows)
+
+
+def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[str]:
+    """A line per seed: steps, time, code, versions and device; with folds over all of them."""
+    rows = []
+    for evaluation in evaluations:
+        one = evaluation["run"]
+        metas = metas_of(folder, one["task"], one["method"], one["seed"])
+        commits = (f"{m['commit'][:12]}{' (with local changes)' if m['dirty'] else ''}" if m["commit"] else None for m in metas)
+        row = {
+            "run": f"{one['task']} {one['method']} seed {one['seed']}",
+            "folds": str(one.get("folds", 1)),
+            "steps each": distinct(m["steps"] for m in metas),
+            "training": duration(sum(m["seconds"] for m in metas)),
+            "commit": distinct(commits),
+            "code trained by": distinct(m["code_hash"] for m in metas),
+            "code evaluated by": one["evaluated_by"]["code_hash"],
+        }
+        rows.append(row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")})
+    return prose_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def datasets(root: Path) -> str:
+    """Rows and content MD5 of every listed table."""
+    path = Path("resources/checksums.tsv")
+    listed = read_listed(root / path)
+    rows = [
+        [name, *(f"{one.rows:,} `{one.md5[:MD5_DIGITS]}`" if (one := sums.get(split)) else NOTHING for split in TABLES)]
+        for name, sums in listed.items()
+    ]
+    if not rows:
+        return f"`{path}` lists no data set yet."
+    note = (
+        f"Rows and the first {MD5_DIGITS} digits of the content MD5; train, valid and test hold one row per (input, target) pair."
+    )
+    return "\n".join([f"{note} All digits: `{path}`.", "", *prose_table(["data set", *TABLES], rows)])

@@ -1,0 +1,91 @@
+"""The section ``model``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gram.settings.field import setting
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The architecture (sections 2 and B.1); symbols are the paper's."""
+
+    D: int = setting(512, "width of the latent state, per token", least=1)
+    heads: int = setting(8, "attention heads", least=1)
+    ffn_hidden: int = setting(512, "inner width of the SwiGLU in f_L and f_H", least=1)
+    layers: int = setting(2, "layers in f_L, and in f_H", least=1)
+    K: int = setting(4, "low-level updates per transition", least=1)
+    T: int = setting(
+        3,
+        "transitions per supervision step; gradients flow through the last one only",
+        gap="What carries gradient without deep supervision (Table 3: N_sup = 1, and T the transitions of all N_sup steps) is "
+        "open. Here it is the last transition as everywhere else, so that memory does not grow with the depth.",
+        least=1,
+    )
+    puzzle_tokens: int = setting(
+        16,
+        "zero tokens in front of the input; heads for halting and value read the first token",
+        gap="Stated for ARC; whether the constraint tasks use all 16 is open. 0 on the CPU boards, where 16 of 41 "
+        "tokens would be padding.",
+        least=0,
+    )
+    hierarchy: Literal["two", "flat"] = setting(
+        "two",
+        "two: h and l; flat: h alone, through K + 1 applications of one stack per transition (Table 3)",
+        gap="What the paper's ablation without hierarchical recursion loops is open. flat keeps the depth of a transition and "
+        "the injection of the input, and has one stack less.",
+    )
+    guidance: Literal["full", "none", "noise", "mean"] = setting(
+        "full",
+        "full: stochastic guidance; none: the deterministic twin; noise: eps ~ N(0, sigma^2); mean: eps = mu (Table 3)",
+        gap="How the paper trains its ablation N(mu, 0) is open: between widths of zero the KL is infinite or nothing. Here it "
+        "is taken between unit widths, half the squared distance of the means.",
+    )
+    guidance_hidden: int = setting(
+        384,
+        "inner width of the four guidance heads",
+        gap="With a posterior that sees [u, e_y] (2D wide), 384 gives the four heads the 3.15M parameters by which GRAM "
+        "(10.5M) exceeds its deterministic core (7.3M).",
+        least=1,
+    )
+    decoder_hidden: int = setting(
+        128,
+        "inner width of the SwiGLU decoder",
+        gap="The paper calls the decoder a SwiGLU head without a width; 128 keeps the counts at 7.3M and 10.5M.",
+        least=1,
+    )
+    posterior: Literal["token", "pooled"] = setting(
+        "token",
+        "how the posterior sees the target: its embedding at every token, or averaged over tokens",
+        gap="Open in the paper. Per token keeps positions. Averaging throws them away, and since the embedding carries no "
+        "position, all boards with the same number of queens have the same average: on N-Queens it tells the posterior nothing.",
+    )
+    noise: Literal["token", "board"] = setting(
+        "token",
+        "whether every token draws its own noise, or all tokens of a board share one vector, on which they vote",
+        gap="board is a deviation: the paper draws noise per token. Which completion it will be is one decision of the board, "
+        "and a shared vector cannot hint at the answer cell by cell, which closes the posterior's short-cut.",
+    )
+    sigma_init: float = setting(
+        0.1,
+        "standard deviation of the noise before training",
+        gap="Open. Small noise keeps the untrained state close to the deterministic one (0.69 = softplus(0) is the other choice).",
+        least=0,
+    )
+    sigma_min: float = setting(1e-3, "added to softplus(raw): the least standard deviation", gap="Open; bounds the KL.", least=0)
+    z0: Literal["tokens", "vector", "random"] = setting(
+        "tokens",
+        "initial state: a fixed N(0, I) draw per token, a fixed vector for all tokens, or a new draw per trajectory (Table 3)",
+        gap="The paper draws z_0 from N(0, I) with z of shape [L, D]; HRM and TRM use one vector for all tokens.",
+    )
+    decoding: Literal["argmax", "sample"] = setting(
+        "argmax",
+        "answer of a rollout: the most probable tokens, or each drawn from its softmax at temperature 1 (Table 3); training "
+        "does not depend on it",
+    )
+    rope_theta: float = setting(10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0)
+    norm_eps: float = setting(
+        1e-5, "epsilon of the gainless post-norm RMSNorm", gap="Norm style is open; as in HRM and TRM.", least=0
+    )

@@ -1,0 +1,47 @@
+"""What one data set, and one training run, depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from gram.settings.model import ModelConfig
+from gram.settings.split import SplitConfig
+from gram.settings.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Everything the content of ``results/data/{task}`` depends on."""
+
+    task: str
+    generator: dict[str, Any]
+    split: SplitConfig
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything one training run depends on, but for the device; written to ``config.json`` beside its weights.
+
+    Test-time compute is not part of it: a change of depth or width must not train anew.
+    """
+
+    task: str
+    method: str
+    seed: int
+    data: DataSettings
+    model: ModelConfig
+    train: TrainConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested dictionaries, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def without_execution(self) -> dict[str, Any]:
+        """As :meth:`as_dict`, without the settings of the run's execution."""
+        kept = self.as_dict()
+        for field in dataclasses.fields(self.train):
+            if field.metadata["execution"]:
+                del kept["train"][field.name]
+        return kept

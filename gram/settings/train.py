@@ -1,0 +1,128 @@
+"""The section ``train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gram.settings.field import setting
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Objective, optimizer and what is logged (sections 2.3 and B.1)."""
+
+    steps: int = setting(28000, "optimizer steps", least=1)
+    N_sup: int = setting(16, "supervision steps that an input stays in the carry", least=1)
+    supervision: Literal["streaming", "all"] = setting(
+        "streaming",
+        "what an optimizer step holds: one supervision step of every row of a carry, in which finished rows are replaced; or the "
+        "mean over all N_sup supervision steps of a fresh batch",
+        gap="Open, and with it what the paper's epoch means. streaming is what the code of HRM and TRM does; the paper's 3000 "
+        "epochs of 8x8 are then about 28,000 supervision steps. With all they are as many optimizer steps of N_sup times the work.",
+    )
+    batch_size: int = setting(768, "rows in the carry, over all processes", least=1)
+    micro_batch: int | None = setting(
+        None,
+        "rows of one forward and backward pass; a step sums as many as it needs, in less memory; null or 0: all rows of a process",
+        least=0,
+        execution=True,
+    )
+    learning_rate: float = setting(1e-4, "peak learning rate of AdamW", least=0)
+    weight_decay: float = setting(1.0, "decoupled weight decay", least=0)
+    decay: Literal["all", "matrices"] = setting(
+        "all",
+        "what decays: all weights, or those of two dimensions and more, embeddings included and biases not",
+        gap="Open. HRM and TRM decay every weight; sparing the biases is the usual other choice. The biases of the guidance "
+        "heads hold log sigma at the start, which decay moves towards sigma = softplus(0) = 0.69.",
+    )
+    beta1: float = setting(0.9, "AdamW", gap="Open; as in HRM and TRM.", least=0)
+    beta2: float = setting(0.95, "AdamW", gap="Open; as in HRM and TRM.", least=0)
+    warmup_steps: int = setting(2000, "linear warm-up of the learning rate", gap="Open; as in HRM and TRM.", least=0)
+    schedule: Literal["constant", "cosine"] = setting("constant", "learning rate after the warm-up", gap="Open; as in TRM.")
+    final_learning_rate: float = setting(0.1, "with cosine: the last learning rate as a share of the peak", gap="Open.", least=0)
+    final_weight_decay: float = setting(
+        1.0,
+        "with cosine: the last weight decay as a share of the first",
+        gap="Not in the paper; 1, the default, changes nothing.",
+        least=0,
+    )
+    grad_clip: float = setting(1.0, "largest norm of the gradient", least=0)
+    ema_decay: float = setting(0.9999, "decay of the weights' exponential moving average, which is evaluated", least=0)
+    cross_entropy: Literal["softmax", "stablemax"] = setting(
+        "softmax", "normaliser of the cross-entropy", gap="Open. TRM uses stablemax in float64; softmax needs no float64."
+    )
+    beta: float = setting(0.07, "weight of the KL (8x8: 0.07)", least=0)
+    beta_initial: float | None = setting(
+        None,
+        "with a value: beta moves linearly from here to beta within beta_decay_steps",
+        gap="Not in the paper; off by default.",
+    )
+    beta_decay_steps: int = setting(0, "see beta_initial", gap="Not in the paper; off by default.", least=0)
+    kl_balance: float = setting(0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0)
+    kl_channels: Literal["sum", "mean"] = setting(
+        "sum", "reduction of the KL over channels", gap="Open, and it decides what beta means; a mean is ~500 times too weak."
+    )
+    kl_tokens: Literal["sum", "mean"] = setting(
+        "sum",
+        "reduction of the KL over tokens; the cross-entropy is a mean over tokens",
+        gap="Open. beta times the number of tokens is 4.0 to 4.5 for the paper's four constraint tasks, which speaks for a "
+        "sum. mean divides by the number of tokens of the board, also where all share one noise vector: with beta = 1 it is the "
+        "plain ELBO of one supervision step.",
+    )
+    free_nats: float = setting(
+        0.0, "KL per row and supervision step that costs the posterior nothing", gap="Not in the paper; off by default.", least=0
+    )
+    charged: Literal["last", "all"] = setting(
+        "last",
+        "transitions whose KL is charged: the last, or all (the heads re-run on the detached proposal u)",
+        gap="Open; see uncharged_noise.",
+    )
+    uncharged_noise: Literal["prior", "posterior"] = setting(
+        "prior",
+        "source of the noise in transitions whose KL is not charged",
+        gap="Open. With the posterior, the target reaches the decoder through noise that nobody charges for, and the "
+        "prior learns nothing; see reports/DEVIATIONS.md.",
+    )
+    halt_weight: float = setting(0.5, "weight of the halting loss; no gradient into the core", gap="Open; as in TRM.", least=0)
+    lprm_weight: float = setting(
+        0.5, "weight of the value (LPRM) loss; no gradient into the core", gap="Open; only scales the head's own gradient.", least=0
+    )
+    lprm_reward: Literal["exact", "tokens"] = setting(
+        "exact",
+        "r of the value loss: 1 for an exact final prediction, or its share of correct tokens",
+        gap="The paper says accuracy in [0, 1]. Nearly all tokens of a wrong board are right, so exact separates better.",
+    )
+    sampling: Literal["pairs", "inputs"] = setting(
+        "pairs",
+        "how inputs are drawn: by their (input, target) pairs, or uniformly; the target is a random completion either way",
+        gap="Open. The data set's rows are pairs, so an input with m completions is seen m times as often.",
+    )
+    stagger: bool = setting(
+        True,
+        "start the rows of the carry at different supervision steps, so that each batch holds all of them",
+        gap="Open; without halting, HRM's carry would move in lockstep. A fresh batch (supervision: all) is never staggered.",
+    )
+    halt: Literal["none", "q"] = setting(
+        "none",
+        "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its halting probability exceeds 0.5",
+        gap="Open. HRM and TRM train with q; none gives every input the same number of steps.",
+    )
+    halt_exploration: float = setting(
+        0.1,
+        "with halt: q, the probability that a row may only halt after a random number of steps, uniform in 2..N_sup; drawn anew "
+        "at every step",
+        gap="Open; as in HRM and TRM.",
+        least=0,
+    )
+    precision: Literal["fp32", "bf16"] = setting("fp32", "dtype of the forward pass; weights, losses and KL stay in fp32")
+    compile: Literal["none", "default", "graphs"] = setting(
+        "none", "torch.compile of the network: not, as it is, or with CUDA graphs (on the CPU as default)", execution=True
+    )
+    threads: int = setting(
+        1, "CPU threads of a training process; the last bits of a CPU result depend on it", least=1, execution=True
+    )
+    eval_every: int = setting(500, "steps between prior rollouts on training and validation inputs", least=1)
+    eval_inputs: int = setting(128, "training and validation inputs that are rolled out at most", least=0)
+    log_every: int = setting(50, "steps between lines of the history", least=1)
+    save_every: int = setting(500, "steps between saves of the resume state", least=1)

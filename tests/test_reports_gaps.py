@@ -1,0 +1,78 @@
+"""The measured choices: differences against the default recomputed by hand, and where reference runs of each kind are shown."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gram import files
+from gram.errors import GramError
+from gram.reports.gaps import gap_measurements
+from gram.reports.results import reproduction
+
+REPOSITORY = Path(__file__).parents[1]
+Make = Callable[..., dict[str, Any]]
+META = {
+    **{"steps": 700, "seconds": 60.0, "threads": 1, "device": "Some CPU", "commit": "c" * 40, "dirty": False},
+    **{"code_hash": "0123456789ab", "torch": "2.13.0", "python": "3.11.7"},
+}
+
+
+@pytest.fixture
+def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
+    """``keep("gaps", "beta-4", {0: 0.5}, beta=4.0)``: a reference run per seed with this accuracy and this setting."""
+
+    def write(kind: str, method: str, accuracy: dict[int, float], **train: Any) -> None:
+        folder = tmp_path / "resources/reference_runs" / kind
+        for seed, value in accuracy.items():
+            evaluation = synthetic_evaluation(method=method, seed=seed, values={"accuracy": value}, hostile={"accuracy": value / 2})
+            files.write_json(folder / f"eval/nqueens5/{method}/seed{seed}/test.json", evaluation)
+            meta = META | {"settings": {"model": {"D": 64}, "train": {"beta": 1.0, "kl_tokens": "mean"} | train}}
+            files.write_json(folder / f"runs/nqueens5/{method}/seed{seed}/meta.json", meta)
+
+    return write
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The cells of a Markdown table by its first column."""
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    return {first: cells for first, *cells in lines}
+
+
+def test_differences_are_taken_seed_by_seed(keep: Any, tmp_path: Path) -> None:
+    keep("gaps", "beta-4", {0: 0.50, 1: 0.58, 2: 0.9}, beta=4.0)
+    keep("gaps", "gram", {0: 0.60, 1: 0.70})
+    text = gap_measurements(tmp_path)
+    table = rows(text)
+    assert list(table) == ["choice", "gram (default)", "beta-4: `train.beta: 4.0`"]
+    assert table["gram (default)"][:3] == ["2", "65.0 ± 7.1", "—"]
+    # Seed 2 has no partner: it counts for the mean and not for the difference, -10 and -12.
+    assert table["beta-4: `train.beta: 4.0`"][:3] == ["3", "66.0 ± 21.2", "−11.0 ± 1.4"]
+    assert table["beta-4: `train.beta: 4.0`"][3:5] == ["33.0 ± 10.6", "−5.5 ± 0.7"]  # on inputs with several completions
+
+
+def test_without_runs_or_without_the_default_it_says_so(keep: Any, tmp_path: Path) -> None:
+    assert "Not measured yet" in gap_measurements(tmp_path)
+    keep("gaps", "beta-4", {0: 0.5}, beta=4.0)
+    with pytest.raises(GramError, match="no eval/nqueens5/gram"):
+        gap_measurements(tmp_path)
+
+
+def test_each_kind_of_runs_has_its_page(keep: Any, tmp_path: Path) -> None:
+    (tmp_path / "resources").mkdir()
+    shutil.copy(REPOSITORY / "resources/reported.csv", tmp_path / "resources")
+    keep("gaps", "gram", {0: 0.13})
+    keep("cpu_default", "gram", {0: 0.22})
+    keep("ablations", "gram", {0: 0.33})
+    keep("ablations", "noise-only", {0: 0.44})
+    text = reproduction(tmp_path)
+    assert "13.00" not in text and "22.00" in text and "44.00" in text
+    ablations = text[text.index("Reference runs `ablations`") : text.index("Reference runs `cpu_default`")]
+    table = rows(ablations)
+    assert "### nqueens5: which noise is needed (3b)" in ablations
+    assert table["stochasticity only, N(0, σ²)"][0] == "1"  # the last table of the section: seeds
+    assert "| + DS + SG " in ablations and "not run" in ablations  # a hole is shown
