@@ -62,14 +62,29 @@ def save_weights(path: Path, *, ema: nn.Module, raw: nn.Module) -> None:
     write_tensors(path, prefixed("ema", ema.state_dict()) | prefixed("raw", raw.state_dict()))
 
 
+def read_weights(path: Path, which: str) -> dict[str, Tensor]:
+    """The ``ema`` or ``raw`` weights of ``path``, by the model's own names; a kept run has them in half precision.
+
+    Raises:
+        GramError: missing or broken file, or one without these weights.
+    """
+    tensors, _ = read_tensors(path)
+    chosen = under(which, tensors)
+    if not chosen:
+        kept = ", ".join(other for other in ("ema", "raw") if under(other, tensors)) or "none"
+        raise GramError(
+            f"{path}: holds no {which} weights (kept: {kept}); set evaluate: weights: to what it holds, or train the run anew"
+        )
+    return chosen
+
+
 def load_weights(path: Path, model: nn.Module, which: str) -> None:
-    """Load the ``ema`` or ``raw`` weights of ``path`` into ``model``, strictly.
+    """Load the ``ema`` or ``raw`` weights of ``path`` into ``model``, strictly, in the precision of ``model``.
 
     Raises:
         GramError: missing or broken file, or weights of another architecture.
     """
-    tensors, _ = read_tensors(path)
-    load_strictly(model, under(which, tensors), path)
+    load_strictly(model, read_weights(path, which), path)
 
 
 def load_strictly(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

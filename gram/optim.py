@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,16 @@ from gram.settings import TrainConfig
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with decoupled weight decay on all weights, in its fused form."""
+    """AdamW with decoupled weight decay, in its fused form; with ``decay: matrices`` the second group does not decay."""
+    parameters = list(model.parameters())
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if config.decay == "matrices":
+        groups = [
+            {"params": [p for p in parameters if p.dim() >= 2]},
+            {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        ]
     return torch.optim.AdamW(
-        model.parameters(),
+        groups,
         lr=config.learning_rate,
         betas=(config.beta1, config.beta2),
         weight_decay=config.weight_decay,
@@ -23,23 +31,54 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     )
 
 
+def allocate_gradients(model: nn.Module) -> list[Tensor]:
+    """Give every parameter a gradient of zeros, to which backward passes add; returns them."""
+    gradients = []
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
+    return gradients
+
+
 def learning_rate(step: int, config: TrainConfig) -> float:
     """The learning rate of optimizer step ``step`` (counted from 0): linear warm-up, then constant or cosine."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return config.learning_rate
+    return config.learning_rate * annealed(step, config, config.final_learning_rate)
+
+
+def weight_decay(step: int, config: TrainConfig) -> float:
+    """The weight decay of optimizer step ``step``; without a warm-up, because AdamW multiplies it by the learning rate."""
+    return config.weight_decay * annealed(step, config, config.final_weight_decay)
+
+
+def annealed(step: int, config: TrainConfig, final: float) -> float:
+    """With the cosine schedule, a share that falls from 1 after the warm-up to ``final`` at the last step; else 1."""
+    if config.schedule == "constant" or step < config.warmup_steps:
+        return 1.0
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    floor = config.final_learning_rate
-    return config.learning_rate * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 def beta(step: int, config: TrainConfig) -> float:
-    """The weight of the KL at optimizer step ``step``: constant, or falling linearly from ``beta_initial``."""
+    """The weight of the KL at optimizer step ``step``: constant, or moving linearly from ``beta_initial``."""
     if config.beta_initial is None or step >= config.beta_decay_steps:
         return config.beta
     share = step / config.beta_decay_steps
     return config.beta_initial + (config.beta - config.beta_initial) * share
+
+
+def set_rates(optimizer: torch.optim.Optimizer, step: int, config: TrainConfig) -> None:
+    """Make optimizer step ``step`` use its learning rate and its weight decay."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config)
+        if group["weight_decay"] > 0:
+            group["weight_decay"] = weight_decay(step, config)
+
+
+def rates(step: int, config: TrainConfig) -> dict[str, float]:
+    """What the schedules say at optimizer step ``step``, for the history."""
+    return {"learning_rate": learning_rate(step, config), "weight_decay": weight_decay(step, config), "beta": beta(step, config)}
 
 
 class EMA:

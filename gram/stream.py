@@ -1,4 +1,4 @@
-"""The streaming carry: rows of a batch that live for N_sup supervision steps and are then replaced by fresh inputs."""
+"""The streaming carry: rows of a batch that live for at most N_sup supervision steps and are then replaced by fresh inputs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gram.data import Split
+from gram.errors import GramError
 from gram.models.gram import GRAM, State, Step
 from gram.settings import TrainConfig
 
@@ -13,83 +14,134 @@ from gram.settings import TrainConfig
 class Stream:
     """Training inputs and the carry, all on one device; advancing it needs no synchronisation with the host.
 
+    A process may own only some rows of the carry: ``b`` of the global batch's B. Every process makes the draws of all B rows
+    and keeps its own, so that the rows do not depend on how many processes there are.
+
+    Args:
+        split: the training inputs with their completions.
+        model: gives z_0.
+        config: batch_size (B), N_sup, and how rows are drawn, staggered and halted.
+        generator: source of all draws; its device is the carry's.
+        rows: the rows of the carry that this process owns; all without it.
+
     Attributes:
-        age: [B] supervision steps that each row has had, 0..N_sup - 1 while a step is taken.
-        first: [B] age at which the row entered (above 0 only for the first rows of a staggered carry).
+        age: [b] supervision steps that each row has had, 0..N_sup - 1 while a step is taken.
+        first: [b] age at which the row entered (above 0 only for the first rows of a staggered carry).
+        least: [b] supervision steps that a row must have had before it may halt.
+        halts: [b] whether the present step's halting probability exceeds 0.5.
+        finished: [b] int64, trajectories that have ended in each row.
         state: latent state of each row.
-        summaries: [B, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss.
+        summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss.
+
+    Raises:
+        GramError: settings that exclude each other.
     """
 
-    def __init__(self, split: Split, model: GRAM, config: TrainConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self, split: Split, model: GRAM, config: TrainConfig, generator: torch.Generator, rows: slice | None = None
+    ) -> None:
+        if config.halt == "q" and config.supervision == "all":
+            raise GramError("train: halt: q replaces rows early, but supervision: all runs every row to N_sup; change one of them")
         device = generator.device
         self.config = config
         self.generator = generator
         self.model = model
+        self._rows = rows or slice(config.batch_size)
         counts = torch.from_numpy(split.counts)
         self._inputs = torch.from_numpy(split.inputs).long().to(device)
         self._completions = torch.from_numpy(split.completions).long().to(device)
         self._counts = counts.to(device)
         self._offsets = torch.from_numpy(split.offsets[:-1]).to(device)
         self._owner = torch.repeat_interleave(torch.arange(len(counts)), counts).to(device)
-        B, D = config.batch_size, model.z0_h.shape[-1]
-        rows = torch.arange(B, device=device)
-        self.age = rows % config.N_sup if config.stagger else torch.zeros_like(rows)
+        everywhere = torch.arange(config.batch_size, device=device)[self._rows]
+        staggered = config.stagger and config.supervision == "streaming"
+        self.age = everywhere % config.N_sup if staggered else torch.zeros_like(everywhere)
         self.first = self.age.clone()
-        self.pair = self._draw()
-        h, l = model.initial_state(self.inputs)  # noqa: E741
+        self.finished = torch.zeros_like(everywhere)
+        self.pair, self.least = self._draw(), self._draw_least()
+        h, l = self._start()  # noqa: E741
         self.state = State(h.clone(), l.clone())
-        self.summaries = torch.zeros(B, config.N_sup, D, device=device)
+        self.summaries = torch.zeros(len(everywhere), config.N_sup, h.shape[-1], device=device)
+        self.halts = torch.zeros_like(everywhere, dtype=torch.bool)
 
     def _draw(self) -> Tensor:
-        """A random (input, completion) pair for every row: [B] row numbers of the completions."""
+        """A random (input, completion) pair for every row: [b] row numbers of the completions."""
         B, device = self.config.batch_size, self.generator.device
         if self.config.sampling == "pairs":
-            return torch.randint(len(self._completions), (B,), generator=self.generator, device=device)
-        index = torch.randint(len(self._inputs), (B,), generator=self.generator, device=device)
-        uniform = torch.rand(B, generator=self.generator, device=device, dtype=torch.float64)
-        return self._offsets[index] + (uniform * self._counts[index]).long()
+            pair = torch.randint(len(self._completions), (B,), generator=self.generator, device=device)
+        else:
+            index = torch.randint(len(self._inputs), (B,), generator=self.generator, device=device)
+            uniform = torch.rand(B, generator=self.generator, device=device, dtype=torch.float64)
+            pair = self._offsets[index] + (uniform * self._counts[index]).long()
+        return pair[self._rows]
+
+    def _start(self) -> State:
+        """z_0 for every row."""
+        z0 = self.model.initial_state(self.inputs[:1].expand(self.config.batch_size, -1), self.generator)
+        return State(*(part[self._rows] for part in z0))
+
+    def _draw_least(self) -> Tensor:
+        """Supervision steps that each row must have had before it may halt in the present step, as HRM draws them: [b]."""
+        config, device = self.config, self.generator.device
+        if config.halt == "none":
+            return torch.full_like(self.age, config.N_sup)
+        B = config.batch_size
+        explores = torch.rand(B, generator=self.generator, device=device) < config.halt_exploration
+        steps = torch.randint(2, max(config.N_sup, 2) + 1, (B,), generator=self.generator, device=device)
+        return torch.where(explores, steps, 1)[self._rows]
 
     @property
     def inputs(self) -> Tensor:
-        """[B, L] int64."""
+        """[b, L] int64."""
         return self._inputs[self._owner[self.pair]]
 
     @property
     def targets(self) -> Tensor:
-        """[B, L] int64."""
+        """[b, L] int64."""
         return self._completions[self.pair]
 
     @property
     def finishing(self) -> Tensor:
-        """Whether the present step is the row's last: bool [B]."""
-        return self.age == self.config.N_sup - 1
+        """Whether the present step, once recorded, is the row's last: bool [b]."""
+        steps = self.age + 1
+        return (steps >= self.config.N_sup) | (self.halts & (steps >= self.least))
 
     @property
     def visited(self) -> Tensor:
-        """Steps of each row's trajectory that ``summaries`` holds: bool [B, N_sup]."""
+        """Steps of each row's trajectory that ``summaries`` holds: bool [b, N_sup]."""
         steps = torch.arange(self.config.N_sup, device=self.age.device)
         return (steps >= self.first[:, None]) & (steps <= self.age[:, None])
 
-    def record(self, step: Step) -> None:
-        """Keep what a step gave; call before :meth:`advance`."""
-        self.state = step.state
-        self.summaries.scatter_(1, self.age[:, None, None].expand(-1, 1, step.summary.shape[-1]), step.summary.float()[:, None])
+    def record(self, step: Step, rows: slice) -> None:
+        """Copy what a step gave for some of the rows; call for all of them before :meth:`advance`.
+
+        To be called after the step's backward pass, which may still read the old state.
+        """
+        for kept, new in zip(self.state, step.state, strict=True):
+            kept[rows] = new
+        self.halts[rows] = step.halt[:, 0].detach() > 0
+        age = self.age[rows, None, None].expand(-1, 1, step.summary.shape[-1])
+        self.summaries[rows].scatter_(1, age, step.summary.float()[:, None])
 
     def advance(self) -> None:
-        """Age every row, and replace those that have had N_sup steps by fresh inputs at z_0."""
+        """Age every row, and replace those that are finishing by fresh inputs at z_0."""
         done = self.finishing
+        self.finished = self.finished + done
         self.pair = torch.where(done, self._draw(), self.pair)
+        self.least = self._draw_least()
         self.age = torch.where(done, 0, self.age + 1)
         self.first = torch.where(done, 0, self.first)
-        z0 = self.model.initial_state(self.inputs)
+        z0 = self._start()
         mask = done[:, None, None]
         self.state = State(*(torch.where(mask, start, now) for start, now in zip(z0, self.state, strict=True)))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed training needs."""
+        """Everything that a resumed training needs; the first dimension of each is the rows."""
         return {
             "age": self.age,
             "first": self.first,
+            "least": self.least,
+            "finished": self.finished,
             "pair": self.pair,
             "h": self.state.h,
             "l": self.state.l,
@@ -97,9 +149,9 @@ class Stream:
         }
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what :meth:`tensors` gave."""
-        device = self.age.device
-        moved = {name: tensor.to(device) for name, tensor in tensors.items()}
-        self.age, self.first, self.pair = moved["age"], moved["first"], moved["pair"]
-        self.state = State(moved["h"], moved["l"])
-        self.summaries = moved["summaries"]
+        """Put back what :meth:`tensors` gave, from all B rows of the carry."""
+        # Cloned, so that the rows of one process are aligned as in a training that was never interrupted.
+        own = {name: tensor[self._rows].clone().to(self.age.device) for name, tensor in tensors.items()}
+        self.age, self.first, self.least, self.finished = own["age"], own["first"], own["least"], own["finished"]
+        self.pair, self.summaries = own["pair"], own["summaries"]
+        self.state = State(own["h"], own["l"])

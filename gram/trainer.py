@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,43 +12,61 @@ import torch
 from torch import Tensor
 
 from gram import checkpoint, files, losses, optim
-from gram.data import Split, load_split
+from gram.data import load_split
+from gram.distributed import Processes
 from gram.errors import GramError
-from gram.inference import rollout
+from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
+from gram.models.gram import State
 from gram.provenance import child_seed, peak_memory_bytes, provenance, seeded_generator
 from gram.settings import RunSettings
 from gram.stream import Stream
 from gram.tasks import make_task
+from gram.watch import observed
 
 
 class Trainer:
-    """One training run on one device.
+    """One training run, on one device or on the devices of several processes.
 
     Args:
         settings: the run's settings.
         data: folder of the task's data set.
         output: the run's folder.
         device: where to train.
+        processes: the processes that share the run; each has a trainer of its own, and calls the same methods of it.
+
+    Raises:
+        GramError: settings that exclude each other, broken data, or a carry that does not fit in memory.
     """
 
-    def __init__(self, settings: RunSettings, data: Path, output: Path, device: torch.device) -> None:
+    def __init__(
+        self, settings: RunSettings, data: Path, output: Path, device: torch.device, processes: Processes | None = None
+    ) -> None:
         self.settings, self.config, self.output, self.device = settings, settings.train, output, device
+        self.processes = processes or Processes()
+        self.rows = self.processes.rows(self.config.batch_size)
+        self.micro_batch = min(self.config.micro_batch or self.config.batch_size, self.rows.stop - self.rows.start)
+        self.supervision_steps = self.config.N_sup if self.config.supervision == "all" else 1
         torch.set_num_threads(self.config.threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
         self.task = make_task(settings.task, settings.data.generator)
         self.splits = {name: load_split(data, name) for name in ("train", "valid")}
-        self.model = build_model(
-            settings.model,
-            length=self.task.length,
-            vocabulary=self.task.vocabulary,
-            seed=child_seed(settings.seed, "weights"),
-        ).to(device)
-        self.optimizer = optim.build_optimizer(self.model, self.config)
-        self.ema = optim.EMA(self.model, self.config.ema_decay)
         self.draws = seeded_generator(device, settings.seed, "draws")
         self.noise = seeded_generator(device, settings.seed, "noise")
-        self.stream = Stream(self.splits["train"], self.model, self.config, self.draws)
+        with explained(str(output), lambda: "the carry does not fit; lower train: batch_size"):
+            self.model = build_model(
+                settings.model,
+                length=self.task.length,
+                vocabulary=self.task.vocabulary,
+                seed=child_seed(settings.seed, "weights"),
+            ).to(device)
+            self.optimizer = optim.build_optimizer(self.model, self.config)
+            self.ema = optim.EMA(self.model, self.config.ema_decay)
+            self.stream = Stream(self.splits["train"], self.model, self.config, self.draws, self.rows)
+            self.gradients = optim.allocate_gradients(self.model)
+        if self.config.compile != "none":
+            # In place, so that the names of the weights stay; the averaged weights, rolled out now and then, are not compiled.
+            self.model.compile(dynamic=False, mode="reduce-overhead" if self.config.compile == "graphs" else None)
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
@@ -64,55 +81,101 @@ class Trainer:
     # One step -----------------------------------------------------------------------------------------------------
 
     def train_step(self) -> None:
-        """One supervision step of every row of the carry, and one optimizer step."""
+        """One optimizer step, on one supervision step of every row of the carry, or on all N_sup of a fresh batch.
+
+        Nothing in it waits for the device, but for the meeting of several processes.
+
+        Raises:
+            GramError: out of memory, or torch.compile failed.
+            PeerLost: another process has ended.
+        """
         config, stream = self.config, self.stream
-        for group in self.optimizer.param_groups:
-            group["lr"] = optim.learning_rate(self.step, config)
-        inputs, targets = stream.inputs, stream.targets
-        with self._precision():
-            out = self.model(
-                stream.state,
-                inputs,
-                targets=targets,
-                noise=self.model.draw_noise(inputs, self.noise),
-                uncharged_noise=config.uncharged_noise,
-                charge_all=config.charged == "all",
-            )
-        stream.record(out)
-        hits = out.logits.argmax(dim=-1) == targets
-        exact = hits.all(dim=-1)
-        terms = {"cross_entropy": losses.cross_entropy(out.logits, targets, config.cross_entropy).mean()}
-        loss = terms["cross_entropy"]
-        if out.charges:
-            kl, nats = losses.balanced_kl(out.charges, config)
-            loss = loss + optim.beta(self.step, config) * kl.mean()
-            terms["kl_nats"] = nats.mean()
-        terms["halt_loss"] = losses.halt_loss(out.halt, exact).mean()
-        terms["value_loss"] = self._value_loss(exact, hits)
-        loss = loss + config.halt_weight * terms["halt_loss"] + config.lprm_weight * terms["value_loss"]
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
-        self.optimizer.step()
-        self.ema.update()
-        stream.advance()
-        self._accumulate(loss, terms | {"posterior_exact": exact.float().mean()})
+        optim.set_rates(self.optimizer, self.step, config)
+        # In place: the gradients stay ours, where a CUDA graph would reuse its own memory for those of the next micro-batch.
+        self.optimizer.zero_grad(set_to_none=False)
+        terms: dict[str, Tensor] = {}
+        with explained(f"{self.output}: step {self.step}", lambda: f"{micro_batch_mend(self.micro_batch)}; {self._kept()}"):
+            for n in range(self.supervision_steps):
+                if n > 0:
+                    stream.advance()
+                reward = self._supervise(terms)
+            terms["value_loss"] = self._value_loss(reward)
+            (config.lprm_weight * terms["value_loss"]).backward()  # type: ignore[no-untyped-call]
+            terms = {name: term.detach() for name, term in terms.items()}
+            terms["loss"] = terms["loss"] + config.lprm_weight * terms["value_loss"]
+            self.processes.sum_([*self.gradients, *terms.values()])
+            terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
+            self.optimizer.step()
+            self.ema.update()
+            stream.advance()
+        self._accumulate(terms)
         self.step += 1
 
-    def _value_loss(self, exact: Tensor, hits: Tensor) -> Tensor:
-        """LPRM: rows at their last step teach the value of every state of their trajectory."""
-        stream = self.stream
-        reward = exact.float() if self.config.lprm_reward == "exact" else hits.float().mean(dim=-1)
-        weight = (stream.visited & stream.finishing[:, None]).float()
-        error = losses.value_loss(self.model.value(stream.summaries), reward[:, None])
-        return (error * weight).sum() / weight.sum().clamp(min=1)
+    def _supervise(self, terms: dict[str, Tensor]) -> Tensor:
+        """One supervision step, forward and backward, of this process's rows; adds its share to every mean in ``terms``.
 
-    def _accumulate(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        Returns:
+            The reward r of each row, if this is its last step: fp32 [b].
+        """
+        config, stream = self.config, self.stream
+        inputs, targets = stream.inputs, stream.targets
+        # Drawn for the rows of all processes, so that theirs do not depend on how many there are.
+        noise = self.model.draw_noise(inputs[:1].expand(config.batch_size, -1), self.noise)
+        noise = noise[:, self.rows] if noise is not None else None
+        rewards = []
+        for start in range(0, len(inputs), self.micro_batch):
+            rows = slice(start, start + self.micro_batch)
+            if config.compile == "graphs":
+                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            with self._precision():
+                out = self.model(
+                    State(stream.state.h[rows], stream.state.l[rows]),
+                    inputs[rows],
+                    targets=targets[rows],
+                    noise=noise[:, rows] if noise is not None else None,
+                    uncharged_noise=config.uncharged_noise,
+                    charge_all=config.charged == "all",
+                )
+            hits = out.logits.argmax(dim=-1) == targets[rows]
+            exact = hits.all(dim=-1)
+            means = {"cross_entropy": self._mean(losses.cross_entropy(out.logits, targets[rows], config.cross_entropy))}
+            loss = means["cross_entropy"]
+            if out.charges:
+                kl, nats = losses.balanced_kl(out.charges, config)
+                loss = loss + optim.beta(self.step, config) * self._mean(kl)
+                means["kl_nats"] = self._mean(nats)
+            means["halt_loss"] = self._mean(losses.halt_loss(out.halt, exact))
+            loss = loss + config.halt_weight * means["halt_loss"]
+            loss.backward()  # type: ignore[no-untyped-call]
+            stream.record(out, rows)
+            for name, term in (means | {"loss": loss, "posterior_exact": self._mean(exact.float())}).items():
+                terms[name] = terms.get(name, 0) + term.detach()
+            rewards.append(exact.float() if config.lprm_reward == "exact" else hits.float().mean(dim=-1))
+        return torch.cat(rewards)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The share of some rows [b'] in the mean over all rows and supervision steps of an optimizer step."""
+        return values.sum() / (self.config.batch_size * self.supervision_steps)
+
+    def _value_loss(self, reward: Tensor) -> Tensor:
+        """LPRM: rows at their last step teach the value of every state of their trajectory; this process's share of the mean.
+
+        Apart from the other losses, because how many states there are is known only after all micro-batches. The heads read
+        detached states, so this pass does not enter the core.
+        """
+        stream = self.stream
+        weight = (stream.visited & stream.finishing[:, None]).float()
+        states = weight.sum()
+        self.processes.sum_([states])
+        error = losses.value_loss(self.model.value(stream.summaries), reward[:, None])
+        return (error * weight).sum() / states.clamp(min=1)
+
+    def _accumulate(self, terms: dict[str, Tensor]) -> None:
         """Add to the sums that the next line of the history averages; stays on the device."""
-        finite = torch.isfinite(loss) & torch.isfinite(terms["grad_norm"])
+        finite = torch.isfinite(terms["loss"]) & torch.isfinite(terms["grad_norm"])
         self.bad_step = torch.where(finite | (self.bad_step >= 0), self.bad_step, self.step)
-        for name, term in (terms | {"loss": loss}).items():
-            self.sums[name] = self.sums.get(name, 0) + term.detach()
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, 0) + term
 
     # What is watched ------------------------------------------------------------------------------------------------
 
@@ -124,47 +187,27 @@ class Trainer:
         """
         bad = int(self.bad_step)
         if bad >= 0:
-            saved = self.resume_path.exists()
-            kept = f"the last good state is kept in {self.resume_path}" if saved else "nothing was saved yet"
-            raise GramError(f"{self.output}: loss or gradient is NaN or infinite at step {bad}; {kept}; lower train: learning_rate")
+            what = f"{self.output}: loss or gradient is NaN or infinite at step {bad}"
+            raise GramError(f"{what}; {self._kept()}; lower train: learning_rate")
 
     def log_losses(self) -> None:
         """A history line with the mean of every loss term since the line before."""
         self.check_finite()
-        config = self.config
         last = max((line["step"] for line in self.history if line["event"] == "losses"), default=0)
         means = {name: float(total) / (self.step - last) for name, total in sorted(self.sums.items())}
-        rates = {"learning_rate": optim.learning_rate(self.step - 1, config), "beta": optim.beta(self.step - 1, config)}
-        self.history.append({"event": "losses", "step": self.step} | means | rates)
+        self.history.append({"event": "losses", "step": self.step} | means | optim.rates(self.step - 1, self.config))
         self.sums = {}
 
     def log_rollouts(self) -> dict[str, Any]:
-        """A history line with the validity of prior rollouts of the averaged weights, by number of completions."""
-        line: dict[str, Any] = {"event": "rollout", "step": self.step}
-        for name, split in self.splits.items():
-            line[name] = self._rollout_counts(split, name)
-        self.history.append(line)
-        return line
+        """A history line with what the averaged weights solve and bound: see :func:`gram.watch.observed`."""
 
-    def _rollout_counts(self, split: Split, name: str) -> dict[str, dict[str, int]]:
-        """Valid prior samples among the first inputs of a split: {one, several} -> {valid, inputs}."""
-        limit = min(self.config.eval_inputs, len(split.inputs))
-        # Rows are sorted by content; a stride takes a spread of them.
-        chosen = [math.floor(i * len(split.inputs) / limit) for i in range(limit)]
-        inputs = split.inputs[chosen]
-        counts = {"one": {"valid": 0, "inputs": 0}, "several": {"valid": 0, "inputs": 0}}
-        if not limit:
-            return counts
-        # A generator of its own, so that watching the run does not change it.
-        generator = seeded_generator(self.device, self.settings.seed, "watch", name, self.step)
-        tokens = torch.from_numpy(inputs).long().to(self.device)
-        with self._precision():
-            result = rollout(self.ema.model, tokens, depth=self.config.N_sup, generator=generator)
-        valid = self.task.is_valid(inputs, result.tokens.cpu().numpy().astype("uint8"))
-        several = split.counts[chosen] > 1
-        for key, mask in (("one", ~several), ("several", several)):
-            counts[key] = {"valid": int(valid[mask].sum()), "inputs": int(mask.sum())}
-        return counts
+        def generator(*names: str) -> torch.Generator:
+            return seeded_generator(self.device, self.settings.seed, *names, self.step)
+
+        with self._precision(), explained(f"{self.output}: rollouts at step {self.step}", lambda: "lower train: eval_inputs"):
+            found = observed(self.ema.model, self.task, self.splits, self.config, generator)
+        self.history.append({"event": "rollout", "step": self.step} | found)
+        return self.history[-1]
 
     # Saving and resuming --------------------------------------------------------------------------------------------
 
@@ -173,20 +216,24 @@ class Trainer:
         """Not an output of the workflow, which deletes those when a job fails."""
         return self.output / "resume.safetensors"
 
+    def _kept(self) -> str:
+        return f"the last good state is kept in {self.resume_path}" if self.resume_path.exists() else "nothing was saved yet"
+
     def identity(self) -> str:
-        """Hash of what a resume state must share with the run: settings and data."""
-        facts = self.settings.as_dict()
+        """Hash of what a resume state must share with the run: settings, but for those of its execution, and data."""
+        facts = self.settings.without_execution()
         facts["data_md5"] = {name: split.md5 for name, split in self.splits.items()}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def save_resume_state(self) -> None:
-        """Write everything that continuing needs; only after the losses so far were found finite."""
+        """Write everything that continuing needs, with as many processes as may be; only if the losses so far were finite."""
         self.check_finite()
+        carry = {name: self.processes.gather(tensor) for name, tensor in self.stream.tensors().items()}
         tensors = (
             checkpoint.prefixed("model", self.model.state_dict())
             | checkpoint.prefixed("ema", self.ema.model.state_dict())
             | checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
-            | checkpoint.prefixed("stream", self.stream.tensors())
+            | checkpoint.prefixed("stream", carry)
             | checkpoint.prefixed("sums", self.sums)
             | {"draws": self.draws.get_state(), "noise": self.noise.get_state()}
         )
@@ -197,7 +244,9 @@ class Trainer:
             "sessions": self.sessions,
             "history": self.history,
         }
-        checkpoint.write_tensors(self.resume_path, tensors, facts)
+        if self.processes.first:
+            checkpoint.write_tensors(self.resume_path, tensors, facts)
+        self.processes.wait()
 
     def restore(self) -> bool:
         """Continue from the resume state if there is one for these settings and data; returns whether."""
@@ -205,7 +254,8 @@ class Trainer:
             return False
         tensors, facts = checkpoint.read_tensors(self.resume_path)
         if facts.get("identity") != self.identity():
-            print(f"{self.resume_path}: saved for other settings or data; starting from step 0", file=sys.stderr)
+            if self.processes.first:
+                print(f"{self.resume_path}: saved for other settings or data; starting from step 0", file=sys.stderr)
             return False
         checkpoint.load_strictly(self.model, checkpoint.under("model", tensors), self.resume_path)
         checkpoint.load_strictly(self.ema.model, checkpoint.under("ema", tensors), self.resume_path)
@@ -220,6 +270,10 @@ class Trainer:
 
     def save_results(self) -> None:
         """Write weights, history and meta, then drop the resume state."""
+        finished = self.processes.gather(self.stream.finished)
+        peak_memory = self.processes.most(peak_memory_bytes(self.device))
+        if not self.processes.first:
+            return
         checkpoint.save_weights(self.output / "weights.safetensors", ema=self.ema.model, raw=self.model)
         files.write_text(self.output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
         meta = {
@@ -228,14 +282,15 @@ class Trainer:
             "seed": self.settings.seed,
             "steps": self.step,
             "parameters": parameter_count(self.model),
-            "training_examples": self.step * self.config.batch_size // self.config.N_sup,
-            "supervision_steps": self.step * self.config.batch_size,
+            "training_examples": int(finished.sum()),
+            "supervision_steps": self.step * self.supervision_steps * self.config.batch_size,
             "data_md5": {name: split.md5 for name, split in self.splits.items()},
             "settings": self.settings.as_dict(),
             "seconds": round(self.seconds, 1),
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),
             "sessions": self.sessions,
-            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "processes": self.processes.count,
+            "peak_memory_bytes": peak_memory,  # of the process with the most
             **provenance(self.device),
         }
         files.write_json(self.output / "meta.json", meta)

@@ -54,6 +54,25 @@ def test_first_step_decays_every_weight_and_moves_by_the_rate() -> None:
         assert torch.allclose(parameter, expected, atol=1e-6), name
 
 
+def test_matrices_decay_and_biases_do_not() -> None:
+    net = model()
+    optimizer = optim.build_optimizer(net, TrainConfig(learning_rate=0.01, weight_decay=0.5, decay="matrices"))
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    optim.allocate_gradients(net)
+    optimizer.step()  # without gradients, only the decay moves a weight
+    shrunk = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    for name, parameter in net.named_parameters():
+        assert torch.allclose(parameter, before[name] * (1 - 0.01 * 0.5 if name in shrunk else 1)), name
+    nonzero = {name for name in before if before[name].any()}
+    assert shrunk == {name for name in nonzero if name.endswith("weight")}
+    assert {name for name in nonzero if name.endswith("bias")} == {
+        "guidance.prior.sigma.down.bias",
+        "guidance.posterior_head.sigma.down.bias",
+    }
+    optim.set_rates(optimizer, 0, TrainConfig(learning_rate=0.3, warmup_steps=3))
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.1])
+
+
 def test_betas_are_those_of_the_settings() -> None:
     (group,) = optim.build_optimizer(model(), TrainConfig(beta1=0.7, beta2=0.6)).param_groups
     assert group["betas"] == (0.7, 0.6)

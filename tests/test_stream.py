@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gram.data import Split, load_split
+from gram.errors import GramError
 from gram.models.factory import build_model
 from gram.models.gram import GRAM, State, Step
 from gram.settings import RunSettings, TrainConfig
@@ -18,6 +19,7 @@ from gram.stream import Stream
 from gram.tasks import make_task
 
 CONFIG = TrainConfig(N_sup=4, batch_size=10)
+ALL = slice(None)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +42,13 @@ def stream_of(split: Split, model: GRAM, seed: int = 0, **settings: Any) -> Stre
     return Stream(split, model, dataclasses.replace(CONFIG, **settings), generator)
 
 
-def fake_step(stream: Stream, number: int) -> Step:
-    """A supervision step that adds 1 to every state, and whose summary is ``number`` everywhere."""
+def fake_step(stream: Stream, number: int, halt: Tensor | None = None) -> Step:
+    """A supervision step that adds 1 to every state, whose summary is ``number`` everywhere, and in which no row wants to halt."""
     state = State(stream.state.h + 1, stream.state.l + 1)
     summary = torch.full((len(stream.age), state.h.shape[-1]), float(number))
     empty = torch.zeros(0)
-    return Step(state=state, logits=empty, summary=summary, halt=empty, value=empty, charges=[])
+    halt = torch.full((len(stream.age), 2), -1.0) if halt is None else halt
+    return Step(state=state, logits=empty, summary=summary, halt=halt, value=empty, charges=[])
 
 
 @pytest.mark.parametrize("stagger", [True, False])
@@ -64,7 +67,7 @@ def test_rows_live_for_n_sup_steps_and_start_again_at_z0(split: Split, model: GR
             assert bool(stream.finishing[row]) == (first + lived == 3)
             assert stream.visited[row].tolist() == [first <= age <= first + lived for age in range(4)]
         ages = stream.age.tolist()
-        stream.record(fake_step(stream, number))
+        stream.record(fake_step(stream, number), ALL)
         for row in range(10):
             # The summaries of the trajectory so far are those of the steps that it was given, in order.
             values = stream.summaries[row, :, 0][stream.visited[row]].tolist()
@@ -80,6 +83,76 @@ def test_rows_live_for_n_sup_steps_and_start_again_at_z0(split: Split, model: GR
     assert any(len(set(pairs)) > 1 for pairs in seen)
     trajectories = [1 + (first + 13) // 4 for first in start]  # ends after 13 steps, and the one that began last
     assert [len(pairs) for pairs in seen] == trajectories
+
+
+@pytest.mark.parametrize("exploration", [0.0, 0.5, 1.0])
+def test_halting_rows_are_replaced_as_hrm_does(split: Split, model: GRAM, exploration: float) -> None:
+    """Against a loop over rows; a second generator makes the same draws in the same order."""
+    config = dataclasses.replace(CONFIG, halt="q", halt_exploration=exploration, batch_size=40)
+    stream = stream_of(split, model, halt="q", halt_exploration=exploration, batch_size=40)
+    shadow, logits = torch.Generator(), torch.Generator()
+    shadow.manual_seed(0)
+    logits.manual_seed(1)
+    B, N_sup, pairs = config.batch_size, config.N_sup, len(split.completions)
+
+    def least_steps() -> list[int]:
+        explores = torch.rand(B, generator=shadow) < exploration
+        drawn = torch.randint(2, N_sup + 1, (B,), generator=shadow)
+        return [int(drawn[row]) if explores[row] else 0 for row in range(B)]
+
+    pair = torch.randint(pairs, (B,), generator=shadow).tolist()
+    least = least_steps()
+    age, begun, finished = [row % N_sup for row in range(B)], [0] * B, [0] * B
+    early = 0
+    for number in range(12):
+        assert stream.pair.tolist() == pair and stream.age.tolist() == age
+        halt = torch.randn(B, 2, generator=logits)
+        stream.record(fake_step(stream, number, halt), ALL)
+        done = []
+        for row in range(B):
+            steps = age[row] + 1
+            wants = float(halt[row, 0]) > 0 and steps >= least[row]
+            done.append(steps == N_sup or wants)
+            early += wants and steps < N_sup
+            seen = stream.summaries[row, :, 0][stream.visited[row]].tolist()
+            assert seen == [float(n) for n in range(begun[row], number + 1)]  # what the value loss learns from
+        assert stream.finishing.tolist() == done
+        stream.advance()
+        drawn = torch.randint(pairs, (B,), generator=shadow).tolist()
+        least = least_steps()
+        for row in range(B):
+            if done[row]:
+                pair[row], age[row], begun[row] = drawn[row], 0, number + 1
+                finished[row] += 1
+                assert torch.equal(stream.state.h[row], model.z0_h)
+            else:
+                age[row] += 1
+    assert stream.finished.tolist() == finished
+    assert early > 20
+
+
+def test_halting_excludes_all_supervision_steps(split: Split, model: GRAM) -> None:
+    with pytest.raises(GramError, match=r"train: halt: q .* supervision: all .* change one of them"):
+        stream_of(split, model, halt="q", supervision="all")
+
+
+def test_some_rows_of_the_carry_are_those_of_the_whole(split: Split, model: GRAM) -> None:
+    """Two parts, as two processes own them, beside the whole; then each from the tensors of the whole."""
+    config = dataclasses.replace(CONFIG, halt="q", sampling="inputs")
+    parts = [slice(0, 5), slice(5, 10)]
+    whole, *owners = (Stream(split, model, config, torch.Generator().manual_seed(3), rows) for rows in (None, *parts))
+    for number in range(9):
+        if number == 5:
+            for owner in owners:
+                owner.load_tensors(whole.tensors())
+        halt = torch.randn(10, 2, generator=torch.Generator().manual_seed(number))
+        whole.record(fake_step(whole, number, halt), ALL)
+        for owner, rows in zip(owners, parts, strict=True):
+            owner.record(fake_step(owner, number, halt[rows]), ALL)
+        for each in (whole, *owners):
+            each.advance()
+        for name, tensor in whole.tensors().items():
+            assert torch.equal(torch.cat([owner.tensors()[name] for owner in owners]), tensor), name
 
 
 def test_targets_are_completions_of_their_inputs(split: Split, model: GRAM, settings: RunSettings) -> None:
@@ -126,15 +199,15 @@ def test_all_draws_are_from_the_streams_own_generator(split: Split, model: GRAM)
 def test_round_trip_of_the_tensors(split: Split, model: GRAM) -> None:
     stream, other = stream_of(split, model, seed=0), stream_of(split, model, seed=1)
     for number in range(2):  # some of the first, staggered trajectories still run
-        stream.record(fake_step(stream, number + 1))
+        stream.record(fake_step(stream, number + 1), ALL)
         stream.advance()
     assert stream.first.any() and stream.summaries.any()
     other.load_tensors({name: tensor.clone() for name, tensor in stream.tensors().items()})
     other.generator.set_state(stream.generator.get_state())
     for number in range(3, 9):
-        for name in ("age", "first", "pair", "summaries", "inputs", "targets", "visited", "finishing"):
+        for name in ("age", "first", "least", "finished", "pair", "summaries", "inputs", "targets", "visited", "finishing"):
             assert torch.equal(getattr(other, name), getattr(stream, name)), name
         assert all(torch.equal(a, b) for a, b in zip(other.state, stream.state, strict=True))
         for each in (stream, other):
-            each.record(fake_step(each, number))
+            each.record(fake_step(each, number), ALL)
             each.advance()

@@ -1,0 +1,68 @@
+"""What is watched during training: whether rollouts of the prior solve boards, which the losses do not tell, and the bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from gram.data import Split
+from gram.elbo import watched_bounds
+from gram.inference import rollout
+from gram.models.gram import GRAM
+from gram.settings import TrainConfig
+from gram.tasks import Task
+
+
+def observed(
+    model: GRAM, task: Task, splits: dict[str, Split], config: TrainConfig, generator: Callable[..., torch.Generator]
+) -> dict[str, Any]:
+    """Prior rollouts on every split, and the bounds on validation pairs.
+
+    Args:
+        model: the network.
+        task: its verifier.
+        splits: train and valid.
+        config: the run's settings.
+        generator: gives a generator for a named purpose, so that watching a run does not change it.
+
+    Returns:
+        Each split's name -> :func:`rollout_counts`, and elbo -> :func:`gram.elbo.bounds` where there are any.
+    """
+    found: dict[str, Any] = {
+        name: rollout_counts(model, task, split, config, generator("watch", name)) for name, split in splits.items()
+    }
+    bounds = watched_bounds(model, splits["valid"], config, generator("elbo"))
+    return found | ({"elbo": bounds} if bounds else {})
+
+
+def rollout_counts(
+    model: GRAM, task: Task, split: Split, config: TrainConfig, generator: torch.Generator
+) -> dict[str, dict[str, int]]:
+    """Valid prior samples, one for each of some inputs of a split, by the inputs' number of completions.
+
+    Args:
+        model: the network.
+        task: its verifier.
+        split: the inputs, of which at most ``config.eval_inputs`` are taken.
+        config: eval_inputs, and N_sup as the depth.
+        generator: source of the noise, on the device of the model.
+
+    Returns:
+        {one, several} -> {valid, inputs}.
+    """
+    limit = min(config.eval_inputs, len(split.inputs))
+    # Rows are sorted by content; a stride takes a spread of them.
+    chosen = [i * len(split.inputs) // limit for i in range(limit)]
+    inputs = split.inputs[chosen]
+    counts = {"one": {"valid": 0, "inputs": 0}, "several": {"valid": 0, "inputs": 0}}
+    if not limit:
+        return counts
+    tokens = torch.from_numpy(inputs).long().to(generator.device)
+    result = rollout(model, tokens, depth=config.N_sup, generator=generator)
+    valid = task.is_valid(inputs, result.tokens.cpu().numpy().astype("uint8"))
+    several = split.counts[chosen] > 1
+    for key, mask in (("one", ~several), ("several", several)):
+        counts[key] = {"valid": int(valid[mask].sum()), "inputs": int(mask.sum())}
+    return counts

@@ -1,0 +1,173 @@
+"""The training step in parts: micro-batches, all supervision steps in one, halting; against the whole, and against loops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gram import files, losses, train
+from gram.checkpoint import read_tensors
+from gram.settings import RunSettings
+from gram.trainer import Trainer
+
+CPU = torch.device("cpu")
+STEPS = 6
+
+
+def trained(settings: RunSettings, data: Path, folder: Path) -> Trainer:
+    """A trainer after a few steps, with a history line for each; its heads tell rows apart from the start."""
+    trainer = Trainer(settings, data, folder, CPU)
+    with torch.no_grad():
+        for seed, head in enumerate((trainer.model.halt_head, trainer.model.value_head)):
+            head.weight.normal_(generator=torch.Generator().manual_seed(seed))
+    for _ in range(STEPS):
+        trainer.train_step()
+        trainer.log_losses()
+    return trainer
+
+
+def assert_close(one: Trainer, other: Trainer) -> None:
+    """Both had the same losses and have the same weights and carry, but for rounding."""
+    for a, b in zip(map(dict, one.history), map(dict, other.history), strict=True):
+        assert b.pop("event") == a.pop("event") and b == pytest.approx(a, rel=1e-4, abs=1e-6)
+    for name, tensor in one.model.state_dict().items():
+        assert torch.allclose(other.model.state_dict()[name], tensor, atol=2e-5), name
+    for name, tensor in one.stream.tensors().items():
+        assert torch.allclose(other.stream.tensors()[name].float(), tensor.float(), atol=1e-3), name
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"charged": "all", "free_nats": 0.01},
+    {"guidance": "none"},
+    {"supervision": "all"},
+    {"halt": "q", "halt_exploration": 0.5},
+    {"lprm_reward": "tokens", "sampling": "inputs"},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_micro_batches_give_the_same_losses_and_weights(
+    variant: dict[str, Any], settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    settings = change(settings, **variant)
+    whole = trained(settings, data_folder, tmp_path)
+    rows, ends = settings.train.batch_size, int(whole.stream.finished.sum())
+    assert rows * STEPS // 3 < ends < rows * STEPS if settings.train.halt == "q" else ends >= rows * STEPS // 3
+    for rows in (3, 1):  # 3 does not divide the batch of 8
+        assert_close(whole, trained(change(settings, micro_batch=rows), data_folder, tmp_path))
+    as_many, zero = (trained(change(settings, micro_batch=rows), data_folder, tmp_path) for rows in (8, 0))
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(as_many.model.state_dict()[name], tensor) and torch.equal(zero.model.state_dict()[name], tensor)
+
+
+def test_run_goes_on_with_another_micro_batch(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, gram_run: Path, train_run: Any
+) -> None:
+    first = Trainer(change(settings, micro_batch=3), data_folder, tmp_path, CPU)
+    for _ in range(7):
+        first.train_step()
+    first.save_resume_state()
+    other = Trainer(change(settings, micro_batch=4, threads=2), data_folder, tmp_path, CPU)
+    assert other.restore() and other.step == 7
+    train_run(change(settings, micro_batch=4), data_folder, tmp_path)
+    ours, theirs = (read_tensors(folder / "weights.safetensors")[0] for folder in (tmp_path, gram_run))
+    assert files.read_json(tmp_path / "meta.json")["sessions"] == 2
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-3
+
+
+def test_supervision_all_is_the_mean_over_the_steps_of_a_fresh_batch(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    """Against one backward pass through a loop over the supervision steps."""
+    config = change(settings, supervision="all", grad_clip=1e9, beta=0.4)
+    trainer, other = (Trainer(config, data_folder, tmp_path, CPU) for _ in range(2))
+    for each in (trainer, other):
+        with torch.no_grad():
+            each.model.value_head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    model, stream, tc = other.model, other.stream, config.train
+    assert stream.age.eq(0).all()
+    for _ in range(2):
+        inputs, targets, state = stream.inputs, stream.targets, model.initial_state(stream.inputs)
+        total, summaries = torch.zeros(()), []
+        for _ in range(tc.N_sup):
+            out = model(state, inputs, targets=targets, noise=model.draw_noise(inputs, other.noise))
+            state = out.state
+            exact = (out.logits.argmax(-1) == targets).all(-1)
+            cross_entropy = losses.cross_entropy(out.logits, targets, "softmax")
+            kl, _ = losses.balanced_kl(out.charges, tc)
+            total = total + (cross_entropy + 0.4 * kl + 0.5 * losses.halt_loss(out.halt, exact)).mean()
+            summaries.append(out.summary)
+        values = torch.stack([model.value(summary) for summary in summaries])
+        loss = total / tc.N_sup + 0.5 * (values - exact.float()).square().mean()
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        trainer.train_step()
+        for parameter, gradient in zip(trainer.model.parameters(), gradients, strict=True):
+            assert parameter.grad is not None and torch.allclose(parameter.grad, gradient, atol=1e-6)
+        trainer.log_losses()
+        assert trainer.history[-1]["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+        model.load_state_dict(trainer.model.state_dict())
+        for _ in range(tc.N_sup):  # a row's next input is the draw after its last step
+            stream.advance()
+        assert torch.equal(stream.pair, trainer.stream.pair) and trainer.stream.age.eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ("supervision", "examples", "supervised"),
+    # Streaming rows start at the ages 0, 1, 2, 0, 1, 2, 0, 1; within four steps, those that start at 2 end twice.
+    [("all", 4 * 8, 4 * 8 * 3), ("streaming", 6 * 1 + 2 * 2, 4 * 8)],
+)
+def test_meta_counts_trajectories_that_ended(
+    supervision: str, examples: int, supervised: int, settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    train.train(Trainer(change(settings, supervision=supervision, steps=4), data_folder, tmp_path, CPU))
+    meta = files.read_json(tmp_path / "meta.json")
+    assert (meta["training_examples"], meta["supervision_steps"]) == (examples, supervised)
+
+
+class HostReads(TorchDispatchMode):
+    """Collects operations whose result the host must wait for."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique", "equal", "is_nonzero")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        indexed_by_mask = name.startswith("index") and any(
+            isinstance(index, torch.Tensor) and index.dtype == torch.bool
+            for index in (args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else ())
+        )
+        if name in self.WAITING or indexed_by_mask:
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS, {"micro_batch": 3}], ids=str)
+def test_a_step_reads_nothing_back_to_the_host(
+    variant: dict[str, Any], settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    trainer = Trainer(change(settings, **variant), data_folder, tmp_path, CPU)
+    with HostReads() as reads:
+        trainer.train_step()
+        assert reads.found == []
+        trainer.check_finite()
+    assert reads.found == ["_local_scalar_dense"]  # that the instrument works
+
+
+def test_compiled_steps_give_the_same_losses_and_the_same_names(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU, where "graphs" is compiled as "default" is."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    settings = change(settings, T=1, guidance="none")  # little to compile
+    eager, compiled = (trained(change(settings, compile=mode), data_folder, tmp_path) for mode in ("none", "graphs"))
+    assert_close(eager, compiled)
+    assert any(not torch.equal(a, b) for a, b in zip(eager.model.parameters(), compiled.model.parameters(), strict=True))
+    assert list(compiled.model.state_dict()) == list(compiled.ema.model.state_dict()) == list(eager.model.state_dict())
