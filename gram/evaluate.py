@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,10 +18,12 @@ from gram import checkpoint, files, metrics
 from gram.config import load_run, merge, parse
 from gram.data import SPLITS, Split, load_split
 from gram.errors import GramError, run
-from gram.inference import rollout
+from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.provenance import choose_device, provenance, seeded_generator
+from gram.restore import KEPT
+from gram.samplers import make_sampler
 from gram.settings import EvaluateConfig, RunSettings
 from gram.tasks import Task, Tokens, make_task
 
@@ -28,30 +31,55 @@ WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
 
 class Drawn(NamedTuple):
-    """All samples of a split, N inputs times W."""
+    """All samples of a split, N inputs times W, read at one stop."""
 
     tokens: Tokens  # [N, W, L]
     value: NDArray[np.float32]  # [N, W]
     steps: NDArray[np.int64]  # [N, W]
+    halted: NDArray[np.bool_]  # [N, W]
+
+
+def draw_at(model: GRAM, split: Split, stops: Sequence[Stop], config: EvaluateConfig, generator: torch.Generator) -> list[Drawn]:
+    """W prior samples of every input; a deterministic model answers once, and its answer stands for all W.
+
+    Args:
+        model: the network.
+        split: the inputs.
+        stops: where the trajectories are read; one of the list for each.
+        config: width, batch size and sampler.
+        generator: source of the noise, on the device of the model.
+    """
+    draws = config.width if model.samples else 1
+    sampler = make_sampler(config, draws)
+    index = np.repeat(np.arange(len(split.inputs)), draws)
+    rows = max(config.batch_size // sampler.group, 1) * sampler.group
+    parts = []
+    for start in range(0, len(index), rows):
+        batch = torch.from_numpy(split.inputs[index[start : start + rows]]).long().to(generator.device)
+        parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
+    shape = (len(split.inputs), draws)
+    drawn = []
+    for read in zip(*parts, strict=True):
+        stacked = [torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:]) for column in zip(*read, strict=True)]
+        tokens, *others = (np.repeat(column, config.width // draws, axis=1) for column in stacked)
+        drawn.append(Drawn(tokens.astype(np.uint8), *others))
+    return drawn
 
 
 def draw(model: GRAM, split: Split, config: EvaluateConfig, generator: torch.Generator) -> Drawn:
-    """W prior samples of every input; a deterministic model answers once, and its answer stands for all W."""
-    draws = config.width if model.samples else 1
-    index = np.repeat(np.arange(len(split.inputs)), draws)
-    parts = []
-    for start in range(0, len(index), config.batch_size):
-        batch = torch.from_numpy(split.inputs[index[start : start + config.batch_size]]).long().to(generator.device)
-        parts.append(rollout(model, batch, depth=config.depth, generator=generator, act=config.act))
-    shape = (len(split.inputs), draws)
-    stacked = [torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:]) for column in zip(*parts, strict=True)]
-    repeated = [np.repeat(column, config.width // draws, axis=1) for column in stacked]
-    return Drawn(repeated[0].astype(np.uint8), repeated[1], repeated[2])
+    """:func:`draw_at` the depth of ``config``."""
+    return draw_at(model, split, [Stop(config.depth, config.act)], config, generator)[0]
 
 
-def majority(tokens: Tokens) -> NDArray[np.int64]:
-    """The sample that most samples of the same input equal, the earliest of them: [N, W, L] -> [N]."""
-    equal = (tokens[:, :, None] == tokens[:, None]).all(axis=-1)  # [N, W, W]
+def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
+    """A number for every answer, the same for equal ones: [N, W, L] -> [N, W]."""
+    N, W, L = tokens.shape
+    return np.unique(tokens.reshape(-1, L), axis=0, return_inverse=True)[1].reshape(N, W)
+
+
+def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sample that most samples of the same input equal, the earliest of them: :func:`answer_numbers` [N, W] -> [N]."""
+    equal = answers[:, :, None] == answers[:, None]  # [N, W, W]
     return np.asarray(equal.sum(axis=-1).argmax(axis=-1))
 
 
@@ -71,7 +99,8 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
         raise GramError(
             f"{task.name}: the verifier and the enumeration of completions disagree: a bug in gram/tasks, please report it"
         )
-    return metrics.Samples(split.counts, found, {"vote": majority(drawn.tokens), "lprm": drawn.value.argmax(axis=1)})
+    answers = {"vote": majority(answer_numbers(drawn.tokens)), "lprm": drawn.value.argmax(axis=1)}
+    return metrics.Samples(split.counts, found, answers)
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
@@ -103,10 +132,73 @@ def load_model(settings: RunSettings, task: Task, weights: Path, which: str, dev
     return model.to(device).eval().requires_grad_(False)
 
 
-def evaluate(
-    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The evaluation of one run on one split, as the JSON's content, and the table of its samples."""
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: one run on one split.
+
+    Attributes:
+        settings: of the run.
+        meta: what training wrote beside the weights.
+        weights: the file of the weights.
+        task: with its verifier.
+        split_name: of :attr:`split`.
+        split: the inputs.
+        train: the inputs that the run was trained on.
+        model: the network, ready for rollouts.
+        device: where it lies.
+    """
+
+    settings: RunSettings
+    meta: dict[str, Any]
+    weights: Path
+    task: Task
+    split_name: str
+    split: Split
+    train: Split
+    model: GRAM
+    device: torch.device
+
+    def generator(self, *names: str | int) -> torch.Generator:
+        """A generator for one named purpose of this run and split."""
+        return seeded_generator(self.device, self.settings.seed, names[0], self.split_name, *names[1:])
+
+    def facts(self, config: EvaluateConfig) -> dict[str, Any]:
+        """What a JSON says of the run and of the test-time compute of ``config``."""
+        settings, meta = self.settings, self.meta
+        return {
+            "task": settings.task,
+            "method": settings.method,
+            "seed": settings.seed,
+            "split": self.split_name,
+            "inputs": len(self.split.inputs),
+            "folds": settings.data.split.folds,  # how many there are to pool
+            "depth": config.depth,
+            "width": config.width,
+            "act": config.act,
+            "sampler": config.sampler,
+            "weights": config.weights,
+            "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
+            "rollout_seed": config.seed,
+            "draws": config.width if self.model.samples else 1,
+            "ema": config.weights == "ema",
+            "parameters": parameter_count(self.model),
+            "supervision_steps_seen": meta["supervision_steps"],
+            "training_examples": meta["training_examples"],
+            "training_seconds": meta["seconds"],
+            "data_md5": {self.split_name: self.split.md5, "train": self.train.md5},
+            "checkpoint": str(self.weights),
+            "checkpoint_md5": files.md5(self.weights),
+            "trained_by": {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")},
+            "evaluated_by": provenance(self.device),
+        }
+
+
+def load_subject(run_folder: Path, data: Path, split_name: str, which: str, device: torch.device) -> Subject:
+    """A run and the split it is evaluated on, with ``which`` weights ("ema" or "raw").
+
+    Raises:
+        GramError: missing or foreign files, or other data than the run was trained on.
+    """
     settings = load_run(run_folder / "config.json")
     meta = files.read_json(run_folder / "meta.json")
     torch.set_num_threads(settings.train.threads)
@@ -119,40 +211,39 @@ def evaluate(
             "test inputs could have been seen; train again"
         )
     weights = run_folder / "weights.safetensors"
-    model = load_model(settings, task, weights, config.weights, device)
-    generator = seeded_generator(device, settings.seed, "evaluate", split_name, config.seed)
-    drawn = draw(model, split, config, generator)
-    scored = score(task, split, drawn)
-    facts = {
-        "task": settings.task,
-        "method": settings.method,
-        "seed": settings.seed,
-        "split": split_name,
-        "inputs": len(split.inputs),
-        "folds": settings.data.split.folds,  # how many there are to pool
-        "depth": config.depth,
-        "width": config.width,
-        "act": config.act,
-        "weights": config.weights,
-        "rollout_seed": config.seed,
-        "draws": config.width if model.samples else 1,
-        "ema": config.weights == "ema",
-        "parameters": parameter_count(model),
-        "supervision_steps_seen": meta["supervision_steps"],
-        "training_examples": meta["training_examples"],
-        "training_seconds": meta["seconds"],
-        "data_md5": {split_name: split.md5, "train": train.md5},
-        "checkpoint": str(weights),
-        "checkpoint_md5": hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest(),
-        "trained_by": {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")},
-        "evaluated_by": provenance(device),
-    }
+    model = load_model(settings, task, weights, which, device)
+    return Subject(settings, meta, weights, task, split_name, split, train, model, device)
+
+
+def load_subjects(
+    run_folders: Sequence[Path], data: Sequence[Path], split_name: str, which: str, device: torch.device
+) -> list[Subject]:
+    """:func:`load_subject` for one run, or for the run of every fold with its data.
+
+    Raises:
+        GramError: not one data set per run, or what :func:`load_subject` raises.
+    """
+    if len(run_folders) != len(data):
+        raise GramError(f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}")
+    return [load_subject(run, folder, split_name, which, device) for run, folder in zip(run_folders, data, strict=True)]
+
+
+def evaluate(
+    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The evaluation of one run on one split, as the JSON's content, and the table of its samples."""
+    subject = load_subject(run_folder, data, split_name, config.weights, device)
+    split = subject.split
+    drawn = draw(subject.model, split, config, subject.generator("evaluate", config.seed))
+    scored = score(subject.task, split, drawn)
+    # What fewer samples would have found can be told from subsets of independent samples only.
+    widths = WIDTHS if config.sampler == "iid" else (config.width,)
     content = {
-        "run": facts,
-        "overlap_with_training": overlap(train, split),
+        "run": subject.facts(config),
+        "overlap_with_training": overlap(subject.train, split),
         "metrics": metrics.slices(scored),
         "by_completions": metrics.by_completions(scored),
-        "by_width": metrics.by_width(scored, WIDTHS),
+        "by_width": metrics.by_width(scored, widths),
     }
     return content, samples_table(split, drawn, scored)
 

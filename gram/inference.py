@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from gram.models.gram import GRAM
+from gram.models.gram import GRAM, State
+from gram.samplers import Independent
+
+
+class Stop(NamedTuple):
+    """Where the answer of a trajectory is read: after ``depth`` supervision steps.
+
+    With ``act`` a trajectory keeps its answer from the first step at which its halting probability exceeds 0.5.
+    """
+
+    depth: int
+    act: bool = False
 
 
 class Rollout(NamedTuple):
-    """The end of each trajectory."""
+    """What was read at one stop."""
 
     tokens: Tensor  # [B, L] int64, decoded
-    value: Tensor  # [B] fp32, LPRM value of the last state
-    steps: Tensor  # [B] int64, supervision steps taken (below depth only with ACT)
+    value: Tensor  # [B] fp32, LPRM value of the state
+    steps: Tensor  # [B] int64, supervision steps from z_0 (below the stop's depth with ACT, or after a restart)
+    halted: Tensor  # [B] bool, whether the halting probability has exceeded 0.5
+
+
+def _where(mask: Tensor, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> list[Tensor]:
+    """Row by row from ``a`` where ``mask`` [B], else from ``b``, for tensors of any number of dimensions."""
+    return [torch.where(mask.view(-1, *[1] * (x.dim() - 1)), x, y) for x, y in zip(a, b, strict=True)]
 
 
 @torch.no_grad()
-def rollout(model: GRAM, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False) -> Rollout:
-    """Run every row of ``inputs`` from z_0 for ``depth`` supervision steps with noise from the prior.
+def rollouts(
+    model: GRAM, inputs: Tensor, *, stops: Sequence[Stop], generator: torch.Generator, sampler: Independent | None = None
+) -> list[Rollout]:
+    """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of ``stops``.
 
     Args:
         model: the network.
-        inputs: [B, L] int64; to draw several trajectories of an input, repeat it.
-        depth: supervision steps.
+        inputs: [B, L] int64; to draw several trajectories of an input, repeat it. A sampler with groups wants whole groups.
+        stops: where to read; the deepest is the number of supervision steps.
         generator: source of the noise, on the device of ``inputs``.
-        act: keep a trajectory's answer from the first step at which its halting probability exceeds 0.5.
+        sampler: how the trajectories of one input share their noise and steps; independent without one. Where it compares
+            answers, these are what the last stop reads.
     """
-    state = model.initial_state(inputs)
+    sampler = sampler or Independent()
+    state = model.initial_state(inputs, generator)
     B = len(inputs)
-    tokens = torch.zeros_like(inputs)
-    value = torch.zeros(B, device=inputs.device)
-    steps = torch.zeros(B, dtype=torch.int64, device=inputs.device)
-    running = torch.ones(B, dtype=torch.bool, device=inputs.device)
-    for n in range(1, depth + 1):
-        step = model(state, inputs, noise=model.draw_noise(inputs, generator))
-        state = step.state
-        tokens = torch.where(running[:, None], step.logits.argmax(dim=-1), tokens)
-        value = torch.where(running, step.value, value)
-        steps = torch.where(running, n, steps)
-        if act:
-            running = running & (step.halt[:, 0] <= 0)
-    return Rollout(tokens, value, steps)
+    born = torch.zeros(B, dtype=torch.int64, device=inputs.device)
+    halted = torch.zeros(B, dtype=torch.bool, device=inputs.device)
+    kept: Rollout | None = None
+    found: dict[Stop, Rollout] = {}
+    for n in range(1, max(stop.depth for stop in stops) + 1):
+        step = model(state, inputs, noise=sampler.noise(model, inputs, generator))
+        now = Rollout(model.answer(step.logits, generator), step.value, n - born, halted | (step.halt[:, 0] > 0))
+        kept = Rollout(*_where(halted, kept, now)) if kept else now
+        halted = now.halted
+        found |= {stop: kept if stop.act else now for stop in stops if stop.depth == n}
+        state = sampler.move(step.state)
+        again = sampler.restarts(n, (kept if stops[-1].act else now).tokens)
+        if again is not None:
+            state = State(*_where(again, model.initial_state(inputs, generator), state))
+            born = torch.where(again, n, born)
+            halted = halted & ~again
+    return [found[stop] for stop in stops]
+
+
+def rollout(model: GRAM, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False) -> Rollout:
+    """The answers of independent trajectories at one :class:`Stop`; see :func:`rollouts`."""
+    return rollouts(model, inputs, stops=[Stop(depth, act)], generator=generator)[0]

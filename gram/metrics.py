@@ -56,20 +56,41 @@ def iid_ceiling(counts: NDArray[np.int64], draws: int) -> Floats:
     return np.asarray(m * (1 - (1 - 1 / m) ** draws))
 
 
-def expected_found(samples: Samples, draws: int) -> Floats:
-    """Distinct completions expected in ``draws`` of the W samples, averaged over all subsets of that size: [N].
+def missed(times: NDArray[np.int64], total: int, draws: int) -> Floats:
+    """Share of all subsets of ``draws`` among ``total`` samples that hold none of ``times`` given ones, elementwise.
 
-    A completion that was drawn c times is missed by a share C(W - c, draws) / C(W, draws) of the subsets.
+    It is C(total - times, draws) / C(total, draws).
     """
-    W = samples.width
+    share = np.ones(np.shape(times))
+    for i in range(draws):  # the ratio of binomials as a product, which cannot overflow
+        share *= np.clip(total - times - i, 0, None) / (total - i)
+    return share
+
+
+def expected_found(samples: Samples, draws: int) -> Floats:
+    """Distinct completions expected in ``draws`` of the W samples, averaged over all subsets of that size: [N]."""
     total = np.zeros(len(samples.counts))
     for index, found in enumerate(samples.found):
         _, times = np.unique(found[found >= 0], return_counts=True)
-        missed = np.ones(len(times))
-        for i in range(draws):  # the ratio of binomials as a product, which cannot overflow
-            missed *= np.clip(W - times - i, 0, None) / (W - i)
-        total[index] = (1 - missed).sum()
+        total[index] = (1 - missed(times, samples.width, draws)).sum()
     return total
+
+
+def expected_best(valid: NDArray[np.bool_], draws: int) -> Floats:
+    """How many of all subsets of ``draws`` among W samples hold a valid one, as a share: [N, W] -> [N]."""
+    return 1 - missed(valid.sum(axis=1), valid.shape[1], draws)
+
+
+def expected_highest(valid: NDArray[np.bool_], value: NDArray[np.floating[Any]], draws: int) -> Floats:
+    """How often the sample of the highest value is valid, over all subsets of ``draws`` among W samples: [N, W] twice -> [N].
+
+    The r-th highest is the highest of a subset that misses the r - 1 above it, but not itself. Of equal values the earlier
+    sample counts as higher, as argmax has it.
+    """
+    W = valid.shape[1]
+    order = np.argsort(-value, axis=1, kind="stable")
+    share = -np.diff(missed(np.arange(W + 1), W, draws))
+    return np.asarray(np.take_along_axis(valid, order, axis=1) @ share)
 
 
 def coverages(counts: NDArray[np.int64], found: Floats, draws: int) -> dict[str, dict[str, float | None]]:

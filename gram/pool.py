@@ -17,7 +17,8 @@ from gram.metrics import ratio
 
 PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
 SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
-KEYS = ("n_completions", "width")  # rows of by_completions and by_width are matched by these
+KEYS = ("n_completions", "depth", "width", "step", "sampler", "rollout_seed")  # rows of a table are matched by these
+SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler")
 
 
 def pool_values(values: Sequence[Any]) -> Any:
@@ -35,16 +36,16 @@ def pool_values(values: Sequence[Any]) -> Any:
     return sum(values)
 
 
-def pool_rows(tables: Sequence[list[dict[str, Any]]], key: str) -> list[dict[str, Any]]:
-    """Pool the rows of several tables that agree in ``key``; a row may be missing in some."""
-    groups: dict[int, list[dict[str, Any]]] = {}
+def pool_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Pool the rows of several tables that agree in all of ``KEYS`` that they have; a row may be missing in some."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in (row for table in tables for row in table):
-        groups.setdefault(row[key], []).append(row)
+        groups.setdefault(tuple(row[key] for key in KEYS if key in row), []).append(row)
     return [pool_values(groups[value]) for value in sorted(groups)]
 
 
 def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The evaluation of a task with folds, from one evaluation per fold.
+    """The evaluation of a task with folds, from one per fold: facts under "run", and sections of metrics or of rows.
 
     Raises:
         GramError: the evaluations are not all folds of one task, method, seed, split and test-time compute.
@@ -55,7 +56,7 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     folds = runs[0]["folds"]
     if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(range(folds)):
         raise GramError(f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}")
-    for key in ("method", "seed", "split", "depth", "width", "weights", "act"):
+    for key in SAME:
         if len({run[key] for run in runs}) > 1:
             raise GramError(f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}")
     facts = dict(runs[0])
@@ -66,12 +67,15 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key in ("trained_by", "evaluated_by"):
         hashes = sorted({run[key]["code_hash"] for run in runs})
         facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
-    return {
-        "run": facts,
-        **{key: pool_values([evaluation[key] for evaluation in evaluations]) for key in ("overlap_with_training", "metrics")},
-        "by_completions": pool_rows([evaluation["by_completions"] for evaluation in evaluations], "n_completions"),
-        "by_width": pool_rows([evaluation["by_width"] for evaluation in evaluations], "width"),
+    parts = {key: [evaluation[key] for evaluation in evaluations] for key in evaluations[0] if key != "run"}
+    return {"run": facts} | {
+        key: pool_rows(tables) if isinstance(tables[0], list) else pool_values(tables) for key, tables in parts.items()
     }
+
+
+def pool_folds(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """:func:`pool` of all folds; one evaluation alone stays as it is."""
+    return evaluations[0] if len(evaluations) == 1 else pool(evaluations)
 
 
 def main() -> None:

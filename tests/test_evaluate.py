@@ -47,12 +47,15 @@ class Scripted:
         self.samples = samples
         self.asked: dict[bytes, int] = dict.fromkeys(answers, 0)
 
-    def initial_state(self, inputs: Tensor) -> State:
+    def initial_state(self, inputs: Tensor, generator: torch.Generator) -> State:
         zeros = torch.zeros(len(inputs), 1, 1)
         return State(zeros, zeros)
 
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> None:
         return None
+
+    def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        return logits.argmax(dim=-1)
 
     def __call__(self, state: State, inputs: Tensor, *, noise: None) -> Step:
         boards = [row.tobytes() for row in inputs.numpy().astype(np.uint8)]

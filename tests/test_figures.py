@@ -19,6 +19,7 @@ from gram.data import load_split
 from gram.figures.__main__ import main
 from gram.figures.boards import ATTACKED, GIVEN, board_rows, draw_board, draw_boards, load_task, test_inputs, verdict
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
+from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.style import COLOURS, new_figure
 from gram.figures.training import draw_training, training_data
 from gram.tables.names import METHODS
@@ -77,6 +78,31 @@ def test_training_figure_says_what_it_shows(history: Any) -> None:
     seen = texts(draw_training(training_data([history("gram", fold=0, seed=0, valid=4)])))
     for needed in ("optimizer steps", "nqueens5\nvalid samples (%)", "nats per token", "GRAM", "inputs with several completions"):
         assert needed in seen
+
+
+def test_elbo_figure_adds_the_terms_of_each_bound(history: Any) -> None:
+    paths = [history("gram", fold=0, seed=seed, valid=4) for seed in (0, 1)] + [history("deterministic", fold=0, seed=0, valid=4)]
+    for path, full in zip(paths[:2], (30.0, 50.0), strict=True):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for line in lines[:2]:
+            line["elbo"] = {"full": {"cross_entropy": full, "kl": 10.0}, "surrogate": {"cross_entropy": 7.0, "kl": 2.0}}
+        files.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    data = elbo_data(paths)
+    assert set(data["method"]) == {"gram"} and set(data["step"]) == {0, 50}  # the twin has no KL
+    assert sorted(data[(data["panel"] == "full") & (data["term"] == "total") & (data["step"] == 50)]["value"]) == [40.0, 60.0]
+    figure = draw_elbo(data)
+    drawn = {line.get_linestyle(): list(np.asarray(line.get_ydata())) for line in figure.axes[0].lines}
+    assert drawn == {"-": [50.0, 50.0], "--": [40.0, 40.0], ":": [10.0, 10.0]}
+    assert list(np.asarray(figure.axes[1].lines[0].get_ydata())) == [9.0, 9.0]
+    wanted = {"Full negative ELBO, whole rollout", "Surrogate, one supervision step", "nqueens5\nnats per input", "KL", "GRAM"}
+    assert wanted <= set(texts(figure))
+
+
+def test_histories_without_the_elbo_give_a_figure_that_says_so(history: Any, command: Any, tmp_path: Path) -> None:
+    path = history("gram", fold=0, seed=0, valid=4)
+    assert "histories of an older version" in texts(draw_elbo(elbo_data([path])))[0]
+    assert command(main, "elbo", "--histories", path, "--output", tmp_path / "elbo").code == 0
+    assert (tmp_path / "elbo.svg").exists() and (tmp_path / "elbo.png").exists()
 
 
 def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -> None:

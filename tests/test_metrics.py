@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gram import metrics
-from gram.evaluate import majority
+from gram.evaluate import answer_numbers, majority
 from gram.metrics import Samples, coverages, expected_found, iid_ceiling
 from gram.pool import pool_rows, pool_values
 from gram.tasks import Enumeration
@@ -214,9 +214,9 @@ def test_pooled_halves_equal_the_whole() -> None:
     assert len(set(parts[1].counts.tolist())) > len(set(parts[0].counts.tolist())) == 1
     assert_equal(pool_values([metrics.slices(part) for part in parts]), metrics.slices(samples))
     rows = [metrics.by_completions(part) for part in parts]
-    assert_equal(pool_rows(rows, "n_completions"), metrics.by_completions(samples))
+    assert_equal(pool_rows(rows), metrics.by_completions(samples))
     widths = [metrics.by_width(part, (1, 3, 6)) for part in parts]
-    assert_equal(pool_rows(widths, "width"), metrics.by_width(samples, (1, 3, 6)))
+    assert_equal(pool_rows(widths), metrics.by_width(samples, (1, 3, 6)))
     means = [metrics.slices(part)["accuracy"]["value"] for part in parts]
     assert np.mean(means) != pytest.approx(metrics.slices(samples)["accuracy"]["value"])  # so pooling is not averaging
 
@@ -228,8 +228,22 @@ def test_nothing_to_divide_by_is_null() -> None:
     assert empty["coverage_paper"]["ceiling"] is None
 
 
+@pytest.mark.parametrize("draws", [1, 2, 4, 7])
+def test_choosing_among_subsets_equals_going_through_all_of_them(draws: int) -> None:
+    rng = np.random.default_rng(0)
+    N, W = 6, 7
+    valid = rng.random((N, W)) < np.linspace(0, 1, N)[:, None]
+    value = rng.integers(0, 4, (N, W)).astype(np.float32)  # with ties
+    subsets = [list(subset) for subset in combinations(range(W), draws)]
+    best = np.mean([valid[:, subset].any(axis=1) for subset in subsets], axis=0)
+    chosen = [np.array(subset)[value[:, subset].argmax(axis=1)] for subset in subsets]
+    highest = np.mean([valid[np.arange(N), column] for column in chosen], axis=0)
+    assert np.allclose(metrics.expected_best(valid, draws), best)
+    assert np.allclose(metrics.expected_highest(valid, value, draws), highest)
+
+
 def test_majority_vote_and_its_ties() -> None:
     a, b, c = [1, 1, 2], [1, 2, 1], [2, 1, 1]
     tokens = np.array([[a, b, b, c], [a, b, c, c], [b, a, a, b], [c, b, a, a], [a, a, b, c]], dtype=np.uint8)
     # Index of the earliest sample of the largest group; in the third row two groups tie and the earlier one wins.
-    assert majority(tokens).tolist() == [1, 2, 0, 2, 0]
+    assert majority(answer_numbers(tokens)).tolist() == [1, 2, 0, 2, 0]

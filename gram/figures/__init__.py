@@ -1,1 +1,1 @@
-"""Figures as SVG and PNG: ``python -m gram.figures training|completions|width|boards``; same input, same bytes."""
+"""Figures as SVG and PNG: ``python -m gram.figures NAME``; same input, same bytes."""

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gram.data import read_table
 from gram.errors import GramError, run
 from gram.figures.boards import board_rows, draw_boards, load_task, test_inputs
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
+from gram.figures.elbo import draw_elbo, elbo_data
+from gram.figures.samplers import SECTIONS as COMPARISON
+from gram.figures.samplers import draw_samplers, samplers_data
+from gram.figures.scaling import SECTIONS as SCALING
+from gram.figures.scaling import draw_halting, draw_scaling, halting_data, scaling_data
 from gram.figures.style import save
 from gram.figures.training import draw_training, training_data
+from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
+
+# Figures of evaluations: what they show, the sections of the JSON that they need, from JSON to data, from data to figure.
+OF_EVALUATIONS: dict[str, tuple[str, Sequence[str], Callable[..., Any], Callable[..., Any]]] = {
+    "completions": ("accuracy and coverage against the number of completions", EVALUATION, completions_data, draw_completions),
+    "width": ("coverage against the number of samples", EVALUATION, width_data, draw_width),
+    "scaling": ("accuracy over depth and width, from gram.scaling", SCALING, scaling_data, draw_scaling),
+    "halting": ("the step at which trajectories halt, from gram.scaling", SCALING, halting_data, draw_halting),
+    "samplers": ("coverage of every sampler, from gram.compare_samplers", COMPARISON, samplers_data, draw_samplers),
+}
 
 
 def boards(args: argparse.Namespace) -> None:
@@ -35,13 +52,12 @@ def main() -> None:
     """Draw one figure; OUTPUT is a path without extension, to which .svg and .png are added."""
     parser = argparse.ArgumentParser(prog="python -m gram.figures", description=main.__doc__)
     figures = parser.add_subparsers(dest="figure", required=True)
-    training = figures.add_parser("training", help="prior rollouts and losses against optimizer steps")
-    training.add_argument("--histories", type=Path, nargs="+", required=True, help="history.jsonl files, each beside its meta.json")
-    for name, text in (("completions", "against the number of completions"), ("width", "against the number of samples")):
-        curves = figures.add_parser(name, help=f"accuracy and coverage {text}")
-        curves.add_argument(
-            "--evaluations", type=Path, nargs="+", required=True, help="test evaluations; with folds the pooled ones"
-        )
+    for name, text in (("training", "prior rollouts and losses"), ("elbo", "the full ELBO and the surrogate")):
+        runs = figures.add_parser(name, help=f"{text} against optimizer steps")
+        runs.add_argument("--histories", type=Path, nargs="+", required=True, help="history.jsonl files, each beside its meta.json")
+    for name, (text, *_) in OF_EVALUATIONS.items():
+        curves = figures.add_parser(name, help=text)
+        curves.add_argument("--evaluations", type=Path, nargs="+", required=True, help="JSON of the test split, of all folds")
     board = figures.add_parser("boards", help="inputs, GRAM's distinct completions, and the deterministic twin's answer")
     board.add_argument("--samples", nargs=2, required=True, metavar="METHOD=FILE", help="gram=FILE deterministic=FILE (Parquet)")
     board.add_argument("--data", type=Path, nargs="+", required=True, help="folder of the data set; with folds all of them")
@@ -52,10 +68,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.figure == "training":
         save(draw_training(training_data(args.histories)), args.output)
-    elif args.figure == "completions":
-        save(draw_completions(completions_data(read_evaluations(args.evaluations))), args.output)
-    elif args.figure == "width":
-        save(draw_width(width_data(read_evaluations(args.evaluations))), args.output)
+    elif args.figure == "elbo":
+        save(draw_elbo(elbo_data(args.histories)), args.output)
+    elif args.figure in OF_EVALUATIONS:
+        _, sections, data, draw = OF_EVALUATIONS[args.figure]
+        save(draw(data(read_evaluations(args.evaluations, sections))), args.output)
     else:
         boards(args)
 

@@ -59,17 +59,30 @@ def width_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return curve_data(evaluations, "by_width", "width", ("coverage_macro", "coverage_paper"))
 
 
+def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
+    """Means of the values at each x, joined by a line, with bars from the least to the greatest; ``style`` as of errorbar."""
+    spread = data.groupby("x")["value"].agg(["mean", "min", "max"])
+    mean = spread["mean"].to_numpy()
+    bars = np.stack([mean - spread["min"].to_numpy(), spread["max"].to_numpy() - mean])
+    whole: dict[str, Any] = {"markersize": 4.5, "capsize": 2.5, "elinewidth": 1, "clip_on": False, "zorder": 3} | style
+    axes.errorbar(spread.index.to_numpy(), mean, yerr=bars, **whole)
+
+
+def log_ticks(axes: Axes, ticks: Sequence[int], text: str) -> None:
+    """A logarithmic horizontal axis with a tick at each of a few whole numbers."""
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(text)
+
+
 def lines(axes: Axes, data: pd.DataFrame) -> None:
     """A line with markers per method, and the ceiling where there is one."""
     ceiling = data.groupby("x")["ceiling"].max().dropna()
     if len(ceiling):
         axes.plot(ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1)
     for method in in_order(data["method"]):
-        spread = data[data["method"] == method].groupby("x")["value"].agg(["mean", "min", "max"])
-        mean = spread["mean"].to_numpy()
-        bars = np.stack([mean - spread["min"].to_numpy(), spread["max"].to_numpy() - mean])
-        style: dict[str, Any] = {"marker": marker(method), "color": colour(method), "markersize": 4.5, "capsize": 2.5}
-        axes.errorbar(spread.index.to_numpy(), mean, yerr=bars, elinewidth=1, clip_on=False, zorder=3, **style)
+        spread_line(axes, data[data["method"] == method], color=colour(method), marker=marker(method))
 
 
 def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D]) -> None:
@@ -126,11 +139,7 @@ def draw_width(data: pd.DataFrame) -> Figure:
         for task, metric, axes in places:
             part = data[(data["task"] == task) & (data["metric"] == metric)]
             lines(axes, part)
-            axes.set_xscale("log")
-            widths = sorted(part["x"].unique())
-            axes.set_xticks(widths, [str(width) for width in widths])
-            axes.minorticks_off()
-            axes.set_xlabel("samples per input (width)")
+            log_ticks(axes, sorted(part["x"].unique()), "samples per input (width)")
             percent_axis(axes, metric)
             averaged = "mean over inputs" if metric == "coverage_macro" else "the paper's average"
             axes.set_title(f"{task}: completions found, {averaged}")

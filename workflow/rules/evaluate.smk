@@ -4,6 +4,9 @@
 #       results/data/{task}/train.parquet (what training has met), test.parquet, card.json, checked.json
 # out:  results/eval/{task}/{method}/seed{seed}/test.json: metrics with numerators and denominators
 #       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
+#       results/eval/{task}/{method}/seed{seed}/scaling.json: accuracy over depth and width, and the halting depth
+#       results/eval/{task}/{method}/seed{seed}/samplers.json: independent samples beside other samplers
+#       (scaling and samplers take minutes and stand outside `rule all`; with folds, one job takes all of them)
 
 
 rule evaluate:
@@ -63,3 +66,73 @@ rule pool:
     shell:
         "python -m gram.pool --evaluations {input.evaluations} --fold-samples {input.samples}"
         " --output {output.json} --samples {output.samples} > {log} 2>&1"
+
+
+rule scale_depth_and_width:
+    input:
+        configs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"),
+        weights=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"),
+        metas=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
+        tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
+        cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
+        checked=lambda wildcards: ancient(for_parts(wildcards, "results/data/{part}/checked.json")),
+    output:
+        "results/eval/{task}/{method}/seed{seed}/scaling.json",
+    log:
+        "results/logs/scale_depth_and_width/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/scale_depth_and_width/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=either(EXPERIMENTS),
+    conda:
+        "../../envs/conda/environment.yaml"
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        device=config["device"],
+    params:
+        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
+        folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
+    message:
+        "Measure {wildcards.method} on {wildcards.task} over depth and width, seed {wildcards.seed}"
+    shell:
+        "python -m gram.scaling --run {params.runs} --data {params.folders} --split test"
+        " --settings {params.settings:q} --device {resources.device} --output {output} > {log} 2>&1"
+
+
+rule compare_samplers:
+    input:
+        configs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"),
+        weights=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"),
+        metas=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
+        tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
+        cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
+        checked=lambda wildcards: ancient(for_parts(wildcards, "results/data/{part}/checked.json")),
+    output:
+        "results/eval/{task}/{method}/seed{seed}/samplers.json",
+    log:
+        "results/logs/compare_samplers/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/compare_samplers/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=either(EXPERIMENTS),
+    conda:
+        "../../envs/conda/environment.yaml"
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        device=config["device"],
+    params:
+        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
+        folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
+    message:
+        "Compare the samplers on {wildcards.task}: {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "python -m gram.compare_samplers --run {params.runs} --data {params.folders} --split test"
+        " --settings {params.settings:q} --device {resources.device} --output {output} > {log} 2>&1"

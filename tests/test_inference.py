@@ -1,0 +1,54 @@
+"""Reading one pass at several stops gives what a pass for each would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gram import evaluate
+from gram.inference import Stop, rollouts
+from gram.models.gram import GRAM
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def subject(gram_run: Path, data_folder: Path) -> evaluate.Subject:
+    """The tiny trained GRAM on its test split."""
+    return evaluate.load_subject(gram_run, data_folder, "test", "ema", CPU)
+
+
+def shifted(model: GRAM, threshold: float) -> GRAM:
+    """The model with another threshold of halting."""
+    with torch.no_grad():
+        model.halt_head.bias[0] -= threshold  # type: ignore[operator]
+    return model
+
+
+def test_one_pass_serves_all_stops(subject: evaluate.Subject) -> None:
+    inputs = torch.from_numpy(subject.split.inputs).long().repeat_interleave(3, dim=0)
+
+    def read(*stops: Stop) -> list[tuple[Tensor, ...]]:
+        return [tuple(rollout) for rollout in rollouts(model, inputs, stops=stops, generator=subject.generator("stops"))]
+
+    # Untrained enough for its halting logits to be almost the same: their median splits the trajectories.
+    state = subject.model.initial_state(inputs, subject.generator("median"))
+    noise = subject.model.draw_noise(inputs, subject.generator("median"))
+    model = shifted(subject.model, float(subject.model(state, inputs, noise=noise).halt[:, 0].median()))
+    stops = [Stop(1), Stop(2), Stop(5), Stop(2, act=True), Stop(5, act=True)]
+    together = read(*stops)
+    for stop, found in zip(stops, together, strict=True):
+        (alone,) = read(stop)
+        assert all(torch.equal(a, b) for a, b in zip(found, alone, strict=True))
+    *_, now, _, kept = together
+    steps, halted = kept[2], kept[3]
+    assert torch.equal(halted, now[3]) and 0 < int((steps == 1).sum()) < len(steps)
+    # What halted at the first step keeps the answer and value read there, and what never halted goes to the end.
+    first = (steps == 1) & halted
+    for column in (0, 1):
+        assert torch.equal(kept[column][first], together[0][column][first])
+        assert torch.equal(kept[column][~halted], now[column][~halted])
+    assert (steps[~halted] == 5).all()
