@@ -1,8 +1,9 @@
-"""The benchmark: FLOPs against torch's own counter, the variants' results, and bad input in one line."""
+"""The benchmark: FLOPs against torch's own counter, patches that change no number, measurements, memory, and estimates."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +12,293 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gram import bench, files
+from gram import files
+from gram.bench import estimate, measure, timing, variants
+from gram.bench.__main__ import main
+from gram.bench.flops import row_flops, run_flops
+from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
 from gram.errors import GramError
+from gram.models.factory import build_model
 from gram.settings import RunSettings
 from gram.trainer import Trainer
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("model", [{}, {"K": 3, "T": 3, "puzzle_tokens": 2}, {"guidance": "none"}, {"posterior": "pooled"}])
-def test_step_flops_agree_with_the_counter_of_torch(
-    model: dict[str, Any], settings: RunSettings, data_folder: Path, change: Any
+# FLOPs --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"K": 3, "T": 3, "puzzle_tokens": 2},
+        {"hierarchy": "flat", "K": 2},
+        {"guidance": "none"},
+        {"guidance": "noise"},
+        {"guidance": "mean"},
+        {"noise": "board"},
+        {"posterior": "pooled"},
+        {"T": 3, "charged": "all"},
+        {"T": 3, "uncharged_noise": "posterior"},
+        {"supervision": "all"},
+        {"micro_batch": 3},
+    ],
+    ids=str,
+)
+def test_flops_agree_with_the_counter_of_torch(
+    changed: dict[str, Any], settings: RunSettings, data_folder: Path, change: Any
 ) -> None:
-    settings = change(settings, **model)
+    settings = change(settings, **changed)
     trainer = Trainer(settings, data_folder, Path("unused"), CPU)
     # The counter does not know attention's fused CPU kernel, but the products that it stands for.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         trainer.train_step()
-    stated = settings.train.batch_size * bench.step_flops(settings.model, length=25, vocabulary=3)
-    # The counter also has the two linear maps of the auxiliary heads.
+    stated = settings.train.batch_size * row_flops(settings)
+    # The counter also has the linear maps of the auxiliary heads.
     assert stated == pytest.approx(counter.get_total_flops(), rel=0.005)
 
 
-def test_charging_all_transitions_costs_more(settings: RunSettings) -> None:
-    model = dataclasses.replace(settings.model, T=3)
-    cheap, dear = (bench.step_flops(model, length=25, vocabulary=3, charge_all=charge_all) for charge_all in (False, True))
-    assert dear > cheap
+# Variants and optimizations -----------------------------------------------------------------------------------------
 
 
-def test_every_variant_is_timed_in_every_turn(
-    settings: RunSettings, data_folder: Path, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_variants_name_sets_precision_compilation_and_rows(settings: RunSettings, change: Any) -> None:
+    start = change(settings, precision="bf16", compile="graphs", micro_batch=2)
+    for name, expected in {
+        "fp32": ("fp32", "none", None),
+        "bf16-compiled": ("bf16", "default", None),
+        "bf16-graphs-micro4": ("bf16", "graphs", 4),
+        "fp32-micro64": ("fp32", "none", 64),
+    }.items():
+        changed = variants.variant_settings(name, start)
+        assert (changed.train.precision, changed.train.compile, changed.train.micro_batch) == expected
+        assert change(changed, precision="bf16", compile="graphs", micro_batch=2) == start  # and nothing else
+
+
+@pytest.mark.parametrize("name", ["fp16", "fp32-fast", "", "compiled", "fp32-micro0", "fp32-micro4-compiled"])
+def test_unknown_variant_is_named(name: str, settings: RunSettings) -> None:
+    with pytest.raises(GramError, match=f"--variants {name}: expected"):
+        variants.variant_settings(name, settings)
+
+
+@pytest.mark.parametrize("one", [one for one in OPTIMIZATIONS if one.patch], ids=lambda one: one.name)
+@pytest.mark.parametrize("charged", ["last", "all"])
+def test_the_other_way_computes_the_same_step(
+    one: Optimization, charged: str, settings: RunSettings, data_folder: Path, change: Any
 ) -> None:
-    monkeypatch.setitem(bench.PEAK_SIZE, "cpu", 256)  # bf16 products are slow on processors without such instructions
-    config, output = tmp_path / "config.json", tmp_path / "bench.json"
-    files.write_json(config, settings.as_dict())
-    sizes = ("--variants", "fp32", "bf16", "--steps", 1, "--turns", 3, "--device", "cpu")
-    outcome = command(bench.main, "--config", config, "--data", data_folder, "--output", output, *sizes)
+    settings = change(settings, T=3, charged=charged)
+    same, patched = (Trainer(settings, data_folder, Path("unused"), CPU) for _ in range(2))
+    assert one.patch is not None
+    before = patched.model.decoder.down.weight.clone()
+    for trainer, context in ((same, nullcontext()), (patched, one.patch(patched))):
+        with context:
+            for _ in range(2):
+                trainer.train_step()
+    assert not torch.equal(before, patched.model.decoder.down.weight)
+    for nets in ((same.model, patched.model), (same.ema.model, patched.ema.model)):
+        expected, found = (net.state_dict() for net in nets)
+        # Adam's step is a sign where the gradient is near zero, so last bits may show there.
+        assert all(torch.allclose(found[name], value, rtol=1e-4, atol=1e-4) for name, value in expected.items())
+    # Afterwards nothing is left of the patch: the next step is computed as ever.
+    patched.model.load_state_dict(same.model.state_dict())
+    logits = []
+    for trainer in (same, patched):
+        generator = torch.Generator()
+        generator.manual_seed(0)
+        inputs = same.stream.inputs
+        noise = trainer.model.draw_noise(inputs, generator)
+        logits.append(trainer.model(same.stream.state, inputs, targets=inputs, noise=noise).logits)
+    assert torch.equal(*logits)
+
+
+def calls(trainer: Trainer, context: Any) -> list[str]:
+    """The operations that a step runs, by name."""
+    with context, torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        trainer.train_step()
+    return [event.name for event in profile.events()]
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("fused AdamW", "aten::_fused_adamw_"),
+        ("foreach moving average", "aten::_foreach_lerp_"),
+        ("fused attention", "aten::scaled_dot_product_attention"),
+        ("complex rotation", "aten::view_as_complex"),
+    ],
+)
+def test_a_patch_takes_the_optimization_away(name: str, operation: str, settings: RunSettings, data_folder: Path) -> None:
+    (one,) = [one for one in OPTIMIZATIONS if one.name == name]
+    trainer = Trainer(settings, data_folder, Path("unused"), CPU)
+    assert one.patch is not None
+    assert operation in calls(trainer, nullcontext())
+    assert operation not in calls(trainer, one.patch(trainer))
+    assert operation in calls(trainer, measure.as_patched(one, trainer, True))
+
+
+def test_more_products_and_records_without_their_optimizations(settings: RunSettings, data_folder: Path) -> None:
+    patches = {one.name: one.patch for one in OPTIMIZATIONS}
+    trainer = Trainer(settings, data_folder, Path("unused"), CPU)
+    plain = calls(trainer, nullcontext())
+    split = patches["gate and up in one product"]
+    recorded = patches["first transitions without gradient"]
+    read = patches["sums stay on the device"]
+    assert split is not None and recorded is not None and read is not None
+    assert calls(trainer, split(trainer)).count("aten::mm") > plain.count("aten::mm")
+    assert calls(trainer, recorded(trainer)).count("aten::detach") > plain.count("aten::detach")
+    assert calls(trainer, read(trainer)).count("aten::item") > plain.count("aten::item")
+
+
+def test_filling_memory_is_restored(settings: RunSettings, data_folder: Path) -> None:
+    (one,) = [one for one in OPTIMIZATIONS if one.name == "new memory is not filled"]
+    flags: Any = torch.utils.deterministic
+    assert one.patch is not None and flags.fill_uninitialized_memory
+    with one.patch(Trainer(settings, data_folder, Path("unused"), CPU)):
+        assert not flags.fill_uninitialized_memory
+    assert flags.fill_uninitialized_memory
+
+
+def test_every_optimization_has_one_way_to_switch_it_and_a_reasoned_prediction() -> None:
+    assert len({one.name for one in OPTIMIZATIONS}) == len(OPTIMIZATIONS)
+    for one in OPTIMIZATIONS:
+        assert bool(one.patch) != bool(one.settings) and one.predicted and one.reason, one.name
+
+
+def test_predictions_are_made_per_scale(settings: RunSettings, change: Any) -> None:
+    assert scale_of(settings, CPU) == "small"
+    assert scale_of(change(settings, D=512), CPU) == "paper"
+    assert scale_of(settings, torch.device("cuda")) == "gpu"
+
+
+# Measurements -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(settings: RunSettings, tmp_path: Path) -> Path:
+    """config.json of the tiny run."""
+    files.write_json(tmp_path / "config.json", settings.as_dict())
+    return tmp_path / "config.json"
+
+
+def test_everything_is_measured_in_every_turn(
+    settings: RunSettings, config: Path, data_folder: Path, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(timing.PEAK_SIZE, "cpu", 256)  # bf16 products are slow on processors without such instructions
+    kept = [one for one in OPTIMIZATIONS if one.name in ("fused AdamW", "bf16 forward", "CUDA graphs", "new memory is not filled")]
+    monkeypatch.setattr(measure, "OPTIMIZATIONS", kept)
+    output = tmp_path / "bench.json"
+    sizes = ("--variants", "fp32", "bf16-micro4", "--steps", 1, "--turns", 3, "--optimizations", "--device", "cpu")
+    outcome = command(main, "speed", "--config", config, "--data", data_folder, "--output", output, *sizes)
     assert outcome.code == 0, outcome.err
     result = files.read_json(output)
-    assert list(result["variants"]) == ["fp32", "bf16"]
+    assert list(result["variants"]) == ["fp32", "bf16-micro4"]
     for found in result["variants"].values():
-        least, median, most = found["share_of_matmul_peak"]
-        assert 0 < least <= median <= most < 1
+        for share in ("share_of_own_peak", "share_of_highest_peak"):
+            least, median, most = found[share]
+            assert 0 < least <= median <= most < 1
         rate, seconds = found["examples_per_second"][1], found["seconds_per_step"][1]
         assert rate * seconds == pytest.approx(settings.train.batch_size / settings.train.N_sup)
-    assert result["variants"]["fp32"]["speed_against_fp32"] == [1, 1, 1]
+        assert found["peak_memory_bytes"] > 50e6  # a process with torch in it
+    assert result["variants"]["fp32"]["speed_against_first"] == [1, 1, 1]
+    assert result["flops_per_step"] == settings.train.batch_size * row_flops(settings)
+    assert set(result["optimizations"]) == {"fused AdamW", "bf16 forward", "new memory is not filled"}  # no graphs on a CPU
+    assert {name: found["kept"] for name, found in result["optimizations"].items()} == {
+        "fused AdamW": "yes",
+        "bf16 forward": "a setting",
+        "new memory is not filled": "no",
+    }
+    for found in result["optimizations"].values():
+        least, gain, most = found["gain"]
+        assert 0 < least <= gain <= most and found["predicted"] > 0 and found["seconds_with"][0] > 0
+    assert result["measured_by"]["device_type"] == "cpu" and result["measured_by"]["code_hash"]
 
 
-@pytest.mark.parametrize("name", ["fp16", "fp32-fast", ""])
-def test_unknown_variant_is_named(name: str, settings: RunSettings, data_folder: Path) -> None:
-    with pytest.raises(GramError, match="--variants"):
-        bench.build_variant(name, settings, data_folder, CPU)
+def test_a_gain_is_the_time_without_over_the_time_with(
+    settings: RunSettings, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock that tells the two sides apart: 3 seconds without, 2 with, whichever side the patch is."""
+    always, never = (next(one for one in OPTIMIZATIONS if one.kept is kept and one.patch) for kept in (True, False))
+    monkeypatch.setattr(measure, "OPTIMIZATIONS", [always, never])
+    seen: list[bool] = []
+    patched = measure.as_patched
+
+    def watched(one: Optimization, trainer: Trainer, switched_on: bool) -> Any:
+        seen.append(switched_on)
+        return patched(one, trainer, switched_on)
+
+    monkeypatch.setattr(measure, "as_patched", watched)
+    monkeypatch.setattr(measure, "timed", lambda work, times, device: 2.0 if seen[-1] else 3.0)
+    found = measure.gains(settings, data_folder, CPU, steps=1, turns=2)
+    assert {tuple(one["gain"]) for one in found.values()} == {(1.5, 1.5, 1.5)}
+    assert seen[2:6] == [True, False, False, True]  # after the warm-up, in alternating order
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--steps", 0), "at least 1"),
+        (("--variants", "fp32", "fp32"), "all different"),
+        (("--variants", "fp64"), "--variants fp64: expected"),
+        (("--data", "nowhere"), "fp32: nowhere/train.parquet: no such file"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: tuple[object, ...], expected: str, config: Path, data_folder: Path, command: Any, tmp_path: Path
+) -> None:
+    output = tmp_path / "out.json"
+    given = ("speed", "--config", config, "--data", data_folder, "--output", output, "--device", "cpu")
+    outcome = command(main, *given, *arguments)
+    assert outcome.code == 2 and expected in outcome.err and outcome.err.count("\n") == 1
+    assert not output.exists()
+
+
+def test_memory_command_prints_bytes(config: Path, data_folder: Path, command: Any) -> None:
+    outcome = command(main, "memory", "--config", config, "--data", data_folder, "--variant", "fp32", "--device", "cpu")
+    assert outcome.code == 0 and json.loads(outcome.out) > 50e6
+
+
+# Estimates ----------------------------------------------------------------------------------------------------------
+
+
+def test_kept_bytes_grow_by_row_and_hold_the_last_transition_only(settings: RunSettings, change: Any) -> None:
+    def kept(settings: RunSettings, rows: int) -> int:
+        return estimate.kept_bytes(build_model(settings.model, length=25, vocabulary=3, seed=0), settings, rows)
+
+    one, two, three = (kept(settings, rows) for rows in (1, 2, 3))
+    assert three - two == pytest.approx(two - one, rel=0.05)
+    # Two transitions more draw noise of 2 rows, 26 tokens, 16 channels each, and keep nothing else.
+    assert kept(change(settings, T=4), 2) - two == 2 * 2 * 26 * 16 * 4
+    assert kept(change(settings, K=3), 2) > two
+    # At least queries, keys and values, and gate and up, of every stack.
+    model, tokens = settings.model, 26
+    assert two - one > (model.K + 1) * tokens * (3 * model.D + 2 * model.ffn_hidden) * 4
+
+
+def test_estimate_multiplies_flops_by_runs_and_price(settings: RunSettings) -> None:
+    flops = run_flops(settings)
+    assert flops == 24 * 8 * row_flops(settings)
+    one = estimate.Estimate(settings, 3, 36 * 10**15, 2**30)
+    head, line, _, total = estimate.table([one, one], teraflops=100, share=0.1, dollars=0.5)
+    assert head.startswith("ESTIMATE, not measured: 10% of 100 TFLOP/s")
+    assert line == "nqueens5 gram: 3.6e+16 FLOPs a run, 1.0 GiB, 3 runs of 1.0 h"
+    assert total == "all: 6.0 GPU hours, 3 dollars"
+
+
+def test_estimate_reads_the_workflows_configuration(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {(run.task, run.method): count for run, count in estimate.planned(ROOT / "config/config.yaml", ROOT)}
+    assert found == {("nqueens5-fold0", "gram"): 8, ("nqueens5-fold0", "deterministic"): 8}  # four folds, two seeds
+    ((rehearsal, _), _) = estimate.planned(ROOT / "config/smoke.yaml", ROOT)
+    assert rehearsal.train.steps == 60 and rehearsal.seed == 1000  # runs and overrides are laid over
+    given = ("estimate", "--workflow", ROOT / "config/smoke.yaml", "--root", ROOT, "--peak-tflops", 1, "--dollars-per-hour", 2)
+    outcome = command(main, *given, "--share", 0.5)
+    assert outcome.code == 0 and len(outcome.out.splitlines()) == 4
+    assert "at most 1" in command(main, *given, "--share", 2).err
+
+
+@pytest.mark.parametrize("text", ["{broken", "- a list"])
+def test_a_broken_configuration_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(GramError, match=r"broken\.yaml: not a readable YAML file"):
+        list(estimate.planned(path, ROOT))

@@ -1,0 +1,101 @@
+"""``python -m gram.bench``: how fast training is here, and what it may cost elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gram import files
+from gram.bench.estimate import estimate, planned, table
+from gram.bench.measure import gains, speeds
+from gram.bench.variants import EXPECTED, own_peak_memory, peak_memory, variant_settings
+from gram.config import load_run
+from gram.errors import GramError, run
+from gram.provenance import choose_device, provenance
+
+
+def speed(args: argparse.Namespace) -> None:
+    """Measure variants, and with --optimizations each optimization; print a line each and write everything as JSON.
+
+    Raises:
+        GramError: a number below 1, a variant that does not exist or is named twice, or a variant that fails.
+    """
+    if min(args.steps, args.turns) < 1 or len(set(args.variants)) < len(args.variants):
+        raise GramError("--steps and --turns must be at least 1, and --variants all different")
+    settings, device = load_run(args.config), choose_device(args.device)
+    for name in args.variants:
+        variant_settings(name, settings)  # a misspelt one should not be found after minutes
+    # First, while this process is small.
+    memory = {name: peak_memory(name, args.config, args.data, device) for name in args.variants}
+    result: dict[str, Any] = {
+        "task": settings.task,
+        "method": settings.method,
+        "settings": settings.as_dict(),
+        "steps_per_turn": args.steps,
+        "turns": args.turns,
+        **speeds(settings, args.data, device, args.variants, steps=args.steps, turns=args.turns),
+    }
+    for name, found in result["variants"].items():
+        found["peak_memory_bytes"] = memory[name]
+        (_, rate, _), (least, share, most) = found["examples_per_second"], found["share_of_own_peak"]
+        print(
+            f"{name}: {rate:.4g} examples/s, {share:.0%} of its precision's matmul peak ({least:.0%} to {most:.0%}), "
+            f"{found['speed_against_first'][1]:.2f} times the first, {memory[name] / 2**20:.0f} MiB"
+        )
+    if args.optimizations:
+        result["optimizations"] = gains(settings, args.data, device, steps=args.steps, turns=args.turns)
+        for name, found in result["optimizations"].items():
+            least, gain, most = found["gain"]
+            print(f"{name}: {gain:.2f} times as fast ({least:.2f} to {most:.2f}); predicted {found['predicted']:.2f}")
+    files.write_json(args.output, result | {"measured_by": provenance(device)})
+
+
+def memory(args: argparse.Namespace) -> None:
+    """Print the peak memory of a training of one variant, in bytes."""
+    settings = variant_settings(args.variant, load_run(args.config))
+    print(json.dumps(own_peak_memory(settings, args.data, choose_device(args.device))))
+
+
+def cost(args: argparse.Namespace) -> None:
+    """Print FLOPs, memory, hours and dollars of a configuration.
+
+    Raises:
+        GramError: a rate, share or price that is not above zero, or a broken configuration.
+    """
+    if min(args.peak_tflops, args.share, args.dollars_per_hour) <= 0 or args.share > 1:
+        raise GramError("--peak-tflops, --share and --dollars-per-hour must be above 0, and --share at most 1")
+    estimates = [estimate(settings, runs) for settings, runs in planned(args.workflow, args.root)]
+    for line in table(estimates, teraflops=args.peak_tflops, share=args.share, dollars=args.dollars_per_hour):
+        print(line)
+
+
+def main() -> None:
+    """Measure the training step of a run on this machine, or estimate what a configuration costs on another."""
+    parser = argparse.ArgumentParser(prog="python -m gram.bench", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    speed_parser = commands.add_parser("speed", help="variants side by side, and each optimization with and without")
+    memory_parser = commands.add_parser("memory", help="peak memory of one variant, in a process of its own")
+    for command in (speed_parser, memory_parser):
+        command.add_argument("--config", type=Path, required=True, help="config.json of a run, as python -m gram.config writes it")
+        command.add_argument("--data", type=Path, required=True, help="folder of the data set")
+        command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    speed_parser.add_argument("--variants", nargs="+", default=["fp32"], help=EXPECTED)
+    speed_parser.add_argument("--optimizations", action="store_true", help="also measure what each optimization gains")
+    speed_parser.add_argument("--steps", type=int, default=5, help="training steps per turn")
+    speed_parser.add_argument("--turns", type=int, default=6, help="how often each variant is timed")
+    speed_parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    memory_parser.add_argument("--variant", required=True, help=EXPECTED)
+    cost_parser = commands.add_parser("estimate", help="FLOPs, memory, GPU hours and dollars of a configuration")
+    cost_parser.add_argument("--workflow", type=Path, required=True, help="a file as snakemake --configfile takes it")
+    cost_parser.add_argument("--peak-tflops", type=float, required=True, help="peak of the GPU as its maker states it")
+    cost_parser.add_argument("--share", type=float, required=True, help="share of that peak which training reaches, 0 to 1")
+    cost_parser.add_argument("--dollars-per-hour", type=float, required=True, help="price of the GPU")
+    cost_parser.add_argument("--root", type=Path, default=Path("."), help="root of the repository")
+    args = parser.parse_args()
+    {"speed": speed, "memory": memory, "estimate": cost}[args.command](args)
+
+
+if __name__ == "__main__":
+    run(main)

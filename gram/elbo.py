@@ -1,0 +1,115 @@
+"""The bound of the whole rollout beside the surrogate that training minimises (section 2.3; the paper's Figure 8), in nats.
+
+Gradients, and by default the KL, reach one transition of one supervision step at a time. What such a step minimises is therefore
+no bound on -log p(y | x); whether it moves together with the bound is an empirical question, which these numbers answer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gram import losses
+from gram.data import Split
+from gram.models.gram import GRAM
+from gram.models.guidance import Source, kl_divergence
+from gram.settings import TrainConfig
+
+Bounds = dict[str, dict[str, float]]  # {full, surrogate} -> {cross_entropy, kl}
+
+
+def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """At most ``limit`` (input, target) pairs, spread evenly over a split: two int64 tensors [B, L]."""
+    pairs = len(split.completions)
+    count = min(limit, pairs)
+    rows = np.arange(count) * pairs // max(count, 1)
+    owners = np.searchsorted(split.offsets, rows, side="right") - 1
+    inputs, targets = (torch.from_numpy(tokens).long().to(device) for tokens in (split.inputs[owners], split.completions[rows]))
+    return inputs, targets
+
+
+@torch.no_grad()
+def supervised_pass(
+    model: GRAM,
+    inputs: Tensor,
+    targets: Tensor,
+    config: TrainConfig,
+    generator: torch.Generator,
+    *,
+    uncharged_noise: Source,
+    charge_all: bool,
+) -> tuple[Tensor, Tensor] | None:
+    """N_sup chained supervision steps from z_0 that see the targets, each as in training.
+
+    Args:
+        model: the network.
+        inputs: [B, L] int64.
+        targets: [B, L] int64.
+        config: N_sup and the normaliser of the cross-entropy.
+        generator: source of the noise, on the device of ``inputs``.
+        uncharged_noise, charge_all: as of :meth:`gram.models.gram.GRAM.forward`.
+
+    Returns:
+        -log p(y | z) summed over tokens, and KL(q || p) summed over tokens, channels and the step's charged transitions; both
+        fp32 [N_sup, B], in nats per board. None for a model without a KL.
+    """
+    state = model.initial_state(inputs, generator)
+    cross_entropy, kl = [], []
+    for _ in range(config.N_sup):
+        noise = model.draw_noise(inputs, generator)
+        step = model(state, inputs, targets=targets, noise=noise, uncharged_noise=uncharged_noise, charge_all=charge_all)
+        if not step.charges:
+            return None
+        state = step.state
+        # The loss is a mean over tokens; a board's log-probability is their sum.
+        cross_entropy.append(targets.shape[1] * losses.cross_entropy(step.logits, targets, config.cross_entropy))
+        kl.append(torch.stack([kl_divergence(charge.q, charge.p).sum(dim=(1, 2)) for charge in step.charges]).sum(dim=0))
+    return torch.stack(cross_entropy), torch.stack(kl)
+
+
+def bounds(model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator) -> Bounds | None:
+    """The full negative ELBO and the surrogate of some pairs; one sample of the noise each, the same for both.
+
+    full: all T x N_sup transitions draw from the posterior. cross_entropy is -log p(y | z) after the last supervision step, kl
+        the KL(q || p) summed over all transitions. Their sum bounds -log p(y | x) from above, in expectation over the noise
+        (but with ``guidance: mean``, which draws none and charges a distance in the KL's place).
+    surrogate: noise and charges as the run's settings say. cross_entropy and kl are those of one supervision step, with the KL
+        of its charged transitions, averaged over the N_sup steps, as a staggered batch averages them. Both have weight 1 here,
+        whatever ``beta`` and the reductions of the loss are, so that all four numbers share one unit.
+
+    Args:
+        model: the network.
+        inputs: [B, L] int64, B at least 1.
+        targets: [B, L] int64.
+        config: the run's settings.
+        generator: source of the noise, on the device of ``inputs``.
+
+    Returns:
+        {full, surrogate} -> {cross_entropy, kl} in nats per board, means over the batch; None for a model without a KL.
+    """
+    start = generator.get_state()
+    full = supervised_pass(model, inputs, targets, config, generator, uncharged_noise="posterior", charge_all=True)
+    generator.set_state(start)
+    as_trained = supervised_pass(
+        model,
+        inputs,
+        targets,
+        config,
+        generator,
+        uncharged_noise=config.uncharged_noise,
+        charge_all=config.charged == "all",
+    )
+    if full is None or as_trained is None:
+        return None
+    cross_entropy, kl = full
+    return {
+        "full": {"cross_entropy": float(cross_entropy[-1].mean()), "kl": float(kl.sum(dim=0).mean())},
+        "surrogate": {name: float(term.mean()) for name, term in zip(("cross_entropy", "kl"), as_trained, strict=True)},
+    }
+
+
+def watched_bounds(model: GRAM, split: Split, config: TrainConfig, generator: torch.Generator) -> Bounds | None:
+    """:func:`bounds` of at most ``eval_inputs`` pairs of a split; None without any, or for a model without a KL."""
+    inputs, targets = watched_pairs(split, config.eval_inputs, generator.device)
+    return bounds(model, inputs, targets, config, generator) if len(inputs) else None
