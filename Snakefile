@@ -5,8 +5,10 @@
 #   results/data/{task}/{train,valid,test,completions}.parquet, card.json, checked.json
 #   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json, history.jsonl
 #   results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet
-#   results/figures/{task}/{training,completions,width,boards}.{svg,png}
-#   results/tables/table1.{md,csv,tex,html}
+#   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json; built only when asked for
+#   results/figures/{task}/{training,elbo,completions,width,boards}.{svg,png}
+#   results/figures/{task}/{scaling,halting,samplers}.{svg,png}; by `snakemake scaling` and `snakemake samplers`
+#   results/tables/{table1,table3}.{md,csv,tex,html}; table3 is built only when asked for
 #   results/{logs,benchmarks}/{rule}/...  what each job printed; its seconds and memory
 #
 #   {task}    a file of config/experiments (nqueens8). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
@@ -52,3 +54,13 @@ rule datasets:
 rule evaluations:
     input:
         EVALUATIONS,
+
+
+rule scaling:
+    input:
+        SCALING_FIGURES,
+
+
+rule samplers:
+    input:
+        SAMPLERS_FIGURES,

@@ -14,7 +14,7 @@ from gram.tables.layout import NOTHING
 from gram.tables.rows import natural
 
 REFERENCE = Path("resources/reference_runs")
-DEFAULT_RUNS, ABLATION_RUNS, GAP_RUNS = "cpu_default", "ablations", "gaps"
+DEFAULT_RUNS, PROVING_RUNS, ABLATION_RUNS, GAP_RUNS = "cpu_default", "nqueens7", "ablations", "gaps"
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
 
 

@@ -13,6 +13,7 @@ from gram.reports.reference import (
     DEFAULT_RUNS,
     GAP_RUNS,
     NOT_MEASURED,
+    PROVING_RUNS,
     REFERENCE,
     distinct,
     duration,
@@ -29,11 +30,16 @@ MD5_DIGITS = 8  # enough to compare by eye; the file has all
 
 
 def results(root: Path) -> str:
-    """The small table of the CPU default, with what was tested, how long training took and where."""
-    folder = root / REFERENCE / DEFAULT_RUNS
+    """The small tables of the CPU default and of the proving ground."""
+    lines = [line for name in (DEFAULT_RUNS, PROVING_RUNS) for line in results_of(root / REFERENCE / name)]
+    return "\n".join(lines).rstrip() or NOT_MEASURED
+
+
+def results_of(folder: Path) -> list[str]:
+    """A small table for each task of one folder, with what was tested, how long training took and where; nothing without one."""
     evaluations = reference_evaluations(folder)
     if not evaluations:
-        return NOT_MEASURED
+        return []
     table = table1(evaluations, {}, None)
     lines = []
     for task in sorted(table["task"].unique(), key=natural):
@@ -64,7 +70,7 @@ def results(root: Path) -> str:
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
         ]
-    return "\n".join(lines).rstrip()
+    return lines
 
 
 def reproduction(root: Path) -> str:

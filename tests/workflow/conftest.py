@@ -34,7 +34,9 @@ CONFIG = {
         {"task": "nqueens5", "methods": ["gram", "deterministic"], "seeds": [0]},
         {"task": "nqueens6", "methods": ["gram"], "seeds": [0]},
     ],
+    "ablations": [{"task": "nqueens6", "methods": ["gram", "deterministic"], "seeds": [0]}],
     "device": "cpu",
+    "reference_runs": None,
     "overrides": {"nqueens6": {"train": {"weight_decay": 0.5, "beta": 0.5}, "model": {"rope_theta": 100.0}}},
 }
 

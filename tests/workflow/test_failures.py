@@ -18,7 +18,10 @@ WEIGHTS, RESUME = f"{RUN}/weights.safetensors", f"{RUN}/resume.safetensors"
 
 # What is laid over the configuration, and what one line of the output must then say.
 BAD = {
-    "unknown key": ({"sedds": [0]}, ["config/config.yaml: unknown key 'sedds'; known keys: runs, device, overrides"]),
+    "unknown key": (
+        {"sedds": [0]},
+        ["config/config.yaml: unknown key 'sedds'; known keys: runs, ablations, device, reference_runs, overrides"],
+    ),
     "unknown key in a run": (
         {"runs": [ENTRY | {"seed": 1}]},
         ["config/config.yaml: runs[0]: unknown key 'seed'; known keys: task, methods, seeds"],
@@ -31,6 +34,10 @@ BAD = {
     "unknown method": (
         {"runs": [ENTRY | {"methods": ["grma"]}]},
         ["config/config.yaml: runs[0]: methods: no 'grma' in nqueens6; known ones: gram, deterministic"],
+    ),
+    "unknown ablation": (
+        {"ablations": [ENTRY | {"methods": ["base"]}]},
+        ["config/config.yaml: ablations[0]: methods: no 'base' in nqueens6; known ones: gram, deterministic"],
     ),
     "override of an unknown experiment": ({"overrides": {"nqueens66": {}}}, ["overrides: no experiment 'nqueens66'", "nqueens6"]),
     "override of an unknown setting": (

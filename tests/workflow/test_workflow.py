@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 CONFIG, NQUEENS5, NQUEENS6 = "config/config.yaml", "config/experiments/nqueens5.yaml", "config/experiments/nqueens6.yaml"
-TABLE_1 = "Write table 1 from all configured runs"
+TABLE_1, TABLE_3 = (f"Write {table} from all its configured runs" for table in ("table1", "table3"))
 
 
 def training(task: str, method: str, seed: int = 0) -> set[str]:
@@ -52,7 +52,7 @@ def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> 
     wanted += ["results/data/nqueens6/card.json", "results/data/nqueens6/checked.json"]
     wanted += [f"results/eval/{task}/deterministic/seed0/test.json" for task in ("nqueens5", "nqueens5-fold0")]
     wanted += [f"results/tables/table1.{suffix}" for suffix in ("md", "csv", "tex", "html")]
-    figures = ("nqueens5/boards", "nqueens5/training", "nqueens6/completions", "nqueens6/width")
+    figures = ("nqueens5/boards", "nqueens5/training", "nqueens5/elbo", "nqueens6/completions", "nqueens6/width")
     wanted += [f"results/figures/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
     wanted += ["results/logs/train/nqueens6/gram/seed0.log", "results/benchmarks/train/nqueens6/gram/seed0.tsv"]
     assert [path for path in wanted if not (finished / path).exists()] == []
@@ -65,13 +65,13 @@ def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> 
 
 def test_learning_rate_of_an_experiment_reruns_that_experiment_only(built: Any) -> None:
     built.edit(NQUEENS6, lambda experiment: experiment["train"].update(learning_rate=3e-4))
-    assert built.planned() == training("nqueens6", "gram") | shown("nqueens6", "the training curves of {}")
+    assert built.planned() == training("nqueens6", "gram") | shown("nqueens6", "the training curves of {}", "the ELBO of {}")
 
 
 def test_learning_rate_of_a_method_reruns_that_method_only(built: Any) -> None:
     built.edit(NQUEENS5, lambda experiment: experiment["methods"]["gram"].update(train={"learning_rate": 3e-4}))
     folds = training("nqueens5-fold0", "gram") | training("nqueens5-fold1", "gram")
-    figures = shown("nqueens5", "the training curves of {}", "boards of {}")
+    figures = shown("nqueens5", "the training curves of {}", "the ELBO of {}", "boards of {}")
     assert built.planned() == folds | {"Pool the folds of nqueens5: gram, seed 0"} | figures
 
 
@@ -98,7 +98,7 @@ def test_a_new_seed_trains_that_seed_only(built: Any) -> None:
     new = {job for fold in (0, 1) for method in methods for job in training(f"nqueens5-fold{fold}", method, seed=1)}
     pooled = {f"Pool the folds of nqueens5: {method}, seed 1" for method in methods}
     # The boards show the first seed, so they stay.
-    assert built.planned() == new | pooled | shown("nqueens5", "the training curves of {}")
+    assert built.planned() == new | pooled | shown("nqueens5", "the training curves of {}", "the ELBO of {}")
 
 
 @pytest.mark.parametrize("where", ["experiment", "override"])
@@ -145,6 +145,12 @@ def test_table_1_works_alone(built: Any) -> None:
     assert built.text("results/tables/table1.md") == before
 
 
+def test_table_3_builds_the_ablations_and_no_more(built: Any) -> None:
+    assert built.jobs("results/tables/table3.md") == training("nqueens6", "deterministic") | {TABLE_3}
+    assert "+ DS + HR + SG (GRAM)" in built.text("results/tables/table3.md")
+    assert built.planned() == set()  # nothing of the default depends on it
+
+
 def test_report_holds_tables_figures_and_captions(built: Any) -> None:
     assert "WARNING" not in built.snakemake("--report", "report.html")
     page = built.text("report.html")
@@ -159,7 +165,7 @@ def test_lint_is_clean(committed: Any, tmp_path: Path) -> None:
     assert "Congratulations" in committed(tmp_path / "gram").snakemake("--lint")
 
 
-@pytest.mark.parametrize("configuration", ["config.yaml", "smoke.yaml"])
+@pytest.mark.parametrize("configuration", ["config.yaml", "smoke.yaml", "proving_ground.yaml", "single_gpu.yaml", "paper.yaml"])
 def test_the_committed_configurations_are_valid(committed: Any, tmp_path: Path, configuration: str) -> None:
     assert TABLE_1 in committed(tmp_path / "gram").planned("--configfile", f"config/{configuration}")
 

@@ -14,6 +14,7 @@ from snakemake.exceptions import WorkflowError
 from gram.code_version import code_hash
 from gram.config import data_settings, evaluate_settings, load_experiment, method_section
 from gram.errors import GramError
+from gram.restore import trained_here
 
 CONFIG_FILES = " + ".join(sorted(os.path.relpath(path) for path in workflow.configfiles))
 
@@ -48,11 +49,11 @@ def load_experiments():
     return experiments
 
 
-def configured_runs():
-    """(task, method, seed) of every entry of `runs`, each once and in order."""
+def configured_runs(key):
+    """(task, method, seed) of every entry of the list under ``key``, each once and in order."""
     found = set()
-    for number, entry in enumerate(config["runs"]):
-        where = f"{CONFIG_FILES}: runs[{number}]"
+    for number, entry in enumerate(config[key]):
+        where = f"{CONFIG_FILES}: {key}[{number}]"
         if entry["task"] not in EXPERIMENTS:
             raise WorkflowError(f"{where}: task: no experiment {entry['task']!r}; known ones: {', '.join(EXPERIMENTS)}")
         known = EXPERIMENTS[entry["task"]].methods
@@ -61,6 +62,24 @@ def configured_runs():
                 raise WorkflowError(f"{where}: methods: no {method!r} in {entry['task']}; known ones: {', '.join(known)}")
         found |= {(entry["task"], method, seed) for method in entry["methods"] for seed in entry["seeds"]}
     return sorted(found)
+
+
+def reference_runs():
+    """The runs, as task/method/seed0, that are restored from ``reference_runs`` instead of trained."""
+    if config["reference_runs"] is None:
+        return []
+    where = f"{CONFIG_FILES}: reference_runs: {config['reference_runs']}"
+    found = [path.parent for path in sorted(Path(config["reference_runs"]).glob("runs/*/*/seed*/weights.safetensors"))]
+    if not found:
+        raise WorkflowError(f"{where}: holds no runs/{{task}}/{{method}}/seed{{seed}}/weights.safetensors; null trains all runs")
+    names = ["/".join(path.parts[-3:]) for path in found]
+    for name in names:
+        # Snakemake would delete it to make the place for the restored one.
+        if trained_here(Path("results/runs", name)):
+            raise WorkflowError(
+                f"{where}: would replace results/runs/{name}, which was trained here; move that away, or set reference_runs to null"
+            )
+    return names
 
 
 def frozen(settings):
@@ -96,9 +115,10 @@ def overrides_of(task, *sections, method=None):
     return frozen(chosen)
 
 
-def evaluations_of(task):
-    """The evaluations of a task's configured runs."""
-    return [EVALUATION.format(task=name, method=method, seed=seed) for name, method, seed in RUNS if name == task]
+def evaluations_of(task, path=None, methods=None):
+    """The evaluations of a task's configured runs, or another file of each; of all methods, or of some."""
+    runs = [(name, method, seed) for name, method, seed in RUNS if name == task and method in (methods or [method])]
+    return [(path or EVALUATION).format(task=name, method=method, seed=seed) for name, method, seed in runs]
 
 
 def for_parts(wildcards, path):
@@ -127,7 +147,8 @@ def either(names):
 
 check_config()
 EXPERIMENTS = load_experiments()
-RUNS = configured_runs()
+RUNS = configured_runs("runs")
+ABLATIONS = configured_runs("ablations")
 TASKS = sorted({task for task, _, _ in RUNS})
 # The experiment of every trainable task, and of every experiment.
 BASE = {part: name for name, experiment in EXPERIMENTS.items() for part in [name, *experiment.tasks(name)]}
@@ -136,6 +157,9 @@ BASE = {part: name for name, experiment in EXPERIMENTS.items() for part in [name
 TRAINABLE = either(part for name, experiment in EXPERIMENTS.items() for part in experiment.tasks(name))
 FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.split.folds > 1)
 CONFIGURED = either(TASKS)
+# Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
+REFERENCE_RUNS = reference_runs()
+RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
 
 
 wildcard_constraints:
@@ -148,12 +172,23 @@ EVALUATIONS = [path for task in TASKS for path in evaluations_of(task)]
 # Targets of their own, so that a deleted one is made again.
 FOLD_EVALUATIONS = [path for task in TASKS for path in for_runs(task, "results/eval/{part}/{method}/seed{seed}/test.json")]
 CHECKED = [f"results/data/{part}/checked.json" for task in TASKS for part in EXPERIMENTS[task].tasks(task)]
+# What a table of the paper is made from.
+SHOWN_IN = {
+    "table1": EVALUATIONS,
+    "table3": [EVALUATION.format(task=task, method=method, seed=seed) for task, method, seed in ABLATIONS],
+}
 TABLES = expand("results/tables/table1.{format}", format=["md", "csv", "tex", "html"])
 # The board figure draws N-Queens, and needs both models.
 BOARDS = {task: seed for task in TASKS if task.startswith("nqueens") and (seed := compared_seed(task)) is not None}
 FIGURES = expand(
     "results/figures/{figure}.{format}",
-    figure=[f"{task}/{name}" for task in TASKS for name in ("training", "completions", "width")]
+    figure=[f"{task}/{name}" for task in TASKS for name in ("training", "elbo", "completions", "width")]
     + [f"{task}/boards" for task in BOARDS],
     format=["svg", "png"],
 )
+# What takes more minutes than it should take from every build.
+SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
+SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"
+SAMPLED = [task for task in TASKS if evaluations_of(task, methods=["gram"])]
+SCALING_FIGURES = expand("results/figures/{task}/{name}.{format}", task=TASKS, name=["scaling", "halting"], format=["svg", "png"])
+SAMPLERS_FIGURES = expand("results/figures/{task}/samplers.{format}", task=SAMPLED, format=["svg", "png"])

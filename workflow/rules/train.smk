@@ -1,6 +1,7 @@
-# One training run per task, method and seed.
+# One training run per task, method and seed, or a kept one in its place.
 #
 # in:   results/data/{task}/train.parquet, valid.parquet, card.json, checked.json
+#       {reference_runs}/runs/{task}/{method}/seed{seed}/ of the runs that are kept there, if the configuration names a folder
 # out:  results/runs/{task}/{method}/seed{seed}/config.json: all settings of the run
 #       results/runs/{task}/{method}/seed{seed}/weights.safetensors, meta.json, history.jsonl
 # kept: results/runs/{task}/{method}/seed{seed}/resume.safetensors while a run is unfinished. It is not an output, because
@@ -51,7 +52,7 @@ rule train:
     benchmark:
         "results/benchmarks/train/{task}/{method}/seed{seed}.tsv"
     wildcard_constraints:
-        task=TRAINABLE,
+        task=f"(?!{RESTORED})(?:{TRAINABLE})",
     conda:
         "../../envs/conda/environment.yaml"
     threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
@@ -65,3 +66,40 @@ rule train:
         "python -m gram.train --config {input.config} --data results/data/{wildcards.task}"
         " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
         " --device {resources.device} > {log} 2>&1"
+
+
+if REFERENCE_RUNS:
+
+    rule restore:
+        input:
+            config="results/runs/{task}/{method}/seed{seed}/config.json",
+            card="results/data/{task}/card.json",
+            checked=ancient("results/data/{task}/checked.json"),
+            reference=expand(
+                "{folder}/runs/{{task}}/{{method}}/seed{{seed}}/{name}",
+                folder=config["reference_runs"],
+                name=["config.json", "weights.safetensors", "meta.json", "history.jsonl"],
+            ),
+        output:
+            weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
+            meta="results/runs/{task}/{method}/seed{seed}/meta.json",
+            history="results/runs/{task}/{method}/seed{seed}/history.jsonl",
+        log:
+            "results/logs/restore/{task}/{method}/seed{seed}.log",
+        benchmark:
+            "results/benchmarks/restore/{task}/{method}/seed{seed}.tsv"
+        wildcard_constraints:
+            task=f"(?={RESTORED})(?:{TRAINABLE})",
+        conda:
+            "../../envs/conda/environment.yaml"
+        resources:
+            mem_mb=500,
+        params:
+            folder=config["reference_runs"],
+        message:
+            "Restore {wildcards.method} on {wildcards.task}, seed {wildcards.seed}, from {params.folder}"
+        shell:
+            "python -m gram.restore"
+            " --reference {params.folder}/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
+            " --config {input.config} --card {input.card}"
+            " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed} > {log} 2>&1"

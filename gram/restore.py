@@ -1,0 +1,100 @@
+"""``python -m gram.restore``: a kept reference run in the place of a training, if it has the settings and data asked for."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from gram import files
+from gram.config import load_run
+from gram.errors import GramError, run
+from gram.settings import RunSettings
+
+KEPT = "kept_weights"  # what gram.keep adds to meta.json: which weights, in which dtype, and MD5s
+RESTORED = ("weights.safetensors", "history.jsonl", "meta.json")
+TRAIN_IT = "leave reference_runs out of the configuration to train the run here"
+
+
+def trained_here(folder: Path) -> bool:
+    """Whether ``folder`` holds a run as training left it, which a kept one must never replace."""
+    meta = folder / "meta.json"
+    return meta.exists() and KEPT not in files.read_json(meta)
+
+
+def first_difference(one: RunSettings, other: RunSettings) -> tuple[str, Any, Any] | None:
+    """The first key in which two runs differ, as ``train: steps``, with both values; settings of the execution may differ."""
+
+    def search(a: Any, b: Any, keys: tuple[str, ...]) -> tuple[str, Any, Any] | None:
+        if not (isinstance(a, dict) and isinstance(b, dict)):
+            return None if a == b else (": ".join(keys), a, b)
+        found = (search(a.get(key), b.get(key), (*keys, key)) for key in dict.fromkeys([*a, *b]))
+        return next((difference for difference in found if difference), None)
+
+    return search(one.without_execution(), other.without_execution(), ())
+
+
+def check(reference: Path, config: Path, card: Path) -> None:
+    """Whether a kept run is the one that training with ``config`` on the data set of ``card`` would make.
+
+    Keys that came after it was kept have their defaults, so that it stays usable while settings are added.
+
+    Raises:
+        GramError: other settings or data, weights that are not those of its meta, or a file that is missing.
+    """
+    for name in ("config.json", *RESTORED):
+        if not (reference / name).exists():
+            raise GramError(f"{reference / name}: missing from a reference run; restore it with git, or keep the run again")
+    meta = files.read_json(reference / "meta.json")
+    if KEPT not in meta:
+        raise GramError(f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m gram.keep`")
+    mend = TRAIN_IT + (f", or check out commit {meta['commit'][:12]}, which made it" if meta["commit"] else "")
+    try:
+        kept = load_run(reference / "config.json")
+    except GramError as error:
+        raise GramError(f"{error}; the reference run was trained by other code: {mend}") from error
+    if difference := first_difference(kept, load_run(config)):
+        key, there, here = difference
+        raise GramError(
+            f"{reference / 'config.json'}: {key}: {there!r}, but {here!r} in {config}: "
+            f"the reference run was trained with other settings: {mend}"
+        )
+    tables = files.read_json(card)["tables"]
+    for split, md5 in meta["data_md5"].items():
+        if md5 != tables[split]["md5"]:
+            raise GramError(
+                f"{reference}: trained on a {split} split with MD5 {md5}, but {card} has {tables[split]['md5']}: {mend}"
+            )
+    weights = reference / "weights.safetensors"
+    if (found := files.md5(weights)) != meta[KEPT]["md5"]:
+        raise GramError(f"{weights}: MD5 {found}, but its meta.json says {meta[KEPT]['md5']}; restore both with git")
+
+
+def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
+    """Copy a kept run to ``output``, after :func:`check`.
+
+    Raises:
+        GramError: a run that was trained there, or as of :func:`check`; nothing is written then.
+    """
+    if trained_here(output):
+        raise GramError(f"{output}: holds a run that was trained here; move it away to restore {reference}, or keep it: {TRAIN_IT}")
+    check(reference, config, card)
+    for name in RESTORED:
+        with files.atomic_write(output / name) as temporary:
+            shutil.copyfile(reference / name, temporary)
+
+
+def main() -> None:
+    """Copy a kept run to where a training would leave it; fails if it has other settings or data than were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m gram.restore", description=main.__doc__)
+    parser.add_argument("--reference", type=Path, required=True, help="folder that python -m gram.keep wrote")
+    parser.add_argument("--config", type=Path, required=True, help="config.json of the run that is asked for")
+    parser.add_argument("--card", type=Path, required=True, help="card.json of its data set")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    args = parser.parse_args()
+    restore(args.reference, args.config, args.card, args.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,142 @@
+"""Kept runs: the averaged weights in half precision, with everything that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from gram import checkpoint, evaluate, files, keep
+from gram.errors import GramError
+from gram.restore import KEPT
+from gram.settings import EvaluateConfig
+
+CPU = torch.device("cpu")
+RUN_FILES = {"config.json", "history.jsonl", "meta.json", "weights.safetensors"}
+
+
+@pytest.fixture(params=["gram_run", "deterministic_run"])
+def trained(request: pytest.FixtureRequest) -> Path:
+    """A trained run of either kind."""
+    run: Path = request.getfixturevalue(request.param)
+    return run
+
+
+@pytest.fixture
+def copied(gram_run: Path, tmp_path: Path) -> Path:
+    """A copy of a trained run, to be changed."""
+    return Path(shutil.copytree(gram_run, tmp_path / "run"))
+
+
+def edit(path: Path, change: Callable[[torch.Tensor], torch.Tensor], name: str = "") -> None:
+    """Change one tensor in a file of weights, or all of them."""
+    tensors, _ = checkpoint.read_tensors(path)
+    changed = {key: change(tensor) if key.startswith(name) else tensor for key, tensor in tensors.items()}
+    checkpoint.write_tensors(path, changed)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def test_keeps_the_averaged_weights_rounded_to_half(trained: Path, tmp_path: Path) -> None:
+    keep.keep(trained, tmp_path / "kept")
+    full, _ = checkpoint.read_tensors(trained / "weights.safetensors")
+    kept, _ = checkpoint.read_tensors(tmp_path / "kept/weights.safetensors")
+    assert kept.keys() == {name for name in full if name.startswith("ema/")}
+    assert {"ema/z0_h", "ema/z0_l"} <= kept.keys()
+    for name, tensor in kept.items():
+        assert tensor.dtype == torch.float16
+        # Within half a unit of the last of fp16's ten bits: bf16 would miss this eightfold.
+        torch.testing.assert_close(tensor.float(), full[name], rtol=2**-11, atol=2**-25)
+
+
+def test_keeps_what_says_where_it_comes_from(trained: Path, tmp_path: Path) -> None:
+    keep.keep(trained, tmp_path)
+    assert contents(tmp_path).keys() == RUN_FILES
+    for name in ("config.json", "history.jsonl"):
+        assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+    meta = files.read_json(tmp_path / "meta.json")
+    md5s = [hashlib.md5((folder / "weights.safetensors").read_bytes()).hexdigest() for folder in (tmp_path, trained)]
+    assert meta.pop(KEPT) == {"which": "ema", "dtype": "float16", "md5": md5s[0], "md5_of_full": md5s[1]}
+    assert meta == files.read_json(trained / "meta.json")
+
+
+def test_evaluation_is_that_of_the_rounded_weights(gram_run: Path, copied: Path, data_folder: Path, tmp_path: Path) -> None:
+    keep.keep(gram_run, tmp_path / "kept")
+    edit(copied / "weights.safetensors", lambda tensor: tensor.half().float())
+    config = EvaluateConfig(depth=2, width=4)
+    (ours, samples), (theirs, expected) = (
+        evaluate.evaluate(run, data_folder, "test", config, CPU) for run in (tmp_path / "kept", copied)
+    )
+    pd.testing.assert_frame_equal(samples.drop(columns="tokens"), expected.drop(columns="tokens"))
+    assert [list(tokens) for tokens in samples["tokens"]] == [list(tokens) for tokens in expected["tokens"]]
+    assert ours["metrics"] == theirs["metrics"]
+    assert (ours["run"]["weights_dtype"], theirs["run"]["weights_dtype"]) == ("float16", "float32")
+
+
+def test_raw_weights_of_a_kept_run_are_one_clear_line(gram_run: Path, data_folder: Path, tmp_path: Path, command: Any) -> None:
+    keep.keep(gram_run, tmp_path / "kept")
+    arguments = ("--run", tmp_path / "kept", "--data", data_folder, "--output", tmp_path / "test.json", "--device", "cpu")
+    outcome = command(evaluate.main, *arguments, "--settings", "{weights: raw}")
+    assert outcome.code == 2 and outcome.err == (
+        f"error: {tmp_path}/kept/weights.safetensors: holds no raw weights (kept: ema); set evaluate: weights: to what it holds, "
+        "or train the run anew\n"
+    )
+
+
+@pytest.mark.parametrize("value", [65520.0, float("-inf"), float("nan")])
+def test_numbers_beyond_half_precision_are_refused(copied: Path, tmp_path: Path, value: float) -> None:
+    path = copied / "weights.safetensors"
+    # The greatest number of fp16 stays; the least that would become infinite does not.
+    edit(path, lambda tensor: torch.full_like(tensor, 65504.0), "ema/z0_h")
+    keep.keep(copied, tmp_path / "fits")
+    edit(path, lambda tensor: torch.full_like(tensor, value), "ema/z0_l")
+    with pytest.raises(
+        GramError, match=r"run/weights\.safetensors: z0_l reaches (65520|inf|nan), and torch\.float16 holds no more"
+    ):
+        keep.keep(copied, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_weights_too_large_for_a_repository_are_refused(
+    gram_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+) -> None:
+    size = sum(tensor.numel() * 2 for tensor in checkpoint.read_weights(gram_run / "weights.safetensors", "ema").values())
+    arguments = ("--run", gram_run, "--output", tmp_path / "kept")
+    monkeypatch.setattr(keep, "MOST_BYTES", size - 1)
+    outcome = command(keep.main, *arguments)
+    assert outcome.code == 2 and outcome.err.count("\n") == 1 and "belong in a repository; publish them elsewhere" in outcome.err
+    assert not (tmp_path / "kept").exists()
+    monkeypatch.setattr(keep, "MOST_BYTES", size)
+    assert command(keep.main, *arguments).code == 0
+
+
+def test_a_trained_run_is_never_replaced(copied: Path, gram_run: Path) -> None:
+    before = contents(copied)
+    for run in (copied, gram_run):
+        with pytest.raises(GramError, match="holds a run as it was trained, which its kept weights must not replace"):
+            keep.keep(run, copied)
+    assert contents(copied) == before
+
+
+def test_only_runs_as_they_were_trained_are_kept(copied: Path, gram_run: Path, tmp_path: Path) -> None:
+    keep.keep(gram_run, tmp_path / "kept")
+    with pytest.raises(GramError, match="a kept run already, without its full weights"):
+        keep.keep(tmp_path / "kept", tmp_path / "again")
+    config = files.read_json(copied / "config.json")
+    config["train"]["learning_rate"] = 0.25
+    files.write_json(copied / "config.json", config)
+    with pytest.raises(GramError, match=r"config\.json: train: learning_rate: 0\.25, but it was trained with 0\.003"):
+        keep.keep(copied, tmp_path / "again")
+    (copied / "weights.safetensors").unlink()
+    with pytest.raises(GramError, match=r"weights\.safetensors: no such checkpoint"):
+        keep.keep(copied, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
