@@ -75,13 +75,7 @@ def test_a_folder_without_kept_runs_is_named(trained: Any) -> None:
 
 def test_the_committed_reference_configuration_trains_nothing(committed: Any, tmp_path: Path) -> None:
     workflow = committed(tmp_path / "gram")
-    folder = workflow / "resources/reference_runs/nqueens7"
-    for method in ("gram", "deterministic"):
-        for seed in range(3):
-            for name in ("config.json", "weights.safetensors", "meta.json", "history.jsonl"):
-                path = folder / f"runs/nqueens7/{method}/seed{seed}" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch()
+    kept = list((workflow.folder / "resources/reference_runs/nqueens7/runs").glob("*/*/*/meta.json"))
     jobs = workflow.planned("results/tables/table1.md", "--configfile", "config/reference.yaml")
-    assert len([job for job in jobs if job.startswith("Restore")]) == 6
+    assert len([job for job in jobs if job.startswith("Restore")]) == len(kept) > 0
     assert not [job for job in jobs if job.startswith("Train")] and "Write table1 from all its configured runs" in jobs
