@@ -219,7 +219,7 @@ def test_real_evaluations_make_a_table(
     [
         ({}, "nqueens5 gram seed 0 is also in"),
         ({"seed": 1, "depth": 16}, "depth 16 differs from 8"),
-        ({"seed": 1, "training_examples": 1}, "training_examples 1 differs from 160"),
+        ({"seed": 1, "supervision_steps_seen": 1}, "supervision_steps_seen 1 differs from 640"),
         ({"method": "trm", "data_md5": {"test": "other", "train": "b"}}, "data_md5"),
         ({"seed": 1, "split": "valid"}, "evaluates the split 'valid'"),
     ],

@@ -11,12 +11,9 @@ from gram.errors import GramError
 from gram.tables.names import NOT_RUN
 
 SAME_FOR_TASK = ("inputs", "data_md5")
-SAME_FOR_SEEDS = (
-    *("depth", "width", "draws", "act", "sampler", "weights"),
-    *("parameters", "supervision_steps_seen", "training_examples"),
-)
+SAME_FOR_SEEDS = ("depth", "width", "draws", "act", "sampler", "weights", "parameters", "supervision_steps_seen")
 SECTIONS = ("overlap_with_training", "metrics", "by_completions", "by_width")
-NEEDED = ("task", "method", "seed", "split", *SAME_FOR_TASK, *SAME_FOR_SEEDS, "trained_by", "evaluated_by")
+NEEDED = ("task", "method", "seed", "split", "training_examples", *SAME_FOR_TASK, *SAME_FOR_SEEDS, "trained_by", "evaluated_by")
 
 
 def read_evaluations(paths: Sequence[Path], sections: Sequence[str] = SECTIONS) -> list[dict[str, Any]]:

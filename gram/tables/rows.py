@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,10 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     run = evaluations[0]["run"]
     hashes = {run["run"][key]["code_hash"] for run in evaluations for key in ("trained_by", "evaluated_by")}
     seen = evaluations[0]["overlap_with_training"]
-    kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen", "training_examples")
+    kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen")
     return {key: run[key] for key in kept} | {
+        # A mean: with halting, how many examples a training finishes depends on its seed.
+        "training_examples": round(statistics.mean(one["run"]["training_examples"] for one in evaluations)),
         "n_inputs": run["inputs"],
         "n_hostile_inputs": evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs"),
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
