@@ -11,16 +11,12 @@ import dataclasses
 import statistics
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from gram import files, metrics
 from gram.config import parse
-from gram.data import SPLITS
 from gram.errors import GramError, run
-from gram.evaluate import Subject, draw, load_subjects, score
+from gram.evaluate import Subject, add_arguments, draw, load_subjects, score
 from gram.pool import pool_folds
 from gram.provenance import choose_device
 from gram.settings import EvaluateConfig
@@ -102,14 +98,9 @@ def lines(summary: Sequence[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Compare all samplers on a run at equal compute; prints and writes mean, standard deviation and ratio to independent ones."""
     parser = argparse.ArgumentParser(prog="python -m gram.compare_samplers", description=main.__doc__)
-    parser.add_argument("--run", type=Path, nargs="+", required=True, help="folder of the run; with folds all of them")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder of the data set of each --run")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON")
+    add_arguments(parser, folds=True)
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="trajectories per input")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="rollout seeds per sampler and width")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()
     config = parse(EvaluateConfig, args.settings, "evaluate")
     if min(*args.widths, args.seeds) < 1:

@@ -191,6 +191,12 @@ def _stack(column: pd.Series) -> Tokens:
     return np.stack(column.to_list()) if len(column) else np.zeros((0, 0), dtype=np.uint8)
 
 
+def spread_rows(rows: int, limit: int) -> NDArray[np.int64]:
+    """At most ``limit`` of the numbers 0..rows - 1, evenly spread: rows are sorted by content, so the first ones are alike."""
+    count = min(limit, rows)
+    return np.arange(count) * rows // max(count, 1)
+
+
 def load_split(folder: Path, name: str) -> Split:
     """Load one split and check its content against the MD5 in ``card.json``.
 

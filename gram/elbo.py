@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gram import losses
-from gram.data import Split
+from gram.data import Split, spread_rows
 from gram.models.gram import GRAM
 from gram.models.guidance import Source, kl_divergence
 from gram.settings import TrainConfig
@@ -21,9 +21,7 @@ Bounds = dict[str, dict[str, float]]  # {full, surrogate} -> {cross_entropy, kl}
 
 def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """At most ``limit`` (input, target) pairs, spread evenly over a split: two int64 tensors [B, L]."""
-    pairs = len(split.completions)
-    count = min(limit, pairs)
-    rows = np.arange(count) * pairs // max(count, 1)
+    rows = spread_rows(len(split.completions), limit)
     owners = np.searchsorted(split.offsets, rows, side="right") - 1
     inputs, targets = (torch.from_numpy(tokens).long().to(device) for tokens in (split.inputs[owners], split.completions[rows]))
     return inputs, targets

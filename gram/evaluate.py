@@ -248,17 +248,24 @@ def evaluate(
     return content, samples_table(split, drawn, scored)
 
 
+def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
+    """What every command takes that rolls out trained runs; with ``folds``, --run and --data name those of all folds."""
+    several: dict[str, Any] = {"nargs": "+"} if folds else {}
+    more = "; with folds all of them" if folds else ": config.json, weights.safetensors, meta.json"
+    parser.add_argument("--run", type=Path, required=True, help=f"folder of the run{more}", **several)
+    parser.add_argument("--data", type=Path, required=True, help=f"folder of the data set{' of each --run' * folds}", **several)
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument("--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+
+
 def main() -> None:
     """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples as Parquet."""
     parser = argparse.ArgumentParser(prog="python -m gram.evaluate", description=main.__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run: config.json, weights.safetensors, meta.json")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON")
+    add_arguments(parser, folds=False)
     parser.add_argument("--depth", type=int, help="supervision steps; overrides --settings")
     parser.add_argument("--width", type=int, help="samples per input; overrides --settings")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--samples", type=Path, help="Parquet file to write")
     args = parser.parse_args()
     given = {key: value for key in ("depth", "width") if (value := getattr(args, key)) is not None}

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -73,3 +74,13 @@ def read_json(path: Path) -> Any:
         raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
     except ValueError as error:
         raise GramError(f"{path}: not a JSON file ({error}); delete it and build it again") from error
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, atomically.
+
+    Raises:
+        GramError: ``target`` cannot be written; what was there before is intact.
+    """
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 import torch
@@ -65,8 +64,7 @@ def keep(run_folder: Path, output: Path) -> None:
     kept = output / "weights.safetensors"
     checkpoint.write_tensors(kept, checkpoint.prefixed(WHICH, tensors))
     for name in ("config.json", "history.jsonl"):
-        with files.atomic_write(output / name) as temporary:
-            shutil.copyfile(run_folder / name, temporary)
+        files.copy(run_folder / name, output / name)
     dtype = str(DTYPE).removeprefix("torch.")
     facts = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": files.md5(full)}
     files.write_json(output / "meta.json", meta | {KEPT: facts})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +80,7 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
         raise GramError(f"{output}: holds a run that was trained here; move it away to restore {reference}, or keep it: {TRAIN_IT}")
     check(reference, config, card)
     for name in RESTORED:
-        with files.atomic_write(output / name) as temporary:
-            shutil.copyfile(reference / name, temporary)
+        files.copy(reference / name, output / name)
 
 
 def main() -> None:

@@ -14,18 +14,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from gram import files, metrics
 from gram.config import merge, parse
-from gram.data import SPLITS
 from gram.errors import run
-from gram.evaluate import Drawn, Subject, answer_numbers, draw_at, load_subjects, majority, score
+from gram.evaluate import Drawn, Subject, add_arguments, answer_numbers, draw_at, load_subjects, majority, score
 from gram.inference import Stop
 from gram.pool import pool_folds
 from gram.provenance import choose_device
@@ -124,14 +121,9 @@ def scaling(subject: Subject, config: EvaluateConfig, depths: Sequence[int], wid
 def main() -> None:
     """Measure accuracy and coverage of a run over depths and widths, and where its trajectories would halt."""
     parser = argparse.ArgumentParser(prog="python -m gram.scaling", description=main.__doc__)
-    parser.add_argument("--run", type=Path, nargs="+", required=True, help="folder of the run; with folds all of them")
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folder of the data set of each --run")
-    parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON")
+    add_arguments(parser, folds=True)
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS, help="supervision steps to read at")
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="samples to choose among")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()
     # The extremes are checked as the settings are.
     for pick in (min, max):

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gram.data import Split
+from gram.data import Split, spread_rows
 from gram.elbo import watched_bounds
 from gram.inference import rollout
 from gram.models.gram import GRAM
@@ -52,12 +52,10 @@ def rollout_counts(
     Returns:
         {one, several} -> {valid, inputs}.
     """
-    limit = min(config.eval_inputs, len(split.inputs))
-    # Rows are sorted by content; a stride takes a spread of them.
-    chosen = [i * len(split.inputs) // limit for i in range(limit)]
+    chosen = spread_rows(len(split.inputs), config.eval_inputs)
     inputs = split.inputs[chosen]
     counts = {"one": {"valid": 0, "inputs": 0}, "several": {"valid": 0, "inputs": 0}}
-    if not limit:
+    if not len(chosen):
         return counts
     tokens = torch.from_numpy(inputs).long().to(generator.device)
     result = rollout(model, tokens, depth=config.N_sup, generator=generator)

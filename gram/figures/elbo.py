@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gram.config import split_fold
 from gram.figures.style import STYLE, colour, new_figure
 from gram.figures.training import curve, read_history
 from gram.tables.names import in_order, label
@@ -36,9 +35,7 @@ def elbo_data(histories: Sequence[Path]) -> pd.DataFrame:
     """
     rows = []
     for path in histories:
-        meta, lines = read_history(path)
-        task, _ = split_fold(meta["task"])
-        run = {"task": task, "method": meta["method"], "run": f"{meta['task']}/seed{meta['seed']}"}
+        run, lines = read_history(path)
         for line in lines:
             for panel, terms in line.get("elbo", {}).items():
                 values = terms | {"total": sum(terms.values())}

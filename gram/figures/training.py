@@ -28,15 +28,17 @@ PANELS = {
 }
 
 
-def read_history(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The lines of a history.jsonl, and the meta.json beside it.
+def read_history(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Which run it is, by its task (without fold), method and a name of its own, and the lines of its history.jsonl.
 
     Raises:
         GramError: a missing or broken file.
     """
     meta = files.read_json(path.parent / "meta.json")
+    task, _ = split_fold(meta["task"])
+    run = {"task": task, "method": meta["method"], "run": f"{meta['task']}/seed{meta['seed']}"}
     try:
-        return meta, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return run, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
     except ValueError as error:
@@ -52,9 +54,7 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
     """
     rows = []
     for path in histories:
-        meta, lines = read_history(path)
-        task, _ = split_fold(meta["task"])
-        run = {"task": task, "method": meta["method"], "run": f"{meta['task']}/seed{meta['seed']}"}
+        run, lines = read_history(path)
         for line in lines:
             if line["event"] == "rollout":
                 for panel in ("train", "valid"):

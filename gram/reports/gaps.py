@@ -12,12 +12,14 @@ import pandas as pd
 
 from gram.config import Experiment, load_experiment, method_section
 from gram.errors import GramError
-from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, metas_of, reference_evaluations
+from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, SHOWN, metas_of, reference_evaluations
 from gram.settings import SECTIONS
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METRICS
 from gram.tables.render import pipe_table, prose_table
 from gram.tables.rows import measured, natural
+
+BASELINE = "gram"  # the method with the default settings
 
 
 def value(setting: Any) -> str:
@@ -57,10 +59,6 @@ def gap_defaults(root: Path) -> str:
 def chosen_value(experiment: Experiment, method: str, section: str, name: str) -> Any:
     """One setting of one method of an experiment; the split is the same for all methods."""
     return getattr(experiment.split if section == "split" else method_section(experiment, method, section), name)
-
-
-COMPARED = ("accuracy", "hostile_accuracy", "hostile_coverage_macro")
-BASELINE = "gram"
 
 
 def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:
@@ -103,13 +101,13 @@ def task_measurements(folder: Path, task: str, by_method: dict[str, dict[int, di
         raise GramError(f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy it from results/")
     settings = {method: metas_of(folder, task, method, min(seeds))[0]["settings"] for method, seeds in by_method.items()}
     header = ["choice", "n"]
-    for name in COMPARED:
+    for name in SHOWN:
         header += [name, "difference"]
     rows = []
     for method in sorted(by_method, key=lambda method: (method != BASELINE, natural(method))):
         changed = changed_settings(settings[method], settings[BASELINE])
         cells = [f"{method}: {changed}" if changed else f"{method} (default)", str(len(by_method[method]))]
-        for name in COMPARED:
+        for name in SHOWN:
             values = percentages(by_method[method], name)
             shared = (values - percentages(by_method[BASELINE], name)).dropna()
             difference = signed(shared.mean(), shared.std()) if method != BASELINE and len(shared) else NOTHING
