@@ -19,13 +19,15 @@ from gram.errors import GramError, run
 from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig
 
 Section = TypeVar("Section")
+SHARED = "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
+TAG = "architecture"  # the key that tells apart the dataclasses of the section model
 
 
 def parse(cls: type[Section], values: Any, where: str) -> Section:
     """An instance of the dataclass ``cls`` from a mapping.
 
     Args:
-        cls: a section, DataSettings or RunSettings.
+        cls: a section, DataSettings or RunSettings; or a union of dataclasses that are told apart by :data:`TAG`.
         values: the mapping; missing keys take their defaults.
         where: file and key, for messages.
 
@@ -33,6 +35,7 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
         GramError: an unknown key, or a value of the wrong type; the message lists what is known.
     """
     values = _mapping(values, where)
+    cls = _member(cls, values, where)
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(values) - set(hints), key=str)
     if unknown:
@@ -52,8 +55,25 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     return cls(**converted)
 
 
+def tags(cls: Any) -> dict[str, Any]:
+    """The dataclasses of a union by their tag, in order; the first is the default."""
+    members = typing.get_args(cls)
+    return {getattr(member, TAG): member for member in members}  # a default is an attribute of its class
+
+
+def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
+    """The dataclass of a union that ``values`` name by their tag; ``cls`` itself if it is no union."""
+    if not isinstance(cls, types.UnionType):
+        return cls
+    known = tags(cls)
+    tag = values.get(TAG, next(iter(known)))
+    if tag not in known:
+        raise GramError(f"{where}: {TAG}: {tag!r} is none of {', '.join(map(repr, known))}")
+    return known[tag]
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
         return parse(typing.cast(type, hint), value, where)
     origin = typing.get_origin(hint)
     if origin is Literal:
@@ -83,6 +103,11 @@ def split_fold(task: str) -> tuple[str, int | None]:
     return (match["base"], int(match["fold"])) if match else (task, None)
 
 
+def sized_task(task: str) -> str:
+    """Family and size, which several experiments may share: ``nqueens8`` of ``nqueens8-cpu`` and of ``nqueens8-fold2``."""
+    return split_fold(task)[0].partition("-")[0]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One file of ``config/experiments``: the settings shared by all methods, and each method's own."""
@@ -99,7 +124,7 @@ class Experiment:
 
 
 def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
-    """Read and check an experiment file.
+    """Read and check an experiment file, laid over the one of config/shared that it names, if it does.
 
     Args:
         path: the YAML file.
@@ -108,21 +133,11 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
     Raises:
         GramError: missing file, broken YAML, unknown key, or a value of the wrong type in any method.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        others = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise GramError(f"{path}: no such experiment; known ones: {others}") from error
-    except yaml.YAMLError as error:
-        raise GramError(f"{path}: not a YAML file: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise GramError(f"{path}: cannot be read: {error}") from error
     known_keys = ["generator", "methods", *SECTIONS]
-    for origin, mapping in ((str(path), values), (f"overrides of {path.stem}", overrides)):
-        unknown = sorted(set(_mapping(mapping, origin)) - set(known_keys), key=str)
-        if unknown:
-            raise GramError(f"{origin}: unknown key {unknown[0]!r}; known keys: {', '.join(known_keys)}")
-    values = merge(_mapping(values, str(path)), overrides or {})
+    values = _read(path, [SHARED, *known_keys])
+    if SHARED in values:
+        values = merge(_read(path.parents[1] / SHARED / f"{values[SHARED]}.yaml", known_keys), values)
+    values = merge(values, _known(overrides, f"overrides of {path.stem}", known_keys))
     given = {key: _mapping(values.get(key), f"{path}: {key}") for key in known_keys}
     methods = {name: _mapping(own, f"{path}: methods: {name}") for name, own in given["methods"].items()}
     experiment = Experiment(
@@ -142,6 +157,36 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
         resolve(experiment, path.stem, method, 0)
         evaluate_settings(experiment, method)
     return experiment
+
+
+def _read(path: Path, keys: list[str]) -> dict[str, Any]:
+    """The content of a YAML file that may have ``keys``.
+
+    Raises:
+        GramError: missing file, broken YAML, or an unknown key.
+    """
+    try:
+        return _known(yaml.safe_load(path.read_text(encoding="utf-8")), str(path), keys)
+    except FileNotFoundError as error:
+        others = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise GramError(f"{path}: no such file; known ones: {others}") from error
+    except yaml.YAMLError as error:
+        raise GramError(f"{path}: not a YAML file: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise GramError(f"{path}: cannot be read: {error}") from error
+
+
+def _known(value: Any, where: str, keys: list[str]) -> dict[str, Any]:
+    """``value`` if it is a mapping with no other keys than ``keys``; {} for nothing.
+
+    Raises:
+        GramError: anything else.
+    """
+    values = _mapping(value, where)
+    unknown = sorted(set(values) - set(keys), key=str)
+    if unknown:
+        raise GramError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(keys)}")
+    return values
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:
@@ -174,6 +219,8 @@ def data_settings(experiment: Experiment, task: str) -> DataSettings:
 def method_section(experiment: Experiment, method: str, section: str) -> Any:
     """One section for one method: defaults, then the experiment's values, then the method's.
 
+    A method of another architecture than the experiment's shares nothing of its section ``model``.
+
     Raises:
         GramError: an unknown method, key or value.
     """
@@ -184,7 +231,9 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
     if unknown:
         known = ", ".join(experiment.sections)
         raise GramError(f"{experiment.path}: methods: {method}: unknown key {unknown[0]!r}; known keys: {known}")
-    values = merge(experiment.sections[section], own.get(section, {}))
+    shared, values = experiment.sections[section], own.get(section, {})
+    if values.get(TAG) in (None, shared.get(TAG, next(iter(tags(SECTIONS[section])), None))):
+        values = merge(shared, values)
     return parse(SECTIONS[section], values, f"{experiment.path}: {method}: {section}")
 
 

@@ -20,7 +20,7 @@ from gram import files
 from gram.config import data_settings, load_experiment, split_fold
 from gram.errors import GramError, run
 from gram.settings import DataSettings, SplitConfig
-from gram.tasks import Enumeration, Task, Tokens, make_task
+from gram.tasks import Enumeration, Tokens, make_task
 
 SPLITS = ("train", "valid", "test")
 TABLES = (*SPLITS, "completions")
@@ -33,7 +33,7 @@ class Split:
     Attributes:
         input_ids: [N] int64.
         inputs: [N, L] tokens.
-        completions: [M, L] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``.
+        completions: [M, L_out] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``.
         offsets: [N + 1] int64.
         md5: content MD5 of the split's table.
     """
@@ -50,7 +50,7 @@ class Split:
         return np.diff(self.offsets)
 
     def of(self, index: int) -> Tokens:
-        """The completions of input ``index``: [m, L]."""
+        """The completions of input ``index``: [m, L_out]."""
         return self.completions[self.offsets[index] : self.offsets[index + 1]]
 
 
@@ -63,7 +63,8 @@ def assign_splits(enumeration: Enumeration, split: SplitConfig, fold: int | None
     """The split's name for every input, [N].
 
     Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
-    folds, fold f tests the f-th of ``folds`` equal parts. Of the rest, the first ``valid_fraction`` validate.
+    folds, fold f tests the f-th of ``folds`` equal parts; unless the enumeration says itself what is tested. Of the rest, the
+    first ``valid_fraction`` validate.
     """
     names = np.full(len(enumeration.inputs), "train", dtype="<U5")
     hashes = np.array(content_hash(enumeration.inputs))
@@ -71,7 +72,9 @@ def assign_splits(enumeration: Enumeration, split: SplitConfig, fold: int | None
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         members = members[np.argsort(hashes[members])]
-        if fold is None:
+        if enumeration.tested is not None:
+            test = members[enumeration.tested[members]]
+        elif fold is None:
             test = members[: round(split.test_fraction * len(members))]
         else:
             test = np.array_split(members, split.folds)[fold]
@@ -99,13 +102,12 @@ def content_md5(table: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def build_tables(task: Task, settings: DataSettings) -> dict[str, pd.DataFrame]:
+def build_tables(enumeration: Enumeration, settings: DataSettings) -> dict[str, pd.DataFrame]:
     """The four tables of a data set.
 
     ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id, n_completions, input, target.
     ``completions`` holds every completion of every input: input_id, completion_id, completion.
     """
-    enumeration = task.enumerate()
     _, fold = split_fold(settings.task)
     names = assign_splits(enumeration, settings.split, fold)
     owner = np.repeat(np.arange(len(enumeration.inputs)), enumeration.counts)
@@ -131,13 +133,16 @@ def build_tables(task: Task, settings: DataSettings) -> dict[str, pd.DataFrame]:
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
-    """Rows, inputs, inputs with several completions and MD5 of one table, for the card."""
+    """Rows, inputs, how many inputs have how many completions, and MD5 of one table, for the card."""
     per_input = table.groupby("input_id").size()
+    numbers, inputs = np.unique(per_input, return_counts=True)
     return {
         "rows": len(table),
         "inputs": len(per_input),
         "inputs_with_several_completions": int((per_input > 1).sum()),
         "most_completions": int(per_input.max()) if len(per_input) else 0,
+        "mean_completions": len(table) / len(per_input) if len(per_input) else 0.0,
+        "inputs_by_completions": dict(zip(map(str, numbers), inputs.tolist(), strict=True)),
         "md5": content_md5(table),
     }
 
@@ -154,7 +159,10 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
     if (fold is None) != (folds == 1) or (fold or 0) >= folds:
         tasks = base if folds == 1 else f"{base}-fold0 to {base}-fold{folds - 1}"
         raise GramError(f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}")
-    tables = build_tables(task, settings)
+    enumeration = task.enumerate()
+    if enumeration.tested is not None and folds > 1:
+        raise GramError(f"{settings.task}: split: folds: {folds}, but this task draws its test inputs; use folds: 1")
+    tables = build_tables(enumeration, settings)
     for name in ("train", "test"):
         if tables[name].empty:
             raise GramError(f"{settings.task}: split: the {name} split is empty; change test_fraction or folds")
@@ -163,6 +171,7 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         "settings": dataclasses.asdict(settings),
         "length": task.length,
         "vocabulary": task.vocabulary,
+        "facts": dict(enumeration.facts),
         "tables": {name: summarise(table) for name, table in tables.items()},
     }
     for name, table in tables.items():

@@ -14,13 +14,14 @@ from gram import losses
 from gram.data import Split, spread_rows
 from gram.models.gram import GRAM
 from gram.models.guidance import Source, kl_divergence
+from gram.models.network import Network
 from gram.settings import TrainConfig
 
 Bounds = dict[str, dict[str, float]]  # {full, surrogate} -> {cross_entropy, kl}
 
 
 def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """At most ``limit`` (input, target) pairs, spread evenly over a split: two int64 tensors [B, L]."""
+    """At most ``limit`` (input, target) pairs, spread evenly over a split: int64 [B, L] and [B, L_out]."""
     rows = spread_rows(len(split.completions), limit)
     owners = np.searchsorted(split.offsets, rows, side="right") - 1
     inputs, targets = (torch.from_numpy(tokens).long().to(device) for tokens in (split.inputs[owners], split.completions[rows]))
@@ -43,7 +44,7 @@ def supervised_pass(
     Args:
         model: the network.
         inputs: [B, L] int64.
-        targets: [B, L] int64.
+        targets: [B, L_out] int64.
         config: N_sup and the normaliser of the cross-entropy.
         generator: source of the noise, on the device of ``inputs``.
         uncharged_noise, charge_all: as of :meth:`gram.models.gram.GRAM.forward`.
@@ -79,7 +80,7 @@ def bounds(model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, ge
     Args:
         model: the network.
         inputs: [B, L] int64, B at least 1.
-        targets: [B, L] int64.
+        targets: [B, L_out] int64.
         config: the run's settings.
         generator: source of the noise, on the device of ``inputs``.
 
@@ -107,7 +108,9 @@ def bounds(model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, ge
     }
 
 
-def watched_bounds(model: GRAM, split: Split, config: TrainConfig, generator: torch.Generator) -> Bounds | None:
+def watched_bounds(model: Network, split: Split, config: TrainConfig, generator: torch.Generator) -> Bounds | None:
     """:func:`bounds` of at most ``eval_inputs`` pairs of a split; None without any, or for a model without a KL."""
+    if not isinstance(model, GRAM):
+        return None
     inputs, targets = watched_pairs(split, config.eval_inputs, generator.device)
     return bounds(model, inputs, targets, config, generator) if len(inputs) else None

@@ -20,7 +20,7 @@ from gram.data import SPLITS, Split, load_split
 from gram.errors import GramError, run
 from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
-from gram.models.gram import GRAM
+from gram.models.network import Network, Shape
 from gram.provenance import choose_device, provenance, seeded_generator
 from gram.restore import KEPT
 from gram.samplers import make_sampler
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
     halted: NDArray[np.bool_]  # [N, W]
 
 
-def draw_at(model: GRAM, split: Split, stops: Sequence[Stop], config: EvaluateConfig, generator: torch.Generator) -> list[Drawn]:
+def draw_at(model: Network, split: Split, stops: Sequence[Stop], config: EvaluateConfig, generator: torch.Generator) -> list[Drawn]:
     """W prior samples of every input; a deterministic model answers once, and its answer stands for all W.
 
     Args:
@@ -66,13 +66,13 @@ def draw_at(model: GRAM, split: Split, stops: Sequence[Stop], config: EvaluateCo
     return drawn
 
 
-def draw(model: GRAM, split: Split, config: EvaluateConfig, generator: torch.Generator) -> Drawn:
+def draw(model: Network, split: Split, config: EvaluateConfig, generator: torch.Generator) -> Drawn:
     """:func:`draw_at` the depth of ``config``."""
     return draw_at(model, split, [Stop(config.depth, config.act)], config, generator)[0]
 
 
 def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
-    """A number for every answer, the same for equal ones: [N, W, L] -> [N, W]."""
+    """A number for every answer, the same for equal ones: :func:`canonical` [N, W, L] -> [N, W]."""
     N, W, L = tokens.shape
     return np.unique(tokens.reshape(-1, L), axis=0, return_inverse=True)[1].reshape(N, W)
 
@@ -83,24 +83,33 @@ def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(equal.sum(axis=-1).argmax(axis=-1))
 
 
+def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
+    """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W, L]."""
+    N, W, L = drawn.tokens.shape
+    return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(N, W, L)
+
+
 def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
-    """Check every sample with the task's verifier and find out which completion it is.
+    """Check every sample with the task's verifier and find out which completion it is, in the task's canonical form.
 
     Raises:
         GramError: verifier and enumeration disagree, which would make every coverage wrong.
     """
     N, W, L = drawn.tokens.shape
-    valid = task.is_valid(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(N, W)
+    inputs, outputs = np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)
+    tokens = canonical(task, split, drawn)
+    valid = task.is_valid(inputs, outputs).reshape(N, W)
     found = np.full((N, W), -1, dtype=np.int64)
     for i in range(N):
         known = {completion.tobytes(): number for number, completion in enumerate(split.of(i))}
-        found[i] = [known.get(answer.tobytes(), -1) for answer in drawn.tokens[i]]
+        found[i] = [known.get(answer.tobytes(), -1) for answer in tokens[i]]
     if ((found >= 0) != valid).any():
         raise GramError(
             f"{task.name}: the verifier and the enumeration of completions disagree: a bug in gram/tasks, please report it"
         )
-    answers = {"vote": majority(answer_numbers(drawn.tokens)), "lprm": drawn.value.argmax(axis=1)}
-    return metrics.Samples(split.counts, found, answers)
+    answers = {"vote": majority(answer_numbers(tokens)), "lprm": drawn.value.argmax(axis=1)}
+    violations = {name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()}
+    return metrics.Samples(split.counts, found, answers, violations)
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
@@ -125,9 +134,9 @@ def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.Dat
     )
 
 
-def load_model(settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device) -> GRAM:
+def load_model(settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device) -> Network:
     """The trained network of a run, ready for rollouts."""
-    model = build_model(settings.model, length=task.length, vocabulary=task.vocabulary, seed=0)
+    model = build_model(settings.model, Shape.of(task), seed=0)
     checkpoint.load_weights(weights, model, which)
     return model.to(device).eval().requires_grad_(False)
 
@@ -155,7 +164,7 @@ class Subject:
     split_name: str
     split: Split
     train: Split
-    model: GRAM
+    model: Network
     device: torch.device
 
     def generator(self, *names: str | int) -> torch.Generator:
@@ -180,6 +189,7 @@ class Subject:
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
             "rollout_seed": config.seed,
             "draws": config.width if self.model.samples else 1,
+            "calls": self.model.calls,
             "ema": config.weights == "ema",
             "parameters": parameter_count(self.model),
             "supervision_steps_seen": meta["supervision_steps"],

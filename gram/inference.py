@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gram.models.gram import GRAM, State
+from gram.models.network import Network, State
 from gram.samplers import Independent
 
 
 class Stop(NamedTuple):
     """Where the answer of a trajectory is read: after ``depth`` supervision steps.
 
-    With ``act`` a trajectory keeps its answer from the first step at which its halting probability exceeds 0.5.
+    With ``act`` a trajectory keeps its answer from the first step at which its halting head says so.
     """
 
     depth: int
@@ -25,10 +25,10 @@ class Stop(NamedTuple):
 class Rollout(NamedTuple):
     """What was read at one stop."""
 
-    tokens: Tensor  # [B, L] int64, decoded
+    tokens: Tensor  # [B, L_out] int64, decoded
     value: Tensor  # [B] fp32, LPRM value of the state
     steps: Tensor  # [B] int64, supervision steps from z_0 (below the stop's depth with ACT, or after a restart)
-    halted: Tensor  # [B] bool, whether the halting probability has exceeded 0.5
+    halted: Tensor  # [B] bool, whether it would have halted
 
 
 def _where(mask: Tensor, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> list[Tensor]:
@@ -38,7 +38,7 @@ def _where(mask: Tensor, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> list[T
 
 @torch.no_grad()
 def rollouts(
-    model: GRAM, inputs: Tensor, *, stops: Sequence[Stop], generator: torch.Generator, sampler: Independent | None = None
+    model: Network, inputs: Tensor, *, stops: Sequence[Stop], generator: torch.Generator, sampler: Independent | None = None
 ) -> list[Rollout]:
     """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of ``stops``.
 
@@ -58,12 +58,12 @@ def rollouts(
     kept: Rollout | None = None
     found: dict[Stop, Rollout] = {}
     for n in range(1, max(stop.depth for stop in stops) + 1):
-        step = model(state, inputs, noise=sampler.noise(model, inputs, generator))
-        now = Rollout(model.answer(step.logits, generator), step.value, n - born, halted | (step.halt[:, 0] > 0))
+        read = model.roll(state, inputs, noise=sampler.noise(model, inputs, generator), generator=generator)
+        now = Rollout(read.tokens, read.value, n - born, halted | read.halts)
         kept = Rollout(*_where(halted, kept, now)) if kept else now
         halted = now.halted
         found |= {stop: kept if stop.act else now for stop in stops if stop.depth == n}
-        state = sampler.move(step.state)
+        state = sampler.move(read.state)
         again = sampler.restarts(n, (kept if stops[-1].act else now).tokens)
         if again is not None:
             state = State(*_where(again, model.initial_state(inputs, generator), state))
@@ -72,6 +72,6 @@ def rollouts(
     return [found[stop] for stop in stops]
 
 
-def rollout(model: GRAM, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False) -> Rollout:
+def rollout(model: Network, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False) -> Rollout:
     """The answers of independent trajectories at one :class:`Stop`; see :func:`rollouts`."""
     return rollouts(model, inputs, stops=[Stop(depth, act)], generator=generator)[0]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gram.models.gram import Charge
 from gram.models.guidance import Gaussian, kl_divergence
+from gram.models.network import Charge
 from gram.settings import TrainConfig
 
 

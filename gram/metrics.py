@@ -1,14 +1,15 @@
 """Accuracy and coverage as sums and counts that are divided once, each average by its own name (section B.2).
 
 A test split holds N unique inputs; input i has m_i completions and gets W samples. Two kinds of rows are averaged over:
-the unique inputs, and the (input, target) pairs, where input i stands m_i times. The paper's own numbers fit only the
-second, so what is called ``*_paper`` here weights input i by m_i.
+the unique inputs, and the (input, target) pairs, where input i stands m_i times. The paper's own numbers on N-Queens fit only
+the second, so what is called ``*_paper`` here weights input i by m_i. Those on graph colouring fit the unique inputs, which are
+graphs there: what the paper calls coverage is ``coverage_micro``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ class Samples:
         counts: [N] int64, completions that exist for each input (m).
         found: [N, W] int64, which completion each sample is, or -1 where it is invalid.
         answers: chosen sample per input by rule ("vote", "lprm"), each [N] int64 column numbers.
+        violations: by name, how often each sample breaks a rule of its task, each [N, W] int64.
     """
 
     counts: NDArray[np.int64]
     found: NDArray[np.int64]
     answers: dict[str, NDArray[np.int64]]
+    violations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -38,7 +41,8 @@ class Samples:
 
     def where(self, mask: NDArray[np.bool_]) -> Samples:
         """Only the inputs under ``mask`` [N]."""
-        return Samples(self.counts[mask], self.found[mask], {rule: chosen[mask] for rule, chosen in self.answers.items()})
+        parts = ({name: values[mask] for name, values in group.items()} for group in (self.answers, self.violations))
+        return Samples(self.counts[mask], self.found[mask], *parts)
 
 
 def ratio(numerator: float, denominator: float, **more: float | None) -> dict[str, float | None]:
@@ -118,6 +122,8 @@ def metrics(samples: Samples) -> dict[str, dict[str, float | None]]:
     accuracy: valid samples among all samples, over unique inputs. accuracy_paper: the same over pair rows. exact_match:
     samples equal to the row's target, over pair rows. accuracy_vote, accuracy_lprm: one answer per input, chosen by
     majority or by value. accuracy_best: inputs with any valid sample (the oracle). coverage_*: see :func:`coverages`.
+    conflict_edges and other violations: a count without a denominator, the total over one answer per input, its first sample,
+    since the paper's are whole numbers of about that size; with _mean, the mean over all samples.
     """
     m, W = samples.counts, samples.width
     valid = samples.found >= 0
@@ -131,6 +137,9 @@ def metrics(samples: Samples) -> dict[str, dict[str, float | None]]:
     }
     for rule, chosen in samples.answers.items():
         result[f"accuracy_{rule}"] = ratio(valid[np.arange(m.size), chosen].sum(), m.size)
+    for name, times in samples.violations.items():
+        result[name] = {"value": int(times[:, 0].sum())}
+        result[f"{name}_mean"] = ratio(times.sum(), times.size)
     return result | coverages(m, expected_found(samples, W), W)
 
 

@@ -9,26 +9,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gram.models.gram import GRAM
+from gram.adam_atan2 import AdamATan2
+from gram.models.network import Network
 from gram.settings import TrainConfig
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW with decoupled weight decay, in its fused form; with ``decay: matrices`` the second group does not decay."""
-    parameters = list(model.parameters())
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW | AdamATan2:
+    """AdamW, in its fused form, or AdamATan2, both with decoupled weight decay.
+
+    With ``decay: matrices`` the second group does not decay. AdamATan2 has a last group for what SignSGD trains.
+    """
+    signed = model.signed if config.optimizer == "adam_atan2" and isinstance(model, Network) else []
+    parameters = [p for p in model.parameters() if all(p is not other for other in signed)]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if config.decay == "matrices":
         groups = [
             {"params": [p for p in parameters if p.dim() >= 2]},
             {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
         ]
-    return torch.optim.AdamW(
-        groups,
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+    betas = (config.beta1, config.beta2)
+    if config.optimizer == "adam_atan2":
+        groups += [{"params": signed, "sign": True}] if signed else []
+        return AdamATan2(groups, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay, fused=True)
 
 
 def allocate_gradients(model: nn.Module) -> list[Tensor]:
@@ -84,7 +87,7 @@ def rates(step: int, config: TrainConfig) -> dict[str, float]:
 class EMA:
     """Exponential moving average of a model's weights, kept as a second model."""
 
-    def __init__(self, model: GRAM, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
         self.decay = decay
         self._live: list[Tensor] = list(model.parameters())

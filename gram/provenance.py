@@ -1,8 +1,7 @@
-"""Where a result comes from: commit, code hash, versions, device; and seeds derived from one run seed."""
+"""Where a result comes from: commit, code hash, versions, device; and generators seeded from one run seed."""
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import resource
 import subprocess
@@ -15,6 +14,7 @@ import torch
 import gram
 from gram.code_version import PACKAGE, code_hash
 from gram.errors import GramError
+from gram.seeds import child_seed
 
 
 def _git(*arguments: str) -> str | None:
@@ -60,12 +60,6 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if platform.system() == "Darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def child_seed(seed: int, *names: str | int) -> int:
-    """A 63-bit seed for one named purpose, independent of every other name (never seed + 1)."""
-    text = "/".join(map(str, (seed, *names)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def seeded_generator(device: torch.device, seed: int, *names: str | int) -> torch.Generator:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gram.errors import GramError
-from gram.models.gram import GRAM, State
+from gram.models.network import Network, State
 from gram.settings import EvaluateConfig
 
 
@@ -24,7 +24,7 @@ class Independent:
 
     group = 1
 
-    def noise(self, model: GRAM, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
+    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
         """The noise of one supervision step of ``inputs`` [B, L], shaped as ``model.draw_noise`` does: [T, B, ...]."""
         return model.draw_noise(inputs, generator)
 
@@ -56,7 +56,7 @@ class Grouped(Independent):
         """The rows of a batch as a table of inputs and trajectories: [B, ...] -> [N, W, ...]."""
         return rows.reshape(-1, self.group, *rows.shape[1:])
 
-    def draw(self, model: GRAM, inputs: Tensor, generator: torch.Generator, rows: int) -> Tensor:
+    def draw(self, model: Network, inputs: Tensor, generator: torch.Generator, rows: int) -> Tensor:
         """Independent noise for the first ``rows`` trajectories of every input: [T, N, rows, ...].
 
         Raises:
@@ -75,7 +75,7 @@ class Antithetic(Grouped):
     Each trajectory alone still has exactly N(0, I) noise. Where the noise decides by its sign, a pair decides both ways.
     """
 
-    def noise(self, model: GRAM, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
         eps = self.draw(model, inputs, generator, rows=(self.group + 1) // 2)
         return torch.stack((eps, -eps), dim=3).flatten(2, 3)[:, :, : self.group].flatten(1, 2)
 
@@ -89,7 +89,7 @@ class Quasi(Grouped):
     spreads over more than a few coordinates at a time anyway. Stratifying each coordinate alone is exact at any W.
     """
 
-    def noise(self, model: GRAM, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
         order, within = (self.draw(model, inputs, generator, rows=self.group) for _ in range(2))
         # The ranks of independent values are a random permutation; the normal CDF makes the second draw uniform. In float64,
         # where neither end of (0, 1) can be reached by rounding.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gram import files, metrics
 from gram.config import merge, parse
 from gram.errors import run
-from gram.evaluate import Drawn, Subject, add_arguments, answer_numbers, draw_at, load_subjects, majority, score
+from gram.evaluate import Drawn, Subject, add_arguments, answer_numbers, canonical, draw_at, load_subjects, majority, score
 from gram.inference import Stop
 from gram.pool import pool_folds
 from gram.provenance import choose_device
@@ -113,6 +113,7 @@ def scaling(subject: Subject, config: EvaluateConfig, depths: Sequence[int], wid
     *drawn, kept = draw_at(subject.model, subject.split, stops, config, generator)
     rows = []
     for depth, read in zip(depths, drawn, strict=True):
+        read = read._replace(tokens=canonical(subject.task, subject.split, read))  # a vote counts what means the same
         rows += by_depth_and_width(depth, read, score(subject.task, subject.split, read), widths)
     halts = halting(kept, score(subject.task, subject.split, kept), config.depth)
     return {"run": subject.facts(config), "by_depth_and_width": rows} | halts

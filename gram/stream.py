@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gram.data import Split
 from gram.errors import GramError
-from gram.models.gram import GRAM, State, Step
+from gram.models.network import Network, State, Step
 from gram.settings import TrainConfig
 
 
@@ -28,17 +28,18 @@ class Stream:
         age: [b] supervision steps that each row has had, 0..N_sup - 1 while a step is taken.
         first: [b] age at which the row entered (above 0 only for the first rows of a staggered carry).
         least: [b] supervision steps that a row must have had before it may halt.
-        halts: [b] whether the present step's halting probability exceeds 0.5.
+        halts: [b] whether the present step asks to halt.
         finished: [b] int64, trajectories that have ended in each row.
         state: latent state of each row.
-        summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss.
+        summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss; [b, N_sup, 0]
+            without a value head.
 
     Raises:
         GramError: settings that exclude each other.
     """
 
     def __init__(
-        self, split: Split, model: GRAM, config: TrainConfig, generator: torch.Generator, rows: slice | None = None
+        self, split: Split, model: Network, config: TrainConfig, generator: torch.Generator, rows: slice | None = None
     ) -> None:
         if config.halt == "q" and config.supervision == "all":
             raise GramError("train: halt: q replaces rows early, but supervision: all runs every row to N_sup; change one of them")
@@ -61,7 +62,8 @@ class Stream:
         self.pair, self.least = self._draw(), self._draw_least()
         h, l = self._start()  # noqa: E741
         self.state = State(h.clone(), l.clone())
-        self.summaries = torch.zeros(len(everywhere), config.N_sup, h.shape[-1], device=device)
+        summary = h.shape[-1] if model.has_value else 0
+        self.summaries = torch.zeros(len(everywhere), config.N_sup, summary, device=device)
         self.halts = torch.zeros_like(everywhere, dtype=torch.bool)
 
     def _draw(self) -> Tensor:
@@ -101,10 +103,14 @@ class Stream:
         return self._completions[self.pair]
 
     @property
+    def last(self) -> Tensor:
+        """Whether the present step is the row's N_sup-th: bool [b]."""
+        return self.age + 1 >= self.config.N_sup
+
+    @property
     def finishing(self) -> Tensor:
-        """Whether the present step, once recorded, is the row's last: bool [b]."""
-        steps = self.age + 1
-        return (steps >= self.config.N_sup) | (self.halts & (steps >= self.least))
+        """Whether the present step, once recorded, is the row's end, at N_sup or by halting before: bool [b]."""
+        return self.last | (self.halts & (self.age + 1 >= self.least))
 
     @property
     def visited(self) -> Tensor:
@@ -119,7 +125,7 @@ class Stream:
         """
         for kept, new in zip(self.state, step.state, strict=True):
             kept[rows] = new
-        self.halts[rows] = step.halt[:, 0].detach() > 0
+        self.halts[rows] = self.model.halting(step.halt.detach())
         age = self.age[rows, None, None].expand(-1, 1, step.summary.shape[-1])
         self.summaries[rows].scatter_(1, age, step.summary.float()[:, None])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from gram.distributed import Processes
 from gram.errors import GramError
 from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
-from gram.models.gram import State
-from gram.provenance import child_seed, peak_memory_bytes, provenance, seeded_generator
+from gram.models.network import Shape, State
+from gram.objectives import supervise
+from gram.provenance import peak_memory_bytes, provenance, seeded_generator
+from gram.seeds import child_seed
 from gram.settings import RunSettings
 from gram.stream import Stream
 from gram.tasks import make_task
@@ -54,12 +57,7 @@ class Trainer:
         self.draws = seeded_generator(device, settings.seed, "draws")
         self.noise = seeded_generator(device, settings.seed, "noise")
         with explained(str(output), lambda: "the carry does not fit; lower train: batch_size"):
-            self.model = build_model(
-                settings.model,
-                length=self.task.length,
-                vocabulary=self.task.vocabulary,
-                seed=child_seed(settings.seed, "weights"),
-            ).to(device)
+            self.model = build_model(settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")).to(device)
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(self.model, self.config.ema_decay)
             self.stream = Stream(self.splits["train"], self.model, self.config, self.draws, self.rows)
@@ -99,12 +97,13 @@ class Trainer:
                 if n > 0:
                     stream.advance()
                 reward = self._supervise(terms)
-            terms["value_loss"] = self._value_loss(reward)
-            (config.lprm_weight * terms["value_loss"]).backward()  # type: ignore[no-untyped-call]
-            terms = {name: term.detach() for name, term in terms.items()}
-            terms["loss"] = terms["loss"] + config.lprm_weight * terms["value_loss"]
+            if self.model.has_value:
+                value_loss = self._value_loss(reward)
+                (config.lprm_weight * value_loss).backward()  # type: ignore[no-untyped-call]
+                terms["value_loss"] = value_loss.detach()
+                terms["loss"] = terms["loss"] + config.lprm_weight * terms["value_loss"]
             self.processes.sum_([*self.gradients, *terms.values()])
-            terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
+            terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip or math.inf)
             self.optimizer.step()
             self.ema.update()
             stream.advance()
@@ -120,7 +119,7 @@ class Trainer:
         config, stream = self.config, self.stream
         inputs, targets = stream.inputs, stream.targets
         # Drawn for the rows of all processes, so that theirs do not depend on how many there are.
-        noise = self.model.draw_noise(inputs[:1].expand(config.batch_size, -1), self.noise)
+        noise = self.model.training_noise(inputs[:1].expand(config.batch_size, -1), self.noise)
         noise = noise[:, self.rows] if noise is not None else None
         rewards = []
         for start in range(0, len(inputs), self.micro_batch):
@@ -128,29 +127,23 @@ class Trainer:
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self._precision():
-                out = self.model(
+                step, hits, row_terms, weights = supervise(
+                    self.model,
+                    config,
+                    self.step,
                     State(stream.state.h[rows], stream.state.l[rows]),
                     inputs[rows],
-                    targets=targets[rows],
-                    noise=noise[:, rows] if noise is not None else None,
-                    uncharged_noise=config.uncharged_noise,
-                    charge_all=config.charged == "all",
+                    targets[rows],
+                    noise[:, rows] if noise is not None else None,
+                    stream.last[rows],
                 )
-            hits = out.logits.argmax(dim=-1) == targets[rows]
-            exact = hits.all(dim=-1)
-            means = {"cross_entropy": self._mean(losses.cross_entropy(out.logits, targets[rows], config.cross_entropy))}
-            loss = means["cross_entropy"]
-            if out.charges:
-                kl, nats = losses.balanced_kl(out.charges, config)
-                loss = loss + optim.beta(self.step, config) * self._mean(kl)
-                means["kl_nats"] = self._mean(nats)
-            means["halt_loss"] = self._mean(losses.halt_loss(out.halt, exact))
-            loss = loss + config.halt_weight * means["halt_loss"]
+            means = {name: self._mean(term) for name, term in row_terms.items()}
+            loss = sum((weight * means[name] for name, weight in weights.items()), start=torch.zeros((), device=self.device))
             loss.backward()  # type: ignore[no-untyped-call]
-            stream.record(out, rows)
-            for name, term in (means | {"loss": loss, "posterior_exact": self._mean(exact.float())}).items():
+            stream.record(step, rows)
+            for name, term in (means | {"loss": loss}).items():
                 terms[name] = terms.get(name, 0) + term.detach()
-            rewards.append(exact.float() if config.lprm_reward == "exact" else hits.float().mean(dim=-1))
+            rewards.append(hits.all(dim=-1).float() if config.lprm_reward == "exact" else hits.float().mean(dim=-1))
         return torch.cat(rewards)
 
     def _mean(self, values: Tensor) -> Tensor:

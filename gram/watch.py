@@ -10,13 +10,13 @@ import torch
 from gram.data import Split, spread_rows
 from gram.elbo import watched_bounds
 from gram.inference import rollout
-from gram.models.gram import GRAM
+from gram.models.network import Network
 from gram.settings import TrainConfig
 from gram.tasks import Task
 
 
 def observed(
-    model: GRAM, task: Task, splits: dict[str, Split], config: TrainConfig, generator: Callable[..., torch.Generator]
+    model: Network, task: Task, splits: dict[str, Split], config: TrainConfig, generator: Callable[..., torch.Generator]
 ) -> dict[str, Any]:
     """Prior rollouts on every split, and the bounds on validation pairs.
 
@@ -38,7 +38,7 @@ def observed(
 
 
 def rollout_counts(
-    model: GRAM, task: Task, split: Split, config: TrainConfig, generator: torch.Generator
+    model: Network, task: Task, split: Split, config: TrainConfig, generator: torch.Generator
 ) -> dict[str, dict[str, int]]:
     """Valid prior samples, one for each of some inputs of a split, by the inputs' number of completions.
 

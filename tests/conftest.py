@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from torch import Tensor
 
 from gram import files
 from gram.config import Experiment, load_experiment, resolve
 from gram.data import build
 from gram.errors import run
-from gram.settings import RunSettings
+from gram.models.network import Network, Shape
+from gram.objectives import Supervised, supervise
+from gram.provenance import seeded_generator
+from gram.settings import RunSettings, TrainConfig
 from gram.tasks import Enumeration, make_task
 from gram.train import train
 from gram.trainer import Trainer
@@ -127,6 +131,84 @@ def enumeration8() -> Enumeration:
 def enumeration10() -> Enumeration:
     """Every input of the paper's 10x10 task with its completions."""
     return make_task("nqueens10", {"removed": [7, 8, 9]}).enumerate()
+
+
+@pytest.fixture(scope="session")
+def chi_square() -> Callable[..., float]:
+    """``chi_square(observed, expected)``: the p-value of counts against the counts that a known distribution predicts.
+
+    Cells in which fewer than five are expected are taken together.
+    """
+
+    def p_value(observed: Tensor, expected: Tensor) -> float:
+        assert abs(float(observed.sum() - expected.sum())) < 1e-6 * float(expected.sum()), "both are counts of the same draws"
+        observed, expected = observed.double().flatten(), expected.double().flatten()
+        rare = expected < 5
+        if rare.any():
+            observed, expected = (torch.cat((x[~rare], x[rare].sum()[None])) for x in (observed, expected))
+        if expected[-1] < 1e-9:  # what cannot occur
+            if observed[-1] > 0:
+                return 0.0
+            observed, expected = observed[:-1], expected[:-1]
+        statistic = ((observed - expected).square() / expected).sum()
+        freedom = torch.tensor((len(expected) - 1) / 2, dtype=torch.float64)
+        return float(torch.special.gammaincc(freedom, statistic / 2))
+
+    return p_value
+
+
+class Toy(NamedTuple):
+    """A task small enough to enumerate every output, with targets of known probability."""
+
+    shape: Shape  # one edge token and two vertex tokens, at which the answer is read
+    inputs: Tensor  # [2, 3]: without the edge and with it
+    outputs: Tensor  # [vocabulary^2, 2], all of them
+    p: Tensor  # [2, vocabulary^2], probability of each output as a target
+
+
+@pytest.fixture(scope="session")
+def toy() -> Toy:
+    """Two vertices; with an edge their colours depend on each other, so that no independent draws of the two fit."""
+    vocabulary = 4
+    outputs = torch.cartesian_prod(torch.arange(vocabulary), torch.arange(vocabulary))
+    p = torch.zeros(2, vocabulary, vocabulary)
+    p[0, 1, 1], p[0, 1, 2], p[0, 2, 2] = 0.5, 0.3, 0.2
+    p[1, 1, 2], p[1, 2, 1], p[1, 2, 3] = 0.5, 0.3, 0.2
+    return Toy(Shape(3, vocabulary, slice(1, 3)), torch.tensor([[1, 0, 0], [2, 0, 0]]), outputs, p.flatten(1))
+
+
+@pytest.fixture(scope="session")
+def supervise_fresh() -> Callable[..., Supervised]:
+    """``supervise_fresh(model, inputs, targets, noise)``: the one supervision step of rows that stay for one, from z_0."""
+
+    def once(
+        model: Network, inputs: Tensor, targets: Tensor, noise: Tensor | None = None, config: TrainConfig | None = None
+    ) -> Supervised:
+        config = config or TrainConfig(N_sup=1)
+        last = torch.ones(len(inputs), dtype=torch.bool)
+        return supervise(model, config, 0, model.initial_state(inputs), inputs, targets, noise, last)
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def fit_toy(toy: Toy, supervise_fresh: Callable[..., Supervised]) -> Callable[[Network, int], Network]:
+    """``fit_toy(model, steps)``: trained by its own objective on targets drawn as the toy says."""
+
+    def fit(model: Network, steps: int) -> Network:
+        generator = seeded_generator(torch.device("cpu"), 0, "toy")
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        inputs = toy.inputs.repeat_interleave(64, dim=0)
+        for _ in range(steps):
+            targets = toy.outputs[torch.multinomial(toy.p, 64, replacement=True, generator=generator)].flatten(0, 1)
+            noise = model.training_noise(inputs, generator)
+            done = supervise_fresh(model, inputs, targets, noise)
+            optimizer.zero_grad()
+            sum(weight * done.terms[name].mean() for name, weight in done.weights.items()).backward()
+            optimizer.step()
+        return model.requires_grad_(False)
+
+    return fit
 
 
 class Outcome(NamedTuple):

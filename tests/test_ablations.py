@@ -14,10 +14,11 @@ from gram.data import load_split
 from gram.inference import rollout
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
-from gram.settings import ModelConfig, TrainConfig
+from gram.models.network import Shape
+from gram.settings import GramModel, TrainConfig
 from gram.stream import Stream
 
-TINY = ModelConfig(D=8, heads=2, ffn_hidden=6, layers=1, K=2, T=2, puzzle_tokens=1, guidance_hidden=5, decoder_hidden=4)
+TINY = GramModel(D=8, heads=2, ffn_hidden=6, layers=1, K=2, T=2, puzzle_tokens=1, guidance_hidden=5, decoder_hidden=4)
 LENGTH, VOCABULARY = 6, 3
 
 
@@ -30,7 +31,7 @@ def seeded(seed: int) -> torch.Generator:
 
 def build(**changes: Any) -> GRAM:
     """A tiny model with all weights drawn anew, so that no zero-initialised part hides an error."""
-    model = build_model(dataclasses.replace(TINY, **changes), length=LENGTH, vocabulary=VOCABULARY, seed=0)
+    model = build_model(dataclasses.replace(TINY, **changes), Shape(LENGTH, VOCABULARY), seed=0)
     generator = seeded(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -129,7 +130,7 @@ def test_rows_that_start_again_draw_their_z0_from_the_streams_generator(data_fol
     config = TrainConfig(batch_size=6, N_sup=2, stagger=False)
 
     def states(seed: int) -> list[Tensor]:
-        model = build_model(dataclasses.replace(TINY, z0="random", guidance="none"), length=25, vocabulary=VOCABULARY, seed=0)
+        model = build_model(dataclasses.replace(TINY, z0="random", guidance="none"), Shape(25, VOCABULARY), seed=0)
         stream = Stream(split, model, config, seeded(seed))
         found = [stream.state.h.clone()]
         for _ in range(4):

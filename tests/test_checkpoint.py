@@ -21,7 +21,8 @@ from gram.data import build
 from gram.errors import GramError
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
-from gram.provenance import child_seed
+from gram.models.network import Shape
+from gram.seeds import child_seed
 from gram.settings import RunSettings
 
 TENSORS = {"a/b": torch.arange(6).reshape(2, 3), "c": torch.tensor(1.5), "d": torch.zeros(0, 2)}
@@ -30,7 +31,7 @@ TENSORS = {"a/b": torch.arange(6).reshape(2, 3), "c": torch.tensor(1.5), "d": to
 def fresh(settings: RunSettings, **model: Any) -> GRAM:
     """An untrained model of the tiny run, with changes."""
     values = {name: getattr(settings.model, name) for name in settings.model.__dataclass_fields__} | model
-    return build_model(type(settings.model)(**values), length=25, vocabulary=3, seed=9)
+    return build_model(type(settings.model)(**values), Shape(25, 3), seed=9)
 
 
 def test_round_trip_with_header(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_both_weights_and_z0_are_there_under_the_models_own_names(gram_run: Path
     names = fresh(settings).state_dict().keys()
     ema, raw = checkpoint.under("ema", tensors), checkpoint.under("raw", tensors)
     assert ema.keys() == raw.keys() == names and len(tensors) == 2 * len(names)
-    start = build_model(settings.model, length=25, vocabulary=3, seed=child_seed(settings.seed, "weights")).state_dict()
+    start = build_model(settings.model, Shape(25, 3), seed=child_seed(settings.seed, "weights")).state_dict()
     for name in names:
         if name in ("z0_h", "z0_l"):
             assert torch.equal(ema[name], start[name]) and torch.equal(raw[name], start[name])

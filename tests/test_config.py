@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gram import config, files
-from gram.config import Experiment, evaluate_settings, load_experiment, load_run, merge, parse, resolve, split_fold
+from gram.config import Experiment, evaluate_settings, load_experiment, load_run, merge, parse, resolve, split_fold, tags
 from gram.errors import GramError
-from gram.settings import SECTIONS, EvaluateConfig, ModelConfig, RunSettings, SplitConfig, TrainConfig
+from gram.settings import SECTIONS, EvaluateConfig, GramModel, RunSettings, SplitConfig, TrainConfig
+from gram.settings.baselines import ArModel
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "config" / "experiments").glob("*.yaml"))
 
@@ -36,12 +39,50 @@ def test_unknown_key_is_refused_and_the_known_ones_are_listed(write: Any, sectio
         load_experiment(path)
     message = str(error.value)
     assert str(path) in message and section in message and "'learning_rat'" in message
-    for field in dataclasses.fields(SECTIONS[section]):
+    for field in dataclasses.fields(GramModel if section == "model" else SECTIONS[section]):
         assert field.name in message
 
 
+def test_a_method_of_another_architecture_shares_no_model_settings(write: Any) -> None:
+    methods = "{gram: {}, twin: {model: {guidance: none}}, ar: {model: {architecture: ar, layers: 3}}}"
+    experiment = load_experiment(write(f"model: {{D: 64, T: 2}}\ntrain: {{steps: 7}}\nmethods: {methods}"))
+    gram, twin, ar = (resolve(experiment, "nqueens5", method, 0) for method in ("gram", "twin", "ar"))
+    assert gram.model == GramModel(D=64, T=2) and twin.model == GramModel(D=64, T=2, guidance="none")
+    assert ar.model == ArModel(layers=3) and ar.train.steps == 7
+    assert parse(RunSettings, json.loads(json.dumps(ar.as_dict())), "run") == ar
+
+
+def test_architectures_have_tags_of_their_own_and_unknown_ones_are_refused(write: Any) -> None:
+    known = tags(SECTIONS["model"])
+    assert len(known) == len(typing.get_args(SECTIONS["model"])) == 7 and next(iter(known.values())) is GramModel
+    with pytest.raises(GramError, match=r"ar: model: architecture: 'rnn' is none of 'gram', "):
+        load_experiment(write("methods: {ar: {model: {architecture: rnn}}}"))
+    with pytest.raises(GramError, match=r"ar: model: unknown key 'K'; known keys: .*temperature"):
+        load_experiment(write("methods: {ar: {model: {architecture: ar, K: 2}}}"))
+
+
+def test_an_experiment_is_laid_over_the_shared_file_that_it_names(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "shared/small.yaml", "train: {steps: 7, beta: 2}\nmethods: {gram: {train: {N_sup: 3}}, twin: {}}")
+    path = tmp_path / "experiments/nqueens5.yaml"
+    files.write_text(
+        path, "shared: small\ngenerator: {removed: [3]}\ntrain: {steps: 9, N_sup: 5}\nmethods: {twin: {train: {beta: 1}}}"
+    )
+    experiment = load_experiment(path, {"train": {"batch_size": 4}})
+    gram, twin = (resolve(experiment, "nqueens5", method, 0).train for method in ("gram", "twin"))
+    assert gram == TrainConfig(steps=9, beta=2, N_sup=3, batch_size=4)  # a method's own settings count most
+    assert twin == TrainConfig(steps=9, beta=1, N_sup=5, batch_size=4)
+    files.write_text(path, "shared: large\nmethods: {gram: {}}")
+    with pytest.raises(GramError, match=r"shared/large.yaml: no such file; known ones: small"):
+        load_experiment(path)
+    files.write_text(tmp_path / "shared/large.yaml", "shared: small")
+    with pytest.raises(GramError, match=r"shared/large.yaml: unknown key 'shared'"):
+        load_experiment(path)
+
+
 def test_unknown_section_unknown_method_key_and_unknown_override(write: Any) -> None:
-    with pytest.raises(GramError, match=r"unknown key 'optimiser'; known keys: generator, methods, split, model, train, evaluate"):
+    with pytest.raises(
+        GramError, match=r"unknown key 'optimiser'; known keys: shared, generator, methods, split, model, train, evaluate"
+    ):
         load_experiment(write("optimiser: {}\nmethods: {gram: {}}"))
     with pytest.raises(GramError, match=r"gram: unknown key 'split'; known keys: model, train, evaluate"):
         load_experiment(write("methods: {gram: {split: {}}}"))
@@ -57,7 +98,7 @@ def test_unknown_method_lists_the_known_ones(experiment: Experiment) -> None:
 
 
 def test_missing_experiment_lists_the_known_ones(experiment_file: Path) -> None:
-    with pytest.raises(GramError, match=r"nqueens6.yaml: no such experiment; known ones: nqueens5"):
+    with pytest.raises(GramError, match=r"nqueens6.yaml: no such file; known ones: nqueens5"):
         load_experiment(experiment_file.with_name("nqueens6.yaml"))
 
 
@@ -149,8 +190,8 @@ def test_defaults_then_file_then_overrides_then_method(write: Any) -> None:
     twin = resolve(experiment, "nqueens5", "deterministic", 4)
     assert gram.train == TrainConfig(steps=9, beta=0.25)
     assert twin.train == TrainConfig(steps=9, beta=0.5)
-    assert gram.model == ModelConfig()
-    assert twin.model == ModelConfig(guidance="none")
+    assert gram.model == GramModel()
+    assert twin.model == GramModel(guidance="none")
     assert evaluate_settings(experiment, "gram") == EvaluateConfig(width=3)
     assert evaluate_settings(experiment, "deterministic") == EvaluateConfig()
     assert (gram.task, gram.method, gram.seed) == ("nqueens5", "gram", 4)
@@ -191,7 +232,7 @@ def test_folds_are_named_after_the_experiment(experiment_file: Path) -> None:
     assert split_fold("nqueens5-fold") == ("nqueens5-fold", None)
 
 
-@pytest.mark.parametrize("section", [SplitConfig, ModelConfig, TrainConfig, EvaluateConfig])
+@pytest.mark.parametrize("section", [SplitConfig, *typing.get_args(SECTIONS["model"]), TrainConfig, EvaluateConfig])
 def test_every_setting_says_what_it_means(section: type) -> None:
     undocumented = [f.name for f in dataclasses.fields(section) if not f.metadata.get("doc")]
     assert undocumented == []

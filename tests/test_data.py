@@ -32,7 +32,7 @@ def settings_of(task: str = "nqueens5", removed: tuple[int, ...] = (3, 4), **spl
 
 def tables_of(settings: DataSettings) -> dict[str, pd.DataFrame]:
     """The four tables of the data set."""
-    return build_tables(make_task(settings.task, settings.generator), settings)
+    return build_tables(make_task(settings.task, settings.generator).enumerate(), settings)
 
 
 def boards(table: pd.DataFrame, column: str = "input") -> list[bytes]:

@@ -16,13 +16,14 @@ from gram.data import load_split
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
 from gram.models.guidance import Head
+from gram.models.network import Shape
 from gram.provenance import seeded_generator
-from gram.settings import ModelConfig, TrainConfig
+from gram.settings import GramModel, TrainConfig
 from gram.trainer import Trainer
 
 CPU = torch.device("cpu")
 LENGTH, VOCABULARY, BATCH = 5, 3, 4
-CONFIG = ModelConfig(
+CONFIG = GramModel(
     D=8, heads=2, ffn_hidden=6, layers=1, K=1, T=2, puzzle_tokens=1, guidance_hidden=5, decoder_hidden=4, sigma_init=0.5
 )
 TRAIN = TrainConfig(N_sup=3, beta=0.07)
@@ -30,7 +31,7 @@ TRAIN = TrainConfig(N_sup=3, beta=0.07)
 
 def build(scale: float | None = 0.4) -> GRAM:
     """A tiny model; with ``scale`` every weight is drawn anew, so that prior and posterior differ."""
-    model = build_model(CONFIG, length=LENGTH, vocabulary=VOCABULARY, seed=0)
+    model = build_model(CONFIG, Shape(LENGTH, VOCABULARY), seed=0)
     if scale is not None:
         generator = seeded_generator(CPU, 1)
         for parameter in model.parameters():
@@ -142,7 +143,7 @@ def test_the_full_bound_lies_above_the_negative_log_likelihood() -> None:
 
 
 def test_a_model_without_a_kl_has_no_bound() -> None:
-    twin = build_model(ModelConfig(**{**vars(CONFIG), "guidance": "none"}), length=LENGTH, vocabulary=VOCABULARY, seed=0)
+    twin = build_model(GramModel(**{**vars(CONFIG), "guidance": "none"}), Shape(LENGTH, VOCABULARY), seed=0)
     assert elbo.bounds(twin, *some_pairs(), TRAIN, seeded_generator(CPU, 0)) is None
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gram import evaluate, files
@@ -20,7 +19,7 @@ from gram.checkpoint import read_tensors, write_tensors
 from gram.data import Split, build, load_split
 from gram.errors import GramError
 from gram.evaluate import draw, samples_table, score
-from gram.models.gram import State, Step
+from gram.models.network import Read, State
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.tasks import Task, make_task
 
@@ -54,10 +53,7 @@ class Scripted:
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> None:
         return None
 
-    def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        return logits.argmax(dim=-1)
-
-    def __call__(self, state: State, inputs: Tensor, *, noise: None) -> Step:
+    def roll(self, state: State, inputs: Tensor, *, noise: None, generator: torch.Generator) -> Read:
         boards = [row.tobytes() for row in inputs.numpy().astype(np.uint8)]
         rows, values = [], []
         for board in boards:
@@ -65,8 +61,8 @@ class Scripted:
             rows.append(self.answers[board][place])
             values.append(float(place))
             self.asked[board] += 1
-        logits = F.one_hot(torch.from_numpy(np.array(rows)).long(), 3).float()
-        return Step(state, logits, state.h, torch.zeros(len(rows), 2), torch.tensor(values), [])
+        tokens = torch.from_numpy(np.array(rows)).long()
+        return Read(state, tokens, torch.tensor(values), torch.zeros(len(rows), dtype=torch.bool))
 
 
 def evaluated(model: Any, task: Task, split: Split, **config: Any) -> dict[str, Any]:

@@ -19,21 +19,22 @@ from gram.inference import rollout
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.models.guidance import Gaussian, Head
-from gram.settings import ModelConfig, TrainConfig
+from gram.models.network import Shape
+from gram.settings import GramModel, TrainConfig
 
 # Table 1 of the paper: parameters at D = 512, in millions.
 PAPER_PARAMETERS = {"full": 10.5e6, "none": 7.3e6}
 
-TINY = ModelConfig(
+TINY = GramModel(
     D=8, heads=2, ffn_hidden=6, layers=2, K=2, T=3, puzzle_tokens=2, guidance_hidden=5, decoder_hidden=4, sigma_init=0.5
 )
 LENGTH, VOCABULARY, BATCH = 6, 3, 4
 TRAIN = TrainConfig(kl_tokens="mean")
 
 
-def build(config: ModelConfig = TINY, *, seed: int = 0, scale: float | None = 0.4) -> GRAM:
+def build(config: GramModel = TINY, *, seed: int = 0, scale: float | None = 0.4) -> GRAM:
     """A tiny model; with ``scale`` every weight is drawn anew, so that no zero-initialised part hides an error."""
-    model = build_model(config, length=LENGTH, vocabulary=VOCABULARY, seed=seed)
+    model = build_model(config, Shape(LENGTH, VOCABULARY), seed=seed)
     if scale is not None:
         generator = seeded(seed + 1)
         with torch.no_grad():
@@ -60,7 +61,7 @@ def tokens(seed: int, batch: int = BATCH) -> Tensor:
 class Reference:
     """The equations of gram-facts in float64, one by one, over the weights of a model."""
 
-    def __init__(self, model: GRAM, config: ModelConfig) -> None:
+    def __init__(self, model: GRAM, config: GramModel) -> None:
         self.c = config
         self.w = {name: p.detach().double().requires_grad_() for name, p in model.named_parameters()}
         self.z0 = (model.z0_h.double(), model.z0_l.double())
@@ -165,7 +166,7 @@ def normal(*shape: int, generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
-def draws(config: ModelConfig, seed: int, steps: int) -> list[Tensor]:
+def draws(config: GramModel, seed: int, steps: int) -> list[Tensor]:
     """Standard normal noise for ``steps`` supervision steps, [T, B, L', D] each; [T, B, 1, D] where a board shares it."""
     tokens = 1 if config.noise == "board" else config.puzzle_tokens + LENGTH
     generator = seeded(seed)
@@ -291,16 +292,16 @@ def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
 @pytest.mark.parametrize("guidance", ["full", "none"])
 @pytest.mark.parametrize("n", [8, 10])
 def test_parameters_at_paper_size(guidance: Any, n: int) -> None:
-    model = build_model(ModelConfig(guidance=guidance), length=n * n, vocabulary=3, seed=0)
+    model = build_model(GramModel(guidance=guidance), Shape(n * n, 3), seed=0)
     count = parameter_count(model)
     assert count == sum(tensor.numel() for name, tensor in model.state_dict().items() if not name.startswith("z0_"))
     assert abs(count / PAPER_PARAMETERS[guidance] - 1) < 0.05
 
 
 def test_sixteen_puzzle_tokens_by_default() -> None:
-    assert ModelConfig().puzzle_tokens == 16
-    config = dataclasses.replace(ModelConfig(), D=8, heads=2)
-    model = build_model(config, length=LENGTH, vocabulary=VOCABULARY, seed=0)
+    assert GramModel().puzzle_tokens == 16
+    config = dataclasses.replace(GramModel(), D=8, heads=2)
+    model = build_model(config, Shape(LENGTH, VOCABULARY), seed=0)
     x = tokens(1)
     assert model.initial_state(x).h.shape == (BATCH, 16 + LENGTH, 8)
     noise = model.draw_noise(x, seeded(0))
@@ -330,14 +331,14 @@ def test_initial_noise_has_the_configured_size_and_no_mean() -> None:
 
 def test_z0_is_a_standard_normal_draw_that_is_saved_but_not_trained() -> None:
     config = dataclasses.replace(TINY, D=64, heads=4)
-    model = build_model(config, length=64, vocabulary=VOCABULARY, seed=0)
+    model = build_model(config, Shape(64, VOCABULARY), seed=0)
     names = {name for name, _ in model.named_parameters()}
     assert not names & {"z0_h", "z0_l"} and {"z0_h", "z0_l"} <= model.state_dict().keys()
     assert not torch.equal(model.z0_h, model.z0_l)
     for z0 in (model.z0_h, model.z0_l):
         assert z0.shape == (66, 64) and not z0.requires_grad
         assert abs(float(z0.mean())) < 0.06 and abs(float(z0.std()) - 1) < 0.05
-    vector = build_model(dataclasses.replace(config, z0="vector"), length=64, vocabulary=VOCABULARY, seed=0)
+    vector = build_model(dataclasses.replace(config, z0="vector"), Shape(64, VOCABULARY), seed=0)
     assert vector.z0_h.shape == (1, 64)
     state = vector.initial_state(torch.ones(3, 64, dtype=torch.int64))
     assert state.h.shape == (3, 66, 64) and torch.equal(state.h[2, 65], vector.z0_h[0])

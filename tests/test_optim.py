@@ -8,13 +8,14 @@ import torch
 from gram import optim
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
-from gram.settings import ModelConfig, TrainConfig
+from gram.models.network import Shape
+from gram.settings import GramModel, TrainConfig
 
 
 def model() -> GRAM:
     """A tiny GRAM."""
-    config = ModelConfig(D=8, heads=2, ffn_hidden=4, layers=1, K=1, T=1, puzzle_tokens=0, guidance_hidden=4, decoder_hidden=4)
-    return build_model(config, length=4, vocabulary=3, seed=0)
+    config = GramModel(D=8, heads=2, ffn_hidden=4, layers=1, K=1, T=1, puzzle_tokens=0, guidance_hidden=4, decoder_hidden=4)
+    return build_model(config, Shape(4, 3), seed=0)
 
 
 def test_warm_up_then_constant() -> None:

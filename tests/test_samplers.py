@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gram import evaluate
 from gram.data import Split, load_split
 from gram.errors import GramError
 from gram.inference import Rollout, Stop, rollouts
-from gram.models.gram import State, Step
+from gram.models.network import Read, State
 from gram.provenance import seeded_generator
 from gram.samplers import Antithetic, AntitheticReseed, Independent, Quasi, Repulsion, Reseed, make_sampler
 from gram.settings import EvaluateConfig
@@ -37,7 +36,7 @@ class Urn:
     Args:
         m: answers.
         shape: of one trajectory's noise in one transition.
-        halts: the halting logit.
+        halts: the halting logit: above 0, every trajectory halts at once.
     """
 
     samples = True
@@ -53,15 +52,11 @@ class Urn:
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         return torch.randn(2, len(inputs), *self.shape, generator=generator)
 
-    def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        return logits.argmax(dim=-1)
-
-    def __call__(self, state: State, inputs: Tensor, *, noise: Tensor) -> Step:
+    def roll(self, state: State, inputs: Tensor, *, noise: Tensor, generator: torch.Generator) -> Read:
         self.rows += len(inputs)
         uniform = torch.special.ndtr(noise[0].double()).view(len(inputs), 1, 1)
         h = torch.where(state.h > 0, state.h, 1 + (uniform * self.m).floor().float())
-        logits = F.one_hot(h[:, :, 0].long(), self.m + 1).float()
-        return Step(State(h, h), logits, h[:, 0], torch.full((len(inputs), 2), self.halts), h[:, 0, 0], [])
+        return Read(State(h, h), h[:, :, 0].long(), h[:, 0, 0], torch.full((len(inputs),), self.halts > 0))
 
 
 def answers(model: Urn, sampler: Independent, N: int, W: int, *, depth: int = 1, act: bool = False) -> tuple[np.ndarray, Rollout]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from gram.data import Split, load_split
 from gram.errors import GramError
 from gram.models.factory import build_model
-from gram.models.gram import GRAM, State, Step
+from gram.models.gram import GRAM
+from gram.models.network import Shape, State, Step
 from gram.settings import RunSettings, TrainConfig
 from gram.stream import Stream
 from gram.tasks import make_task
@@ -32,7 +33,7 @@ def split(data_folder: Path) -> Split:
 def model(settings: RunSettings) -> GRAM:
     """An untrained tiny model; only its z_0 matters here."""
     config = dataclasses.replace(settings.model, D=4, heads=2)
-    return build_model(config, length=25, vocabulary=3, seed=0)
+    return build_model(config, Shape(25, 3), seed=0)
 
 
 def stream_of(split: Split, model: GRAM, seed: int = 0, **settings: Any) -> Stream:

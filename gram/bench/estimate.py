@@ -9,15 +9,12 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from gram import losses
-from gram.bench.flops import run_flops
+from gram.bench.flops import run_flops, shape_of, supervised_loss
 from gram.config import load_experiment, merge, resolve
 from gram.errors import GramError
 from gram.models.factory import build_model, parameter_count
-from gram.models.gram import GRAM
-from gram.provenance import seeded_generator
+from gram.models.network import Network
 from gram.settings import RunSettings
-from gram.tasks import make_task
 
 # fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving average.
 COPIES = 5
@@ -56,11 +53,8 @@ def planned(workflow: Path, root: Path) -> Iterator[tuple[RunSettings, int]]:
             yield resolve(experiment, tasks[0], method, entry["seeds"][0]), len(tasks) * len(entry["seeds"])
 
 
-def kept_bytes(model: GRAM, settings: RunSettings, rows: int) -> int:
+def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
     """Bytes that autograd keeps between forward and backward pass of the run's model, in its precision, counted on the CPU."""
-    train = settings.train
-    inputs = torch.ones(rows, make_task(settings.task, settings.data.generator).length, dtype=torch.int64)
-    generator = seeded_generator(inputs.device, 0, "estimate")
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -70,26 +64,18 @@ def kept_bytes(model: GRAM, settings: RunSettings, rows: int) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=train.precision == "bf16"):
-            out = model(
-                model.initial_state(inputs, generator),
-                inputs,
-                targets=inputs,
-                noise=model.draw_noise(inputs, generator),
-                uncharged_noise=train.uncharged_noise,
-                charge_all=train.charged == "all",
-            )
-        loss = losses.cross_entropy(out.logits, inputs, train.cross_entropy).mean()
-        if out.charges:
-            loss = loss + losses.balanced_kl(out.charges, train)[0].mean()
-    return sum(kept.values())  # `loss` still holds the graph, so that no address was used twice
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.train.precision == "bf16"),
+    ):
+        loss = supervised_loss(model, settings, rows)
+    assert loss.requires_grad  # it still holds the graph, so that no address was used twice
+    return sum(kept.values())
 
 
 def estimate(settings: RunSettings, runs: int) -> Estimate:
     """FLOPs and memory of one training run."""
-    task = make_task(settings.task, settings.data.generator)
-    model = build_model(settings.model, length=task.length, vocabulary=task.vocabulary, seed=0)
+    model = build_model(settings.model, shape_of(settings), seed=0)
     per_row = kept_bytes(model, settings, 3) - kept_bytes(model, settings, 2)  # what does not grow with the rows cancels
     rows = settings.train.micro_batch or settings.train.batch_size
     return Estimate(settings, runs, run_flops(settings), COPIES * 4 * parameter_count(model) + rows * per_row)

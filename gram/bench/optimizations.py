@@ -85,7 +85,8 @@ def per_tensor_average(trainer: Trainer) -> Iterator[None]:
 def explicit_attention(_trainer: Trainer) -> Iterator[None]:
     """Attention as two products and a softmax, with the matrix of weights in memory."""
 
-    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attention(q: Tensor, k: Tensor, v: Tensor, is_causal: bool) -> Tensor:
+        assert not is_causal
         return (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).softmax(dim=-1).to(v.dtype) @ v
 
     with patch.object(F, "scaled_dot_product_attention", attention):
@@ -93,7 +94,7 @@ def explicit_attention(_trainer: Trainer) -> Iterator[None]:
 
 
 @contextmanager
-def in_modules(trainer: Trainer, kind: type, forward: Callable[[Any, Tensor], Tensor]) -> Iterator[None]:
+def in_modules(trainer: Trainer, kind: type, forward: Callable[..., Tensor]) -> Iterator[None]:
     """Another ``forward(module, x)`` in every module of a kind."""
     with ExitStack() as stack:
         for module in trainer.model.modules():
@@ -102,9 +103,10 @@ def in_modules(trainer: Trainer, kind: type, forward: Callable[[Any, Tensor], Te
         yield
 
 
-def split_rotation(rotary: layers.Rotary, x: Tensor) -> Tensor:
+def split_rotation(rotary: layers.Rotary, x: Tensor, start: int) -> Tensor:
     """The rotation in real numbers: both parts of each pair apart, four products, and together again."""
-    cos, sin = rotary.rotation.real, rotary.rotation.imag
+    rotation = rotary.rotation[start : start + x.shape[-2]]
+    cos, sin = rotation.real, rotation.imag
     even, odd = x.float()[..., 0::2], x.float()[..., 1::2]
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(x.dtype)
 
@@ -119,13 +121,14 @@ def two_products(net: layers.SwiGLU, x: Tensor) -> Tensor:
 def recorded_transitions(trainer: Trainer) -> Iterator[None]:
     """The first transitions record their operations for a backward pass that never comes."""
     recording = SimpleNamespace(**{**vars(torch), "set_grad_enabled": lambda _mode: nullcontext()})
-    transition, done = trainer.model.transition, 0
+    assert isinstance(trainer.model, gram.GRAM)
+    transition, T, done = trainer.model.transition, trainer.model.T, 0
 
     def detached(*arguments: Any) -> tuple[Tensor, Tensor]:
         nonlocal done
         done += 1
         l, u = transition(*arguments)  # noqa: E741
-        return (l, u) if done % trainer.model.T == 0 else (l.detach(), u.detach())
+        return (l, u) if done % T == 0 else (l.detach(), u.detach())
 
     with patch.object(gram, "torch", recording), patch.object(trainer.model, "transition", detached):
         yield

@@ -2,75 +2,191 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from gram.errors import GramError
-from gram.models.gram import GRAM, State
+from gram.models.autoregressive import Autoregressive
+from gram.models.diffusion import MaskedDiffusion
+from gram.models.direct import Direct
+from gram.models.gram import GRAM
 from gram.models.guidance import Guidance
-from gram.models.layers import Block, Embedding, Rotary, Stack, SwiGLU
-from gram.settings import ModelConfig
+from gram.models.hrm import HRM
+from gram.models.layers import Block, Embedding, ModulatedBlock, Rotary, Stack, SwiGLU
+from gram.models.looped import Looped
+from gram.models.network import Network, Shape, State
+from gram.settings import GramModel, ModelConfig
+from gram.settings.baselines import ArModel, DirectModel, HrmModel, LoopedModel, MdlmModel, Transformer, TrmModel
 
 
-def build_model(config: ModelConfig, *, length: int, vocabulary: int, seed: int) -> GRAM:
-    """GRAM, its deterministic twin or another ablation of it, with initial weights that depend on ``seed`` alone.
+def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
+    """The network of a method, with initial weights that depend on ``seed`` alone.
 
     Args:
         config: the architecture.
-        length: tokens of the input, L.
-        vocabulary: size of the vocabulary.
-        seed: seed of the initial weights and of z_0.
+        shape: of the task.
+        seed: seed of the initial weights and of a fixed z_0.
 
     Raises:
-        GramError: D is not a multiple of twice the number of heads, or sigma_min leaves no room for sigma.
+        GramError: settings of the architecture that exclude each other.
     """
     if config.D % (2 * config.heads):
         raise GramError(f"model: D: {config.D} is not a multiple of 2 x heads ({config.heads}), which RoPE needs")
-    if not config.sigma_min < min(config.sigma_init, 1):  # 1 is the sigma of guidance by the mean alone
-        raise GramError(f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1")
     with torch.random.fork_rng(devices=[]):  # initialisers know only the global generator; it is put back afterwards
         torch.manual_seed(seed)
-        tokens = config.puzzle_tokens + length
-        rotary = Rotary(tokens, config.D // config.heads, config.rope_theta)
+        return BUILDERS[type(config)](config, shape)
 
-        def stack() -> Stack:
-            blocks = [
-                Block(config.D, heads=config.heads, ffn_hidden=config.ffn_hidden, rotary=rotary, norm_eps=config.norm_eps)
-                for _ in range(config.layers)
-            ]
-            return Stack(*blocks)
 
-        z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
-        z0 = State(torch.randn(z0_tokens, config.D), torch.randn(z0_tokens, config.D))
-        low = stack() if config.hierarchy == "two" else None
-        high = stack()
-        guidance = None
-        embedding = Embedding(vocabulary, config.D)
-        decoder = SwiGLU(config.D, config.decoder_hidden, vocabulary)
-        if config.guidance != "none":
-            guidance = Guidance(
-                D=config.D,
-                vocabulary=vocabulary,
-                hidden=config.guidance_hidden,
-                kind=config.guidance,
-                sigma_init=config.sigma_init,
-                sigma_min=config.sigma_min,
-                pooled=config.posterior == "pooled",
-                shared=config.noise == "board",
-            )
-        return GRAM(
+def plain_stack(config: GramModel | Transformer, tokens: int, *, causal: bool = False, halves: bool = False) -> Stack:
+    """The layers of ``config`` for sequences of up to ``tokens`` tokens; ``halves`` as of :class:`gram.models.layers.Rotary`."""
+    rotary = Rotary(tokens, config.D // config.heads, config.rope_theta, halves=halves)
+    blocks = [
+        Block(config.D, heads=config.heads, ffn_hidden=config.ffn_hidden, rotary=rotary, norm_eps=config.norm_eps, causal=causal)
+        for _ in range(config.layers)
+    ]
+    return Stack(*blocks)
+
+
+def build_gram(config: GramModel, shape: Shape) -> GRAM:
+    """GRAM, its deterministic twin or another ablation of it.
+
+    Raises:
+        GramError: sigma_min leaves no room for sigma.
+    """
+    if not config.sigma_min < min(config.sigma_init, 1):  # 1 is the sigma of guidance by the mean alone
+        raise GramError(f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1")
+    tokens = config.puzzle_tokens + shape.length
+    rotary = Rotary(tokens, config.D // config.heads, config.rope_theta)
+
+    def stack() -> Stack:
+        blocks = [
+            Block(config.D, heads=config.heads, ffn_hidden=config.ffn_hidden, rotary=rotary, norm_eps=config.norm_eps)
+            for _ in range(config.layers)
+        ]
+        return Stack(*blocks)
+
+    z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
+    z0 = State(*(nn.init.normal_(torch.empty(z0_tokens, config.D)) for _ in range(2)))
+    low = stack() if config.hierarchy == "two" else None
+    high = stack()
+    guidance = None
+    embedding = Embedding(shape.vocabulary, config.D)
+    decoder = SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    if config.guidance != "none":
+        guidance = Guidance(
             D=config.D,
-            K=config.K,
-            T=config.T,
-            puzzle_tokens=config.puzzle_tokens,
-            z0=z0,
-            embedding=embedding,
-            low=low,
-            high=high,
-            decoder=decoder,
-            guidance=guidance,
-            sampled_decoding=config.decoding == "sample",
+            vocabulary=shape.vocabulary,
+            hidden=config.guidance_hidden,
+            kind=config.guidance,
+            sigma_init=config.sigma_init,
+            sigma_min=config.sigma_min,
+            pooled=config.posterior == "pooled",
+            shared=config.noise == "board",
         )
+    return GRAM(
+        answers=shape.answers,
+        D=config.D,
+        K=config.K,
+        T=config.T,
+        puzzle_tokens=config.puzzle_tokens,
+        z0=z0,
+        embedding=embedding,
+        low=low,
+        high=high,
+        decoder=decoder,
+        guidance=guidance,
+        sampled_decoding=config.decoding == "sample",
+    )
+
+
+def build_direct(config: DirectModel, shape: Shape) -> Direct:
+    """Direct Pred."""
+    return Direct(answers=shape.answers, D=config.D, vocabulary=shape.vocabulary, stack=plain_stack(config, shape.length))
+
+
+def build_looped(config: LoopedModel, shape: Shape) -> Looped:
+    """Looped TF."""
+    return Looped(
+        answers=shape.answers,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        stack=plain_stack(config, shape.length),
+        loops=config.loops,
+        gradient_loops=config.gradient_loops,
+    )
+
+
+def build_autoregressive(config: ArModel, shape: Shape) -> Autoregressive:
+    """AR."""
+    return Autoregressive(
+        answers=shape.answers,
+        outputs=shape.outputs,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        stack=plain_stack(config, shape.length + shape.outputs - 1, causal=True),
+        temperature=config.temperature,
+    )
+
+
+def build_masked_diffusion(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
+    """MDLM."""
+    rotary = Rotary(shape.length + shape.outputs, config.D // config.heads, config.rope_theta)
+    blocks = [
+        ModulatedBlock(
+            config.D,
+            condition=config.condition,
+            heads=config.heads,
+            ffn_hidden=config.ffn_hidden,
+            rotary=rotary,
+            norm_eps=config.norm_eps,
+        )
+        for _ in range(config.layers)
+    ]
+    return MaskedDiffusion(
+        answers=shape.answers,
+        outputs=shape.outputs,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        blocks=blocks,
+        condition=config.condition,
+        conditioned=config.conditioned,
+        steps=config.sampling_steps,
+        stratified=config.times == "stratified",
+        least_time=config.least_time,
+    )
+
+
+def build_hrm(config: HrmModel | TrmModel, shape: Shape) -> HRM:
+    """HRM or TRM."""
+    hrm = isinstance(config, HrmModel)
+    tokens = config.puzzle_tokens + shape.length
+    low = plain_stack(config, tokens, halves=True) if hrm else None
+    high = plain_stack(config, tokens, halves=True)
+    return HRM(
+        answers=shape.answers,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        K=config.K,
+        T=config.T,
+        gradient_updates=1 if hrm else config.K,
+        learns_continue=hrm,
+        puzzle_tokens=config.puzzle_tokens,
+        low=low,
+        high=high,
+    )
+
+
+BUILDERS: dict[type, Callable[..., Network]] = {
+    GramModel: build_gram,
+    DirectModel: build_direct,
+    LoopedModel: build_looped,
+    HrmModel: build_hrm,
+    TrmModel: build_hrm,
+    ArModel: build_autoregressive,
+    MdlmModel: build_masked_diffusion,
+}
 
 
 def parameter_count(model: nn.Module) -> int:

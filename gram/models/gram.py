@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from gram.models.guidance import Gaussian, Guidance, Source
+from gram.models.guidance import Guidance, Source
 from gram.models.layers import Embedding, Stack, SwiGLU, linear
+from gram.models.network import Charge, Network, State, Step, draw_tokens
 
 
-class State(NamedTuple):
-    """The latent state z = (h, l); both [B, puzzle_tokens + L, D]."""
-
-    h: Tensor
-    l: Tensor  # noqa: E741 (the paper's symbol)
-
-
-class Charge(NamedTuple):
-    """Posterior and prior of one transition whose KL is charged."""
-
-    q: Gaussian
-    p: Gaussian
-    tokens: int  # puzzle_tokens + L, whether each has its own noise or all share one vector
-
-
-class Step(NamedTuple):
-    """What one supervision step gives."""
-
-    state: State  # detached: gradients do not cross supervision steps
-    logits: Tensor  # [B, L, vocabulary]
-    summary: Tensor  # [B, D], first token of h, detached: what the auxiliary heads read
-    halt: Tensor  # [B, 2], logits of (halt, continue)
-    value: Tensor  # [B], LPRM value in (0, 1)
-    charges: list[Charge]  # empty without targets or guidance
-
-
-class GRAM(nn.Module):
+class GRAM(Network):
     """The recursive model.
 
     Args:
+        answers: positions of the input at which the answer is decoded.
         D: width of the latent state.
         K: low-level updates per transition; of a flat state, updates before the one that gives u.
         T: transitions per supervision step.
@@ -56,12 +30,14 @@ class GRAM(nn.Module):
         sampled_decoding: whether answers are drawn from the softmax of the logits instead of taken at its maximum.
     """
 
+    has_value = True
     z0_h: Tensor
     z0_l: Tensor
 
     def __init__(
         self,
         *,
+        answers: slice,
         D: int,
         K: int,
         T: int,
@@ -74,7 +50,7 @@ class GRAM(nn.Module):
         guidance: Guidance | None,
         sampled_decoding: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(answers=answers)
         self.K, self.T, self.puzzle_tokens = K, T, puzzle_tokens
         self.register_buffer("z0_h", z0.h)
         self.register_buffer("z0_l", z0.l)
@@ -135,11 +111,10 @@ class GRAM(nn.Module):
         return self.value_head(summary).squeeze(-1).float().sigmoid()
 
     def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """The tokens that a rollout answers: [B, L, vocabulary] -> int64 [B, L]; only sampled decoding uses ``generator``."""
+        """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; sampled decoding uses ``generator``."""
         if not self.sampled_decoding:
-            return logits.argmax(dim=-1)
-        p = logits.float().softmax(dim=-1)
-        return torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(p.shape[:-1])
+            return super().answer(logits, generator)
+        return draw_tokens(logits, generator)
 
     def forward(
         self,
@@ -156,7 +131,7 @@ class GRAM(nn.Module):
         Args:
             state: from :meth:`initial_state` or the previous step.
             inputs: [B, L] int64 tokens.
-            targets: [B, L] int64 tokens; with them the charged noise comes from the posterior, without them all noise
+            targets: [B, L_out] int64 tokens; with them the charged noise comes from the posterior, without them all noise
                 comes from the prior.
             noise: from :meth:`draw_noise`.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
@@ -165,7 +140,8 @@ class GRAM(nn.Module):
         e_x = F.pad(self.embedding(inputs), (0, 0, self.puzzle_tokens, 0))
         e_y = None
         if self.guidance is not None and targets is not None:
-            e_y = self.guidance.embed_target(targets, self.puzzle_tokens)
+            start, stop, _ = self.answers.indices(inputs.shape[1])
+            e_y = self.guidance.embed_target(targets, self.puzzle_tokens + start, inputs.shape[1] - stop)
         charges: list[Charge] = []
         for t in range(self.T):
             last = t == self.T - 1
@@ -187,7 +163,7 @@ class GRAM(nn.Module):
                 eps = (source if last else source.detach()).sample(None if noise is None else noise[t])
                 h = u + eps
             state = State(h, l)
-        content = state.h[:, self.puzzle_tokens :]
+        content = state.h[:, self.puzzle_tokens :][:, self.answers]
         summary = state.h[:, 0].detach()
         return Step(
             state=State(state.h.detach(), state.l.detach()),

@@ -120,12 +120,12 @@ class Guidance(nn.Module):
         self.shared = shared
         self.draws = kind != "mean"
 
-    def embed_target(self, targets: Tensor, prefix: int) -> Tensor:
-        """e_y: [B, L] int64 -> [B, prefix + L, D], zeros at the puzzle tokens."""
+    def embed_target(self, targets: Tensor, before: int, after: int = 0) -> Tensor:
+        """e_y: [B, L_out] int64 -> [B, before + L_out + after, D], zeros at the tokens that are no part of the answer."""
         e_y = self.target_embedding(targets)
         if self.pooled:
             e_y = e_y.mean(dim=1, keepdim=True).expand_as(e_y)
-        return F.pad(e_y, (0, 0, prefix, 0))
+        return F.pad(e_y, (0, 0, before, after))
 
     def posterior(self, u: Tensor, e_y: Tensor) -> Gaussian:
         """q(eps | u, y); concatenated rather than added, because an added target dominates u."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,21 @@ def linear(inputs: int, outputs: int, *, scale: float = 1.0, bias: bool = False)
     return layer
 
 
+# Standard deviation of a standard normal variable that is cut at two.
+TRUNCATED_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2)))
+
+
+@torch.no_grad()
+def widen(module: nn.Module) -> None:
+    """Give the initial weights of linear maps and embeddings the standard deviation that they had before they were truncated.
+
+    JAX's initialiser does so, and with it HRM and TRM; the distribution then ends at 2 / TRUNCATED_STD standard deviations.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            part.weight /= TRUNCATED_STD
+
+
 class Embedding(nn.Module):
     """Token embedding scaled by sqrt(D); the table starts at std 1/sqrt(D), so the output starts at unit variance."""
 
@@ -39,40 +55,72 @@ class Embedding(nn.Module):
 class Rotary(nn.Module):
     """Rotary position embedding (RoPE) over 1-D positions; neighbouring channels form the rotated pairs.
 
-    A pair is one complex number and its rotation one product, which is faster than splitting and joining halves.
+    A pair is one complex number and its rotation one product, which is faster than splitting and joining halves. With ``halves``
+    channel i and channel i + head_dim / 2 form a pair instead, as in HRM and TRM: the same but for the order of the channels of
+    queries and keys.
     """
 
     rotation: Tensor
 
-    def __init__(self, length: int, head_dim: int, theta: float) -> None:
+    def __init__(self, length: int, head_dim: int, theta: float, *, halves: bool = False) -> None:
         super().__init__()
+        self.halves = halves
         frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
         angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)  # [L, head_dim / 2]
         rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-        self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("rotation", torch.view_as_real(rotation) if halves else rotation, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Rotate queries or keys: [..., L, head_dim] -> the same, in the same dtype."""
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Rotate queries or keys at the positions from ``start`` on: [..., L, head_dim] -> the same, in the same dtype."""
+        rotation = self.rotation[start : start + x.shape[-2]]
+        if self.halves:
+            a, b = x.float().chunk(2, dim=-1)
+            cos, sin = rotation.unbind(dim=-1)
+            return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
         pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-        return torch.view_as_real(pairs * self.rotation).flatten(-2).to(x.dtype)
+        return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+
+
+class Cache:
+    """The keys and values of one causal attention for the tokens so far, which those of later tokens join."""
+
+    def __init__(self) -> None:
+        self.kv: Tensor | None = None  # [2, B, heads, tokens, head_dim]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens so far."""
+        return 0 if self.kv is None else self.kv.shape[-2]
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of all tokens, these last: [B, heads, L, head_dim] twice -> [B, heads, tokens, head_dim] twice."""
+        new = torch.stack((k, v))
+        self.kv = new if self.kv is None else torch.cat((self.kv, new), dim=-2)
+        return self.kv[0], self.kv[1]
 
 
 class Attention(nn.Module):
-    """Bidirectional multi-head self-attention with RoPE."""
+    """Multi-head self-attention with RoPE: bidirectional, or ``causal``, where no token sees a later one."""
 
-    def __init__(self, D: int, *, heads: int, rotary: Rotary) -> None:
+    def __init__(self, D: int, *, heads: int, rotary: Rotary, causal: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.causal = causal
         self.rotary = rotary
         self.qkv = linear(D, 3 * D)
         self.out = linear(D, D)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; with a cache, which this extends, ``x`` goes on after its tokens, one token at a time."""
         B, L, D = x.shape
+        start = 0 if cache is None else cache.tokens
+        assert start == 0 or (self.causal and L == 1), "a cache serves causal attention, and one token after its first ones"
         qkv = self.qkv(x).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = self.rotary(qkv[:2])  # both at once: [2, B, heads, L, head_dim]
-        y = F.scaled_dot_product_attention(q, k, qkv[2])
+        q, k = self.rotary(qkv[:2], start)  # both at once: [2, B, heads, L, head_dim]
+        v = qkv[2]
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal and start == 0)
         return self.out(y.transpose(1, 2).reshape(B, L, D))
 
 
@@ -93,17 +141,51 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """[attention + SwiGLU] with post-norm residuals, x = norm(x + f(x)), which keeps the recursive state bounded."""
 
-    def __init__(self, D: int, *, heads: int, ffn_hidden: int, rotary: Rotary, norm_eps: float) -> None:
+    def __init__(self, D: int, *, heads: int, ffn_hidden: int, rotary: Rotary, norm_eps: float, causal: bool = False) -> None:
         super().__init__()
-        self.attention = Attention(D, heads=heads, rotary=rotary)
+        self.attention = Attention(D, heads=heads, rotary=rotary, causal=causal)
         self.ffn = SwiGLU(D, ffn_hidden, D)
         self.norm_eps = norm_eps
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; ``cache`` as of :class:`Attention`."""
         shape = (x.shape[-1],)
-        x = F.rms_norm(x + self.attention(x), shape, eps=self.norm_eps)
+        x = F.rms_norm(x + self.attention(x, cache), shape, eps=self.norm_eps)
         return F.rms_norm(x + self.ffn(x), shape, eps=self.norm_eps)
+
+
+class Modulation(nn.Module):
+    """adaLN: what a condition [B, condition] does to the D channels of all tokens, as ``parts`` vectors; zeros at the start."""
+
+    def __init__(self, condition: int, D: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.linear = linear(condition, parts * D, scale=0.0, bias=True)
+
+    def forward(self, condition: Tensor) -> tuple[Tensor, ...]:
+        """[B, condition] -> ``parts`` times [B, 1, D]."""
+        return self.linear(condition)[:, None].chunk(self.parts, dim=-1)
+
+
+class ModulatedBlock(nn.Module):
+    """A bidirectional block whose two branches are modulated (adaLN-zero): x = norm(x + gate * f((1 + scale) * x + shift)).
+
+    A branch's input has unit RMS already, since the block is post-norm.
+    """
+
+    def __init__(self, D: int, *, condition: int, heads: int, ffn_hidden: int, rotary: Rotary, norm_eps: float) -> None:
+        super().__init__()
+        self.attention = Attention(D, heads=heads, rotary=rotary)
+        self.ffn = SwiGLU(D, ffn_hidden, D)
+        self.modulation = Modulation(condition, D, parts=6)
+        self.norm_eps = norm_eps
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """[B, L, D], [B, condition] -> [B, L, D]."""
+        shape = (x.shape[-1],)
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulation(condition)
+        x = F.rms_norm(x + gate * self.attention((1 + scale) * x + shift), shape, eps=self.norm_eps)
+        return F.rms_norm(x + ffn_gate * self.ffn((1 + ffn_scale) * x + ffn_shift), shape, eps=self.norm_eps)
 
 
 class Stack(nn.Module):
@@ -113,8 +195,8 @@ class Stack(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
-        for block in self.blocks:
-            x = block(x)
+    def forward(self, x: Tensor, caches: Sequence[Cache | None] | None = None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; ``caches`` are one for each block, see :class:`Attention`."""
+        for block, cache in zip(self.blocks, caches or [None] * len(self.blocks), strict=True):
+            x = block(x, cache)
         return x

@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from gram.settings.architectures import ModelConfig
 from gram.settings.evaluate import EvaluateConfig
-from gram.settings.model import ModelConfig
+from gram.settings.model import GramModel
 from gram.settings.run import DataSettings, RunSettings
 from gram.settings.split import SplitConfig
 from gram.settings.train import TrainConfig
 
-SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, Any] = {  # the section model is a union
     "split": SplitConfig,
     "model": ModelConfig,
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
 }
 
-__all__ = ["SECTIONS", "DataSettings", "EvaluateConfig", "ModelConfig", "RunSettings", "SplitConfig", "TrainConfig"]
+__all__ = ["SECTIONS", "DataSettings", "EvaluateConfig", "GramModel", "ModelConfig", "RunSettings", "SplitConfig", "TrainConfig"]

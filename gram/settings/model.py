@@ -1,4 +1,4 @@
-"""The section ``model``."""
+"""The section ``model`` of GRAM, its deterministic twin and its ablations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from gram.settings.field import setting
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class GramModel:
     """The architecture (sections 2 and B.1); symbols are the paper's."""
+
+    architecture: Literal["gram"] = setting("gram", "which network it is")
 
     D: int = setting(512, "width of the latent state, per token", least=1)
     heads: int = setting(8, "attention heads", least=1)

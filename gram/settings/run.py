@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from gram.settings.model import ModelConfig
+from gram.settings.architectures import ModelConfig
 from gram.settings.split import SplitConfig
 from gram.settings.train import TrainConfig
 

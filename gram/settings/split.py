@@ -11,7 +11,11 @@ from gram.settings.field import setting
 class SplitConfig:
     """How the unique inputs of a task are split into train, valid and test."""
 
-    test_fraction: float = setting(0.15, "share of the unique inputs in the test split; unused with folds (B.2: 85:15)", least=0)
+    test_fraction: float = setting(
+        0.15,
+        "share of the unique inputs in the test split; unused with folds, or where the generator counts test inputs (B.2: 85:15)",
+        least=0,
+    )
     folds: int = setting(
         1,
         "with k > 1 the task becomes k tasks {task}-fold0.., each testing 1/k of the inputs; their evaluations are pooled",

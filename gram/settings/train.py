@@ -28,7 +28,11 @@ class TrainConfig:
         least=0,
         execution=True,
     )
-    learning_rate: float = setting(1e-4, "peak learning rate of AdamW", least=0)
+    optimizer: Literal["adamw", "adam_atan2"] = setting(
+        "adamw",
+        "AdamW, or AdamATan2, with which HRM and TRM are trained, and with it SignSGD for their puzzle vector",
+    )
+    learning_rate: float = setting(1e-4, "peak learning rate", least=0)
     weight_decay: float = setting(1.0, "decoupled weight decay", least=0)
     decay: Literal["all", "matrices"] = setting(
         "all",
@@ -36,8 +40,8 @@ class TrainConfig:
         gap="Open. HRM and TRM decay every weight; sparing the biases is the usual other choice. The biases of the guidance "
         "heads hold log sigma at the start, which decay moves towards sigma = softplus(0) = 0.69.",
     )
-    beta1: float = setting(0.9, "AdamW", gap="Open; as in HRM and TRM.", least=0)
-    beta2: float = setting(0.95, "AdamW", gap="Open; as in HRM and TRM.", least=0)
+    beta1: float = setting(0.9, "decay of the gradient's mean in the optimizer", gap="Open; as in HRM and TRM.", least=0)
+    beta2: float = setting(0.95, "decay of the squared gradient's mean in the optimizer", gap="Open; as in HRM and TRM.", least=0)
     warmup_steps: int = setting(2000, "linear warm-up of the learning rate", gap="Open; as in HRM and TRM.", least=0)
     schedule: Literal["constant", "cosine"] = setting("constant", "learning rate after the warm-up", gap="Open; as in TRM.")
     final_learning_rate: float = setting(0.1, "with cosine: the last learning rate as a share of the peak", gap="Open.", least=0)
@@ -47,8 +51,10 @@ class TrainConfig:
         gap="Not in the paper; 1, the default, changes nothing.",
         least=0,
     )
-    grad_clip: float = setting(1.0, "largest norm of the gradient", least=0)
-    ema_decay: float = setting(0.9999, "decay of the weights' exponential moving average, which is evaluated", least=0)
+    grad_clip: float = setting(1.0, "largest norm of the gradient; 0: any", least=0)
+    ema_decay: float = setting(
+        0.9999, "decay of the weights' exponential moving average, which is evaluated; 0: the weights themselves", least=0
+    )
     cross_entropy: Literal["softmax", "stablemax"] = setting(
         "softmax", "normaliser of the cross-entropy", gap="Open. TRM uses stablemax in float64; softmax needs no float64."
     )
@@ -105,7 +111,8 @@ class TrainConfig:
     )
     halt: Literal["none", "q"] = setting(
         "none",
-        "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its halting probability exceeds 0.5",
+        "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its halting probability exceeds 0.5 (of "
+        "HRM: that of continuing)",
         gap="Open. HRM and TRM train with q; none gives every input the same number of steps.",
     )
     halt_exploration: float = setting(
@@ -121,6 +128,9 @@ class TrainConfig:
     )
     threads: int = setting(
         1, "CPU threads of a training process; the last bits of a CPU result depend on it", least=1, execution=True
+    )
+    processes: int = setting(
+        1, "processes under torchrun, each on its own GPU, between which the rows of a batch are split", least=1, execution=True
     )
     eval_every: int = setting(500, "steps between prior rollouts on training and validation inputs", least=1)
     eval_inputs: int = setting(128, "training and validation inputs that are rolled out at most", least=0)

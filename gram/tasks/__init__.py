@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gram.config import split_fold
+from gram.config import sized_task
 from gram.errors import GramError
 from gram.tasks.base import PAD, Enumeration, Task, Tokens
+from gram.tasks.coloring import Coloring
 from gram.tasks.nqueens import NQueens
 
-FAMILIES = {"nqueens": NQueens}
+FAMILIES: dict[str, type[NQueens | Coloring]] = {"nqueens": NQueens, "coloring": Coloring}
 
 __all__ = ["FAMILIES", "PAD", "Enumeration", "Task", "Tokens", "make_task"]
 
@@ -25,7 +26,7 @@ def make_task(name: str, generator: dict[str, Any]) -> Task:
     Raises:
         GramError: unknown family, impossible size, or unknown generator key.
     """
-    sized = split_fold(name)[0].partition("-")[0]
+    sized = sized_task(name)
     family = sized.rstrip("0123456789")
     size = sized[len(family) :]
     if family not in FAMILIES or not size:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -18,15 +19,19 @@ class Enumeration:
 
     Attributes:
         inputs: [N, L] tokens, in ascending order of their content, so that a row number is a stable input id.
-        completions: [M, L] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``, in ascending order.
+        completions: [M, L_out] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``, in ascending order.
         offsets: [N + 1] int64.
-        given: [N] int64, cells that the input gives (queens kept), for stratified splits.
+        given: [N] int64, how much the input gives (queens kept, edges), for stratified splits.
+        tested: [N], which inputs are the test split, of a task that draws its inputs; None leaves that to the section split.
+        facts: what is worth knowing of how the inputs came about, for the card of the data set.
     """
 
     inputs: Tokens
     completions: Tokens
     offsets: NDArray[np.int64]
     given: NDArray[np.int64]
+    tested: NDArray[np.bool_] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -38,13 +43,22 @@ class Task(Protocol):
     """A generator, an encoder and an exact verifier."""
 
     name: str
-    length: int  # tokens per input and per output
+    length: int  # tokens per input, L
     vocabulary: int
+    answers: slice  # positions of the input at which the answer is read: L_out tokens
 
     def enumerate(self) -> Enumeration:
         """All inputs and completions, the same on every machine."""
         ...
 
     def is_valid(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:
-        """Whether each output [B, L] satisfies all constraints and keeps what its input [B, L] gives: [B]."""
+        """Whether each output [B, L_out] satisfies all constraints and keeps what its input [B, L] gives: [B]."""
+        ...
+
+    def canonical(self, inputs: Tokens, outputs: Tokens) -> Tokens:
+        """The one form, among those that mean the same, in which outputs [B, L_out] are compared with completions: [B, L_out]."""
+        ...
+
+    def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
+        """By name, how often each output [B, L_out] breaks a rule: [B] each; empty for a task that only tells right from wrong."""
         ...

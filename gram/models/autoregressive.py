@@ -1,0 +1,66 @@
+"""AR (Table 1): a causal transformer over the input's tokens and then the output's, sampled token by token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gram.models.layers import Cache, Embedding, Stack, linear
+from gram.models.network import Network, Read, State, Step, draw_tokens
+
+
+class Autoregressive(Network):
+    """p(y | x) = prod_i p(y_i | x, y_1 .. y_{i-1}); the last input token predicts y_1, and y_i predicts y_{i+1}.
+
+    Args:
+        answers: positions of the input that the answer belongs to; only their number counts here, since the output has
+            positions of its own, after all of the input's.
+        outputs: tokens of the output, L_out.
+        D: width of a token.
+        vocabulary: size of the vocabulary; input and output tokens have an embedding of their own.
+        stack: causal blocks, with positions for L + L_out - 1 tokens.
+        temperature: of the draws, from the whole vocabulary; at 0 the most probable token is taken.
+    """
+
+    def __init__(self, *, answers: slice, outputs: int, D: int, vocabulary: int, stack: Stack, temperature: float) -> None:
+        super().__init__(answers=answers)
+        self.outputs = self.calls = outputs
+        self.temperature = temperature
+        self.embedding = Embedding(vocabulary, D)
+        self.output_embedding = Embedding(vocabulary, D)
+        self.stack = stack
+        self.head = linear(D, vocabulary)
+
+    @property
+    def samples(self) -> bool:
+        return self.temperature > 0
+
+    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+        """Teacher forcing: logits [B, L_out, vocabulary] of every output token, given the targets before it."""
+        assert targets is not None, "the next token depends on the targets before it; roll() draws them"
+        e = torch.cat((self.embedding(inputs), self.output_embedding(targets[:, :-1])), dim=1)
+        h = self.stack(e)
+        return self.step(state, self.head(h[:, inputs.shape[1] - 1 :]))
+
+    def log_likelihood(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """log p(outputs | inputs) at temperature 1, in nats and exact: [B, L], [B, L_out] int64 -> fp32 [B]."""
+        logits = self(self.initial_state(inputs), inputs, targets=outputs).logits
+        return logits.float().log_softmax(dim=-1).gather(-1, outputs[..., None]).sum(dim=(1, 2))
+
+    def roll(self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator) -> Read:
+        """Draw the whole output, token by token; keys and values of earlier tokens are kept, not computed again."""
+        caches = [Cache() for _ in self.stack.blocks]
+        e = self.embedding(inputs)
+        tokens = torch.empty(len(inputs), 0, dtype=torch.int64, device=inputs.device)
+        for _ in range(self.outputs):
+            logits = self.head(self.stack(e, caches)[:, -1:])
+            token = self.answer(logits, generator)
+            tokens = torch.cat((tokens, token), dim=1)
+            e = self.output_embedding(token)
+        return self.read(state, tokens)
+
+    def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """Tokens at the temperature of this network: [B, ..., vocabulary] -> int64 [B, ...]."""
+        if not self.samples:
+            return super().answer(logits, generator)
+        return draw_tokens(logits / self.temperature, generator)

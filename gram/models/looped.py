@@ -1,0 +1,36 @@
+"""Looped TF (Table 1): one flat block, looped with the input added again before every loop (arXiv:2311.12424)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from gram.models.direct import Direct
+from gram.models.layers import Stack
+
+
+class Looped(Direct):
+    """h <- stack(h + e_x) from h = 0, ``loops`` times; the answer and the only loss come after the last loop.
+
+    Args:
+        answers, D, vocabulary, stack: as of :class:`gram.models.direct.Direct`.
+        loops: how often the stack is applied.
+        gradient_loops: how many of them, counted from the end, carry gradient; all of them if None.
+    """
+
+    def __init__(
+        self, *, answers: slice, D: int, vocabulary: int, stack: Stack, loops: int, gradient_loops: int | None = None
+    ) -> None:
+        super().__init__(answers=answers, D=D, vocabulary=vocabulary, stack=stack)
+        self.loops = loops
+        self.without_gradient = 0 if gradient_loops is None else max(loops - gradient_loops, 0)
+
+    def encode(self, e_x: Tensor) -> Tensor:
+        """All loops: [B, L, D] -> [B, L, D]."""
+        h = torch.zeros_like(e_x)
+        for n in range(self.loops):
+            with torch.no_grad() if n < self.without_gradient else nullcontext():
+                h = self.stack(h + e_x)
+        return h

@@ -1,0 +1,158 @@
+"""What training and evaluation need of a network, whatever the method: one supervision step, and one step of a rollout."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gram.models.guidance import Gaussian
+from gram.tasks import Task
+
+
+class Shape(NamedTuple):
+    """What a network has to know of its task."""
+
+    length: int  # tokens of the input, L
+    vocabulary: int
+    answers: slice = slice(None)  # positions of the input at which the answer's L_out tokens are read
+
+    @property
+    def outputs(self) -> int:
+        """Tokens of the answer, L_out."""
+        return len(range(self.length)[self.answers])
+
+    @classmethod
+    def of(cls, task: Task) -> Shape:
+        """The shape of a task."""
+        return cls(task.length, task.vocabulary, task.answers)
+
+
+class State(NamedTuple):
+    """The latent state z = (h, l); both [B, L', D], of zero width where a network carries none."""
+
+    h: Tensor
+    l: Tensor  # noqa: E741 (the paper's symbol)
+
+
+class Charge(NamedTuple):
+    """Posterior and prior of one transition whose KL is charged."""
+
+    q: Gaussian
+    p: Gaussian
+    tokens: int  # puzzle_tokens + L, whether each has its own noise or all share one vector
+
+
+class Step(NamedTuple):
+    """What one supervision step gives."""
+
+    state: State  # detached: gradients do not cross supervision steps
+    logits: Tensor  # [B, L_out, vocabulary], where the answer is read
+    summary: Tensor  # [B, D], what the value head reads, detached; [B, 0] without one
+    halt: Tensor  # [B, 2], fp32 logits of (halt, continue); zeros without a halting head
+    value: Tensor  # [B], LPRM value in (0, 1); zeros without a value head
+    charges: list[Charge]  # of guidance that saw the targets; empty elsewhere
+
+
+class Read(NamedTuple):
+    """What one step of a rollout gives."""
+
+    state: State
+    tokens: Tensor  # [B, L_out] int64, the answer
+    value: Tensor  # [B] fp32
+    halts: Tensor  # [B] bool, whether the trajectory would halt here
+
+
+def draw_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Each token drawn from its softmax at temperature 1: [B, L, vocabulary] -> int64 [B, L]."""
+    p = logits.float().softmax(dim=-1)
+    return torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(p.shape[:-1])
+
+
+class Network(nn.Module):
+    """A method's network.
+
+    The defaults are those of a method that answers in one pass: without a state, noise, halting or a value.
+
+    Args:
+        answers: positions of the input at which the answer's L_out tokens are read.
+    """
+
+    calls = 1  # passes through the network that one step of a rollout takes
+    has_value = False  # whether there is a value head, which reads summaries
+
+    def __init__(self, *, answers: slice) -> None:
+        super().__init__()
+        self.answers = answers
+
+    @property
+    def samples(self) -> bool:
+        """Whether two rollouts of the same input can differ."""
+        return False
+
+    @property
+    def signed(self) -> list[nn.Parameter]:
+        """Parameters that AdamATan2 trains by the sign of their gradient alone."""
+        return []
+
+    def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
+        """z_0 for every row of ``inputs`` [B, L]; from ``generator`` where every trajectory draws its own."""
+        nothing = torch.zeros(len(inputs), 0, 0, device=inputs.device)
+        return State(nothing, nothing)
+
+    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
+        """Independent noise for one step of a rollout of ``inputs`` [B, L]: fp32 [..., B, ...], B second; or None.
+
+        Noise is an input of the network, so that whoever runs it decides how rows share it.
+        """
+        return None
+
+    def training_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
+        """The same for a supervision step in training."""
+        return self.draw_noise(inputs, generator)
+
+    def value(self, summary: Tensor) -> Tensor:
+        """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]; zeros without a value head."""
+        return torch.zeros(summary.shape[:-1], device=summary.device)
+
+    def halting(self, halt: Tensor) -> Tensor:
+        """Whether a trajectory halts, from its logits of (halt, continue): [B, 2] -> bool [B]."""
+        return halt[:, 0] > 0
+
+    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+        """One supervision step.
+
+        Args:
+            state: from :meth:`initial_state` or the previous step.
+            inputs: [B, L] int64 tokens.
+            targets: [B, L_out] int64 tokens, in training.
+            noise: from :meth:`training_noise` or :meth:`draw_noise`.
+        """
+        raise NotImplementedError
+
+    def roll(self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator) -> Read:
+        """One step of a rollout, which never sees a target.
+
+        Args:
+            state, inputs: as of :meth:`forward`.
+            noise: from :meth:`draw_noise`.
+            generator: source of what else a method draws when it answers.
+        """
+        step = self(state, inputs, noise=noise)
+        return Read(step.state, self.answer(step.logits, generator), step.value, self.halting(step.halt))
+
+    def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+        """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; the most probable ones."""
+        return logits.argmax(dim=-1)
+
+    def step(self, state: State, logits: Tensor, *, halt: Tensor | None = None) -> Step:
+        """A :class:`Step` of a network without guidance and value head."""
+        nothing = torch.zeros(len(logits), 0, device=logits.device)
+        halt = torch.zeros(len(logits), 2, device=logits.device) if halt is None else halt
+        return Step(state, logits, summary=nothing, halt=halt, value=self.value(nothing), charges=[])
+
+    def read(self, state: State, tokens: Tensor) -> Read:
+        """A :class:`Read` of a network that neither halts nor values its answer."""
+        nothing = torch.zeros(len(tokens), device=tokens.device)
+        return Read(state, tokens, value=nothing, halts=nothing > 0)

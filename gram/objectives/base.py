@@ -1,0 +1,59 @@
+"""What an optimizer step minimises; each family of methods registers its own function."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gram.errors import GramError
+from gram.models.network import Network, State, Step
+from gram.settings import TrainConfig
+
+
+class Supervised(NamedTuple):
+    """One supervision step with its losses."""
+
+    step: Step
+    hits: Tensor  # [B, L_out] bool, tokens decoded as in the target
+    terms: dict[str, Tensor]  # [B] fp32 each, shown in the history as means over rows
+    weights: dict[str, float]  # of the terms whose weighted sum is minimised; the others are only shown
+
+
+def check_softmax(model: Network, config: TrainConfig) -> None:
+    """Refuse another cross-entropy for a method that draws its tokens from a softmax.
+
+    Raises:
+        GramError: the cross-entropy is another.
+    """
+    if config.cross_entropy != "softmax":
+        raise GramError(
+            f"train: cross_entropy: {config.cross_entropy}: {type(model).__name__} draws its tokens from a softmax; use softmax"
+        )
+
+
+@singledispatch
+def supervise(
+    model: Network,
+    config: TrainConfig,
+    number: int,
+    state: State,
+    inputs: Tensor,
+    targets: Tensor,
+    noise: Tensor | None,
+    last: Tensor,
+) -> Supervised:
+    """One supervision step of a network in training, dispatched on its type.
+
+    Args:
+        model: the network.
+        config: the objective's settings.
+        number: of the optimizer step, from 0, for schedules.
+        state: where the rows of the carry stand, [B, L', D].
+        inputs: [B, L] int64.
+        targets: [B, L_out] int64.
+        noise: from :meth:`gram.models.network.Network.training_noise`.
+        last: [B] bool, whether this is the N_sup-th step of the row.
+    """
+    raise TypeError(f"{type(model).__name__} has no objective; register one in gram/objectives")

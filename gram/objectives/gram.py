@@ -1,0 +1,35 @@
+"""GRAM's objective (section 2.3): cross-entropy, balanced KL and halting loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gram import losses, optim
+from gram.models.gram import GRAM
+from gram.models.network import State
+from gram.objectives.base import Supervised, supervise
+from gram.settings import TrainConfig
+
+
+@supervise.register
+def _(
+    model: GRAM, config: TrainConfig, number: int, state: State, inputs: Tensor, targets: Tensor, noise: Tensor | None, last: Tensor
+) -> Supervised:
+    step = model(
+        state,
+        inputs,
+        targets=targets,
+        noise=noise,
+        uncharged_noise=config.uncharged_noise,
+        charge_all=config.charged == "all",
+    )
+    hits = step.logits.argmax(dim=-1) == targets
+    exact = hits.all(dim=-1)
+    terms = {"cross_entropy": losses.cross_entropy(step.logits, targets, config.cross_entropy)}
+    weights = {"cross_entropy": 1.0}
+    if step.charges:
+        terms["kl"], terms["kl_nats"] = losses.balanced_kl(step.charges, config)
+        weights["kl"] = optim.beta(number, config)
+    terms |= {"halt_loss": losses.halt_loss(step.halt, exact), "posterior_exact": exact.float()}
+    weights["halt_loss"] = config.halt_weight
+    return Supervised(step, hits, terms, weights)

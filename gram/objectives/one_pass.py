@@ -1,0 +1,32 @@
+"""The objective of methods that answer in one pass: the cross-entropy of the target, nothing else."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gram import losses
+from gram.models.autoregressive import Autoregressive
+from gram.models.direct import Direct
+from gram.models.network import State
+from gram.objectives.base import Supervised, check_softmax, supervise
+from gram.settings import TrainConfig
+
+
+@supervise.register(Direct)  # and Looped, whose loss comes after its last loop
+@supervise.register(Autoregressive)
+def _(
+    model: Direct | Autoregressive,
+    config: TrainConfig,
+    number: int,
+    state: State,
+    inputs: Tensor,
+    targets: Tensor,
+    noise: Tensor | None,
+    last: Tensor,
+) -> Supervised:
+    if isinstance(model, Autoregressive):
+        check_softmax(model, config)
+    step = model(state, inputs, targets=targets)
+    hits = step.logits.argmax(dim=-1) == targets
+    terms = {"cross_entropy": losses.cross_entropy(step.logits, targets, config.cross_entropy), "exact": hits.all(dim=-1).float()}
+    return Supervised(step, hits, terms, weights={"cross_entropy": 1.0})
