@@ -1,0 +1,123 @@
+"""What pods cost: a line of JSON per pod that has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_runpod.errors import RunPodError
+
+
+class Ledger:
+    """The ledger of a state folder, as one head of a run writes it.
+
+    Args:
+        path: the file.
+        run: the run's name.
+        session: the head's.
+    """
+
+    def __init__(self, path: Path, run: str, session: str) -> None:
+        self.path = path
+        self.run = run
+        self.session = session
+        if path.exists():
+            text = path.read_bytes()
+            if not text.endswith(b"\n"):  # a crash cut the last line off; its pod is paid for anew
+                os.truncate(path, text.rfind(b"\n") + 1)
+        self.dollars = sum(line["cost"] for line in self.lines() if line["run"] == run)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines so far, also of other runs."""
+        return read_ledger(self.path) if self.path.exists() else []
+
+    def pay(self, name: str, pod_id: str, compute: str, price: float, start: str, seconds: float, outcome: str) -> None:
+        """Add the line of a pod.
+
+        Args:
+            name: the pod's.
+            pod_id: RunPod's.
+            compute: what it had: ``1 x NVIDIA A40``.
+            price: dollars per hour.
+            start: when it began, as an ISO date.
+            seconds: how long it existed.
+            outcome: ``done``, or why it ended.
+        """
+        hours = max(0.0, seconds) / 3600
+        cost = round(price * hours, 6)
+        line = {
+            "run": self.run,
+            "session": self.session,
+            "pod": pod_id,
+            "name": name,
+            "compute": compute,
+            "price": price,
+            "start": start,
+            "end": iso_date(timestamp(start) + max(0.0, seconds)),
+            "hours": round(hours, 6),
+            "cost": cost,
+            "outcome": outcome,
+        }
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.dollars += cost
+
+    def pay_listed(self, pod: dict[str, Any], outcome: str) -> None:
+        """Add the line of a pod of which only the API's own record is known."""
+        seconds = time.time() - timestamp(pod["createdAt"])
+        self.pay(pod["name"], pod["id"], compute_of(pod), float(pod.get("cost") or 0.0), pod["createdAt"], seconds, outcome)
+
+
+def read_ledger(path: Path) -> list[dict[str, Any]]:
+    """The lines of a ledger. A last line that a crash cut off is left out.
+
+    Raises:
+        RunPodError: the file cannot be read, or another line is damaged.
+    """
+    try:
+        texts = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RunPodError(f"{path}: cannot read the ledger: {error.strerror}") from None
+    lines = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            if number < len(texts):
+                raise RunPodError(f"{path}:{number}: no JSON; mend or delete this line of the ledger") from None
+    return lines
+
+
+def costs(lines: Iterable[dict[str, Any]]) -> dict[str, tuple[int, float, float]]:
+    """Pods, hours and dollars of each run, and of all under the name ``total``."""
+    sums: dict[str, tuple[int, float, float]] = {}
+    for line in lines:
+        for name in (line["run"], "total"):
+            count, hours, dollars = sums.get(name, (0, 0.0, 0.0))
+            sums[name] = (count + 1, hours + line["hours"], dollars + line["cost"])
+    if "total" in sums:
+        sums["total"] = sums.pop("total")  # to the end
+    return sums
+
+
+def compute_of(pod: dict[str, Any]) -> str:
+    """What a pod has, from the API's record of it: ``1 x NVIDIA A40``."""
+    part = pod.get("gpu") or pod.get("cpu") or {}
+    return f"{part.get('count', part.get('vcpuCount', 1))} x {part.get('id')}"
+
+
+def timestamp(date: str) -> float:
+    """Seconds since 1970 of an ISO date."""
+    return datetime.fromisoformat(date).timestamp()
+
+
+def iso_date(seconds: float) -> str:
+    """The ISO date of seconds since 1970, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
