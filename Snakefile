@@ -1,4 +1,5 @@
-# GRAM, reproduced. `snakemake` builds what config/config.yaml lists: data, runs, evaluations, table 1 and the figures.
+# GRAM, reproduced. `snakemake` builds what config/config.yaml lists under `quick`: data, runs, evaluations, a table and figures;
+# `snakemake table1_small` (or `all`, with the figures) what it lists under `runs`. With `quick: null` both are the same.
 #
 # The grammar of result paths. Names in braces come from the configuration, so every file below can be asked for by its name:
 #
@@ -6,15 +7,16 @@
 #   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json, history.jsonl
 #   results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet
 #   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json; built only when asked for
-#   results/figures/{task}/{training,elbo,completions,width,boards}.{svg,png}
-#   results/figures/{task}/{scaling,halting,samplers}.{svg,png}; by `snakemake scaling` and `snakemake samplers`
-#   results/tables/{table1,table3}.{md,csv,tex,html}; table3 is built only when asked for
+#   results/tables/{table}.{md,csv,tex,html}
+#   results/figures/{table}/{task}/{training,elbo,completions,width,boards}.{svg,png}; of the runs in that table
+#   results/figures/{table}/{task}/{scaling,halting,samplers}.{svg,png}; by `snakemake scaling` and `snakemake samplers`
 #   results/{logs,benchmarks}/{rule}/...  what each job printed; its seconds and memory
 #
 #   {task}    a file of config/experiments (nqueens8). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
 #             and its evaluation results/eval/nqueens5/... pools theirs.
 #   {method}  a key of `methods` in that file (gram).
 #   {seed}    any whole number.
+#   {table}   table1: everything under `runs` in the configuration; quick: under `quick`; table3: under `ablations`.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -34,16 +36,39 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
 
+# Seconds each, from small files: on a cluster they run beside Snakemake itself, rather than wait in a queue.
+localrules:
+    configure,
+    check_data,
+    pool,
+    table,
+    training_figure,
+    elbo_figure,
+    completions_figure,
+    width_figure,
+    boards_figure,
+    scaling_figure,
+    halting_figure,
+    samplers_figure,
+
+
 # The milestones. They stay in this file: Snakemake ignores a default target that stands in an included one.
 
 
-rule all:
+rule quick:
     default_target: True
     input:
-        EVALUATIONS,
-        FOLD_EVALUATIONS,
-        TABLES,
-        FIGURES,
+        everything(DEFAULT),
+
+
+rule table1_small:
+    input:
+        tables("table1"),
+
+
+rule all:
+    input:
+        everything("table1"),
 
 
 rule datasets:
@@ -53,14 +78,14 @@ rule datasets:
 
 rule evaluations:
     input:
-        EVALUATIONS,
+        evaluations_of("table1"),
 
 
 rule scaling:
     input:
-        SCALING_FIGURES,
+        figures(DEFAULT, ["scaling", "halting"], SCALED),
 
 
 rule samplers:
     input:
-        SAMPLERS_FIGURES,
+        figures(DEFAULT, ["samplers"], SAMPLED),

@@ -6,7 +6,10 @@ concerns the host (signals, who has failed) over gloo, so that no process waits 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +20,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from gram.errors import GramError
 from gram.provenance import choose_device
+
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 class PeerLost(GramError):
@@ -139,6 +144,9 @@ def join() -> Processes:
     """Meet the other processes, if ``torchrun`` started this one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes()
+    if sys.platform == "linux":
+        # torchrun gives its processes sessions of their own; without this they would go on when it is killed itself.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     store, rank, count = next(rendezvous("env://"))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=count)

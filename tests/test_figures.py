@@ -20,7 +20,7 @@ from gram.figures.__main__ import main
 from gram.figures.boards import ATTACKED, GIVEN, board_rows, draw_board, draw_boards, load_task, test_inputs, verdict
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
 from gram.figures.elbo import draw_elbo, elbo_data
-from gram.figures.style import COLOURS, new_figure
+from gram.figures.style import COLOURS, MARKERS, new_figure
 from gram.figures.training import draw_training, training_data
 from gram.tables.names import METHODS
 
@@ -121,10 +121,40 @@ def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -
     one_found = next(line for line in figure.axes[1].lines if line.get_linestyle() == ":")
     assert list(one_found.get_ydata()) == [100.0, 50.0]
     width = width_data(evaluations)
-    assert sorted(width["x"].unique()) == [1, 2, 5, 20] and set(width["metric"]) == {"coverage_macro", "coverage_paper"}
+    assert sorted(width["x"].unique()) == [1, 2, 5, 20] and {axes.get_ylabel() for axes in draw_width(width).axes} == {
+        "coverage_macro (%)",
+        "coverage_paper (%)",
+    }
     ceiling = next(line for line in draw_width(width).axes[0].lines if line.get_linestyle() == "--")
     assert list(ceiling.get_ydata()) == [90.0] * 4
     assert "samples per input (width)" in texts(draw_width(width))
+
+
+def test_the_width_figure_shows_the_papers_average_of_each_task(synthetic_evaluation: Make) -> None:
+    figure = draw_width(
+        width_data([synthetic_evaluation(task=task, values={"coverage_micro": 0.5}) for task in ("coloring5", "nqueens5")])
+    )
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        f"{name} (%)" for name in ("coverage_macro", "coverage_micro", "coverage_macro", "coverage_paper")
+    ]
+    assert list(figure.axes[1].containers[0].lines[0].get_ydata()) == [50.0] * 4
+
+
+def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any) -> None:
+    evaluations = [synthetic_evaluation(method=method) for method in METHODS]
+    histories = [history(method, fold=0, seed=0, valid=4) for method in METHODS]
+    figures = (
+        draw_completions(completions_data(evaluations)),
+        draw_width(width_data(evaluations)),
+        draw_training(training_data(histories)),
+    )
+    for figure in figures:
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        extent = legend.get_window_extent()
+        assert {text.get_text() for text in legend.get_texts()} >= {method.label for method in METHODS.values()}
+        assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1 and extent.y0 >= 0
+        assert extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
 
 def test_a_metric_over_nothing_is_not_drawn(synthetic_evaluation: Make) -> None:
@@ -132,9 +162,9 @@ def test_a_metric_over_nothing_is_not_drawn(synthetic_evaluation: Make) -> None:
     assert list(data.loc[data["metric"] == "accuracy", "x"]) == [1]
 
 
-def test_every_method_of_the_paper_has_its_own_colour() -> None:
-    colours = [COLOURS[method] for method in METHODS]
-    assert len(set(colours)) == len(colours)
+def test_every_method_of_the_paper_has_its_own_colour_and_marker() -> None:
+    for signs in (COLOURS, MARKERS):
+        assert len({signs[method] for method in METHODS}) == len(METHODS)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 import shutil
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from gram.reports.__main__ import BLOCKS, main
 from gram.reports.gaps import gap_defaults
 from gram.reports.reference import duration
 from gram.settings import SECTIONS
+from gram.settings.generator import ColoringGenerator
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -23,7 +27,7 @@ Make = Callable[..., dict[str, Any]]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository with one page per block, one experiment and no results."""
-    shutil.copytree(REPOSITORY / "resources", tmp_path / "resources", ignore=shutil.ignore_patterns("reference_runs"))
+    shutil.copytree(REPOSITORY / "resources", tmp_path / "resources", ignore=shutil.ignore_patterns("reference_runs", "cards"))
     experiment = "generator: {removed: [3, 4]}\ntrain: {sampling: inputs, learning_rate: 7.0}\n"
     experiment += "methods: {gram: {train: {charged: all}}, deterministic: {}}\n"
     files.write_text(tmp_path / "config/experiments/nqueens5.yaml", experiment)
@@ -109,16 +113,33 @@ def test_an_evaluation_without_its_meta_is_an_error(reference: Path, command: An
 
 def test_every_open_choice_is_listed_with_default_and_reason(root: Path) -> None:
     lines = gap_defaults(root).splitlines()
-    noted = 0
-    for section, cls in SECTIONS.items():
-        for field in dataclasses.fields(cls):
-            found = [line for line in lines if line.startswith(f"| `{section}.{field.name}` |")]
-            assert len(found) == bool(field.metadata["gap"])
-            noted += len(found)
-            if found:
-                assert field.metadata["gap"] in found[0] and field.metadata["doc"] in found[0]
-    assert noted > 20
+    noted = set()
+    for section, cls in (SECTIONS | {"generator": ColoringGenerator}).items():
+        for owner in typing.get_args(cls) or (cls,):
+            for field in dataclasses.fields(owner):
+                found = [line for line in lines if re.match(rf"\| `{section}\.{field.name}`( of [\w, ]+)? \|", line)]
+                if field.metadata["gap"]:
+                    (one,) = [
+                        line
+                        for line in found
+                        if f"| {field.metadata['gap']} |" in line and f"`{json.dumps(field.default)}`" in line
+                    ]
+                    assert field.metadata["doc"] in one
+                    noted.add(one)
+    assert len(noted) > 30 and noted == {line for line in lines[2:] if line.startswith("| `")}
     assert any(line.startswith('| `train.uncharged_noise` | `"prior"` |') for line in lines)
+    assert any(line.startswith("| `model.D` of ar | `384` |") for line in lines)
+
+
+def test_a_setting_of_one_network_is_not_asked_of_others(root: Path) -> None:
+    path = root / "config/experiments/nqueens5.yaml"
+    files.write_text(
+        path, read(path).replace("deterministic: {}", "ar: {model: {architecture: ar, temperature: 0.5}}, deterministic: {}")
+    )
+    files.write_text(root / "config/experiments/coloring5.yaml", "generator: {edge_probability: 0.9}\nmethods: {gram: {}}\n")
+    lines = gap_defaults(root).splitlines()
+    assert "| nqueens5 | all | `model.temperature` of ar | `1.0` | `0.5` |" in lines
+    assert "| coloring5 | all | `generator.edge_probability` | `0.57` | `0.9` |" in lines
 
 
 def test_deviating_experiments_are_listed(root: Path) -> None:

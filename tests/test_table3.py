@@ -13,7 +13,8 @@ from gram import files
 from gram.config import load_experiment
 from gram.tables.__main__ import main
 from gram.tables.names import PAPER_TABLES, TITLES
-from gram.tables.rows import TABLE_3, read_reported, table3, whole_table
+from gram.tables.reported import read_reported
+from gram.tables.rows import TABLE_3, table3, whole_table
 
 ROOT = Path(__file__).parents[1]
 REPORTED = ROOT / "resources/reported.csv"

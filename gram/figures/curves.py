@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gram.figures.style import CEILING, STYLE, colour, marker, new_figure, percent_axis
-from gram.tables.names import in_order, label
+from gram.figures.style import CEILING, STYLE, colour, legend_below, marker, new_figure, percent_axis
+from gram.tables.names import in_order, label, papers_coverage
 from gram.tables.rows import natural
 
 FEW = 12  # values of x that can each have a tick label
@@ -56,7 +56,7 @@ def completions_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def width_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """:func:`curve_data` over the number of samples per input."""
-    return curve_data(evaluations, "by_width", "width", ("coverage_macro", "coverage_paper"))
+    return curve_data(evaluations, "by_width", "width", ("coverage_macro", "coverage_micro", "coverage_paper"))
 
 
 def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
@@ -88,7 +88,7 @@ def lines(axes: Axes, data: pd.DataFrame) -> None:
 def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D]) -> None:
     """One legend under the panels."""
     handles = [Line2D([], [], color=colour(m), marker=marker(m), markersize=4.5, label=label(m)) for m in in_order(data["method"])]
-    figure.legend(handles=[*handles, *more], loc="outside lower center", ncols=len(handles) + len(more))
+    legend_below(figure, [*handles, *more], columns=4)
 
 
 def ceiling_handle(text: str) -> Line2D:
@@ -96,19 +96,18 @@ def ceiling_handle(text: str) -> Line2D:
     return Line2D([], [], color=CEILING, linestyle="--", linewidth=1.1, label=text)
 
 
-def panels(data: pd.DataFrame, metrics: Sequence[str]) -> tuple[Figure, list[tuple[str, str, Axes]]]:
-    """A figure with a row per task and a column per metric: (task, metric, axes)."""
+def panels(data: pd.DataFrame, metrics: Callable[[str], Sequence[str]]) -> tuple[Figure, list[tuple[str, str, Axes]]]:
+    """A figure with a row per task and a column per metric, of which a task has two: (task, metric, axes)."""
     tasks = sorted(data["task"].unique(), key=natural)
-    figure = new_figure(8, 3.1 * len(tasks) + 0.7)
-    grid = figure.subplots(len(tasks), len(metrics), squeeze=False)
-    pairs = zip(tasks, grid, strict=True)
-    return figure, [(task, metric, axes) for task, row in pairs for metric, axes in zip(metrics, row, strict=True)]
+    figure = new_figure(8, 3.1 * len(tasks) + 0.9)
+    pairs = zip(tasks, figure.subplots(len(tasks), 2, squeeze=False), strict=True)
+    return figure, [(task, metric, axes) for task, row in pairs for metric, axes in zip(metrics(task), row, strict=True)]
 
 
 def draw_completions(data: pd.DataFrame) -> Figure:
     """Accuracy and coverage_macro against the number of completions; see :func:`completions_data`."""
     with matplotlib.rc_context(STYLE):
-        figure, places = panels(data, ("accuracy", "coverage_macro"))
+        figure, places = panels(data, lambda task: ("accuracy", "coverage_macro"))
         for task, metric, axes in places:
             part = data[(data["task"] == task) & (data["metric"] == metric)]
             lines(axes, part)
@@ -133,9 +132,9 @@ def draw_completions(data: pd.DataFrame) -> Figure:
 
 
 def draw_width(data: pd.DataFrame) -> Figure:
-    """coverage_macro and coverage_paper against the number of samples per input; see :func:`width_data`."""
+    """coverage_macro and the paper's coverage against the number of samples per input; see :func:`width_data`."""
     with matplotlib.rc_context(STYLE):
-        figure, places = panels(data, ("coverage_macro", "coverage_paper"))
+        figure, places = panels(data, lambda task: ("coverage_macro", papers_coverage(task)))
         for task, metric, axes in places:
             part = data[(data["task"] == task) & (data["metric"] == metric)]
             lines(axes, part)

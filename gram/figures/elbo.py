@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gram.figures.style import STYLE, colour, new_figure
+from gram.figures.style import STYLE, colour, legend_below, new_figure
 from gram.figures.training import curve, read_history
 from gram.tables.names import in_order, label
 from gram.tables.rows import natural
@@ -73,7 +73,7 @@ def draw_elbo(data: pd.DataFrame) -> Figure:
         methods = in_order(data["method"])
         handles = [matplotlib.lines.Line2D([], [], color=colour(method), label=label(method)) for method in methods]
         handles += [matplotlib.lines.Line2D([], [], color="#444444", linestyle=line, label=NAMES[t]) for t, line in TERMS.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        legend_below(figure, handles, columns=5)
         figure.suptitle(
             "The bound and what training minimises, on validation pairs (line: mean over runs; band: least to greatest run)",
             fontsize=10,

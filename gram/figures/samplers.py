@@ -25,7 +25,7 @@ COLOURS = {
 }
 MARKERS = {"iid": "o", "antithetic": "s", "quasi": "^", "repulsion": "v", "reseed": "D", "antithetic+reseed": "P"}
 PANELS = {
-    "coverage_paper": "completions found, the paper's average",
+    "coverage_paper": "completions found, over (input, target) rows",
     "coverage_macro": "completions found, mean over inputs",
     "accuracy": "valid samples",
 }

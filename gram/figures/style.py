@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from gram import files
 
-# Okabe and Ito's palette, which stays distinct for colour-blind readers.
+# Okabe and Ito's palette, which stays distinct for colour-blind readers; its yellow, faint on white, gives way to Tol's wine.
 COLOURS = {
     "gram": "#0072B2",
     "deterministic": "#D55E00",
@@ -21,13 +23,14 @@ COLOURS = {
     "hrm": "#CC79A7",
     "looped": "#E69F00",
     "direct8": "#56B4E9",
-    "direct32": "#F0E442",
-    "ar": "#666666",
-    "mdlm": "#000000",
+    "direct32": "#882255",
+    "ar": "#888888",
+    "mdlm": "#333333",
 }
 OTHER = "#999999"
 CEILING = "#000000"
-MARKERS = {"gram": "o", "deterministic": "s", "trm": "^", "hrm": "v", "looped": "D", "direct8": "<", "direct32": ">", "ar": "P"}
+MARKERS = {"gram": "o", "deterministic": "s", "trm": "^", "hrm": "v", "looped": "D", "direct8": "<", "direct32": ">"}
+MARKERS |= {"ar": "P", "mdlm": "*"}
 STYLE: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # ships with matplotlib, so it is there on every machine
     "font.size": 9,
@@ -69,6 +72,11 @@ def new_figure(width: float, height: float, **layout: Any) -> Figure:
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
     FigureCanvasAgg(figure)
     return figure
+
+
+def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int, **more: Any) -> None:
+    """One legend under the panels, in rows of at most ``columns`` entries."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), **more)
 
 
 def save(figure: Figure, stem: Path) -> None:

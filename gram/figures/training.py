@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from gram import files
 from gram.config import split_fold
 from gram.errors import GramError
-from gram.figures.style import STYLE, colour, new_figure, percent_axis
+from gram.figures.style import STYLE, colour, legend_below, new_figure, percent_axis
 from gram.tables.names import in_order, label
 from gram.tables.rows import natural
 
@@ -99,7 +99,7 @@ def draw_training(data: pd.DataFrame) -> Figure:
     """A row of four panels per task; see :func:`training_data`."""
     tasks = sorted(data["task"].unique(), key=natural)
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(11, 2.9 * len(tasks) + 0.7)
+        figure = new_figure(11, 2.9 * len(tasks) + 0.9)
         grid = figure.subplots(len(tasks), len(PANELS), squeeze=False)
         for task, row in zip(tasks, grid, strict=True):
             part = data[data["task"] == task]
@@ -120,4 +120,4 @@ def _legend(figure: Figure, data: pd.DataFrame) -> None:
     handles = [matplotlib.lines.Line2D([], [], color=colour(method), label=label(method)) for method in in_order(data["method"])]
     for group, text in (("one", "inputs with one completion"), ("several", "inputs with several completions")):
         handles.append(matplotlib.lines.Line2D([], [], color="#444444", linestyle=GROUPS[group], label=text))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    legend_below(figure, handles, columns=5)

@@ -15,6 +15,7 @@ from gram.errors import GramError, run
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.optimization import benchmarks
 from gram.reports.results import datasets, reproduction, results
+from gram.reports.whole_table import graphs, parameters, small_table1
 
 BLOCK = re.compile(r"(<!-- generated: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL)
 MARKER = re.compile(r"<!-- (generated: \S+|end generated) -->")
@@ -23,6 +24,9 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "gap-defaults": gap_defaults,
     "gap-measurements": gap_measurements,
     "results": results,
+    "small-table1": small_table1,
+    "graphs": graphs,
+    "parameters": parameters,
     "reproduction": reproduction,
     "datasets": datasets,
     "benchmarks": benchmarks,

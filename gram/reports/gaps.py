@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gram.config import Experiment, load_experiment, method_section
+from gram.config import TAG, Experiment, load_experiment, method_section, parse
 from gram.errors import GramError
 from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, SHOWN, metas_of, reference_evaluations
 from gram.settings import SECTIONS
+from gram.settings.generator import ColoringGenerator
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METRICS
 from gram.tables.render import pipe_table, prose_table
@@ -27,38 +29,64 @@ def value(setting: Any) -> str:
     return f"`{json.dumps(setting)}`"
 
 
-def gap_settings() -> Iterator[tuple[str, str, dataclasses.Field[Any]]]:
-    """Section, name and field of every setting that the paper leaves open."""
-    for section, cls in SECTIONS.items():
-        for field in dataclasses.fields(cls):
-            if field.metadata.get("gap"):
-                yield section, field.name, field
+class Gap(NamedTuple):
+    """A setting that the paper leaves open, as all dataclasses have it that share its default and its note."""
+
+    section: str
+    field: dataclasses.Field[Any]
+    owners: list[type]
+
+    @property
+    def name(self) -> str:
+        """How it is called; of a network other than GRAM with the architectures that have it."""
+        tags = [str(tag) for owner in self.owners if (tag := getattr(owner, TAG, None))]
+        others = f" of {', '.join(tags)}" if tags and BASELINE not in tags else ""
+        return f"`{self.section}.{self.field.name}`{others}"
+
+
+def gap_settings() -> list[Gap]:
+    """Every setting that the paper leaves open."""
+    found: dict[tuple[Any, ...], Gap] = {}
+    for section, cls in (SECTIONS | {"generator": ColoringGenerator}).items():
+        for owner in typing.get_args(cls) or (cls,):
+            for field in dataclasses.fields(owner):
+                if note := field.metadata.get("gap"):
+                    same = (section, field.name, field.default, note)
+                    found.setdefault(same, Gap(section, field, [])).owners.append(owner)
+    return list(found.values())
 
 
 def gap_defaults(root: Path) -> str:
     """Every open choice with its default and reason, and the experiments that choose otherwise."""
     settings = [
-        [f"`{section}.{name}`", value(field.default), field.metadata["doc"], field.metadata["gap"]]
-        for section, name, field in gap_settings()
+        [gap.name, value(gap.field.default), gap.field.metadata["doc"], gap.field.metadata["gap"]] for gap in gap_settings()
     ]
     lines = prose_table(["setting", "default", "meaning", "what is open, and why this default"], settings)
     rows = []
     for path in sorted((root / "config/experiments").glob("*.yaml"), key=lambda path: natural(path.stem)):
         experiment = load_experiment(path)
-        for section, name, field in gap_settings():
-            chosen = {method: chosen_value(experiment, method, section, name) for method in experiment.methods}
-            for setting in sorted({json.dumps(v) for v in chosen.values()} - {json.dumps(field.default)}):
+        for gap in gap_settings():
+            chosen = {method: getattr(own, gap.field.name) for method, own in sections(experiment, path.stem, gap)}
+            for setting in sorted({json.dumps(v) for v in chosen.values()} - {json.dumps(gap.field.default)}):
                 methods = [method for method, v in chosen.items() if json.dumps(v) == setting]
                 whose = "all" if len(methods) == len(chosen) else ", ".join(methods)
-                rows.append([path.stem, whose, f"`{section}.{name}`", value(field.default), f"`{setting}`"])
-    lines += ["", "Experiments that choose otherwise:", ""]
+                rows.append([path.stem, whose, gap.name, value(gap.field.default), f"`{setting}`"])
+    lines += ["", "Experiments that choose otherwise (all: of the methods that have the setting):", ""]
     lines += prose_table(["experiment", "methods", "setting", "default", "here"], rows) if rows else ["None."]
     return "\n".join(lines)
 
 
-def chosen_value(experiment: Experiment, method: str, section: str, name: str) -> Any:
-    """One setting of one method of an experiment; the split is the same for all methods."""
-    return getattr(experiment.split if section == "split" else method_section(experiment, method, section), name)
+def sections(experiment: Experiment, task: str, gap: Gap) -> Iterator[tuple[str, Any]]:
+    """The methods of an experiment whose settings have an open choice, with the section that it stands in."""
+    for method in experiment.methods:
+        if gap.section == "split":
+            own: Any = experiment.split
+        elif gap.section == "generator":
+            own = parse(ColoringGenerator, experiment.generator, experiment.path) if task.startswith("coloring") else None
+        else:
+            own = method_section(experiment, method, gap.section)
+        if type(own) in gap.owners:
+            yield method, own
 
 
 def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ from gram.tables.layout import NOTHING
 from gram.tables.rows import natural
 
 REFERENCE = Path("resources/reference_runs")
-DEFAULT_RUNS, PROVING_RUNS, ABLATION_RUNS, GAP_RUNS = "cpu_default", "nqueens7", "ablations", "gaps"
+DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS = "cpu_default", "cpu_table1", "proving_ground"
+ABLATION_RUNS, GAP_RUNS = "ablations", "gaps"
 SHOWN = ("accuracy", "hostile_accuracy", "hostile_coverage_macro")  # where a few numbers must do
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
 

@@ -23,9 +23,12 @@ from gram.reports.reference import (
 )
 from gram.tables.layout import NOTHING, Document, document, footnotes, legend, method_cell, ours_cell, overlap
 from gram.tables.names import METRICS, in_order
+from gram.tables.ordering import ordering
 from gram.tables.render import markdown, pipe_table, prose_table
+from gram.tables.reported import read_others
 from gram.tables.rows import measured, natural, table1, whole_table
 
+REPORTED = Path("resources/reported.csv")
 MD5_DIGITS = 8  # enough to compare by eye; the file has all
 
 
@@ -51,6 +54,7 @@ def results_of(folder: Path) -> list[str]:
             rows.append([method_cell(found[SHOWN[0]]), *(ours_cell(found[metric]) for metric in SHOWN)])
         metas = [meta for one in runs for meta in metas_of(folder, task, one["method"], one["seed"])]
         first = part.iloc[0]
+        findings = [f"- {finding}" for finding in ordering(part)]
         folds = runs[0].get("folds", 1)
         tested = f", over {folds} folds, so that each input is tested once by models that never saw it" if folds > 1 else ""
         lines += [
@@ -69,6 +73,7 @@ def results_of(folder: Path) -> list[str]:
             f"{distinct(m['threads'] for m in metas)} thread on {distinct(m['device'] for m in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
+            *(("The ordering among families that the paper finds:", "", *findings, "") if findings else ()),
         ]
     return lines
 
@@ -84,9 +89,10 @@ def reproduction(root: Path) -> str:
             continue
         # The present code is not compared: a reference run states the code that made it, below.
         which = "table3" if folder.name == ABLATION_RUNS else "table1"
-        table = whole_table(which, evaluations, root / "resources/reported.csv", None)
+        table = whole_table(which, evaluations, root / REPORTED, None)
         tasks = sorted({evaluation["run"]["task"] for evaluation in evaluations}, key=natural)
-        page = document(table, f"Reference runs `{folder.name}`", tasks)
+        others = read_others(root / REPORTED) if which == "table1" else []
+        page = document(table, f"Reference runs `{folder.name}`", tasks, others)
         lines += [markdown(dataclasses.replace(page, legend=[]), level=2)]
         lines += ["### Every seed", "", "In the units of the table above.", "", *seeds_table(evaluations), ""]
         lines += ["### Where they were measured", "", *provenance_table(folder, evaluations), ""]

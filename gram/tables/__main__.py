@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gram import files
 from gram.code_version import code_hash
-from gram.errors import run
+from gram.errors import GramError, run
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.render import latex, markdown, standalone_html
-from gram.tables.rows import whole_table
+from gram.tables.reported import read_others
+from gram.tables.rows import Run, whole_table
 
 
 class Known(NamedTuple):
@@ -28,7 +31,19 @@ KNOWN = {
 }
 
 
-def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path) -> None:
+def run_of(text: str) -> Run:
+    """A run from its name.
+
+    Raises:
+        GramError: not of the form task/method/seed0.
+    """
+    match = re.fullmatch(r"([^/]+)/([^/]+)/seed(\d+)", text)
+    if not match:
+        raise GramError(f"--failed {text}: expected {{task}}/{{method}}/seed{{seed}}")
+    return match[1], match[2], int(match[3])
+
+
+def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path, failed: Sequence[Run] = ()) -> None:
     """Write ``stem`` with .csv, .md, .tex and .html.
 
     Args:
@@ -36,12 +51,13 @@ def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path) 
         evaluations: JSON files by gram.evaluate or gram.pool.
         reported: the paper's numbers.
         stem: path without extension.
+        failed: the runs that ended with an error.
 
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
-    table = whole_table(name, read_evaluations(evaluations), reported, code_hash())
-    page = document(table, KNOWN[name].title)
+    table = whole_table(name, read_evaluations(evaluations), reported, code_hash(), failed)
+    page = document(table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ())
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for suffix, content in ((".csv", text), (".md", markdown(page)), (".tex", latex(page)), (".html", standalone_html(page))):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
@@ -53,11 +69,12 @@ def main() -> None:
     tables = parser.add_subparsers(dest="table", required=True)
     for name, known in KNOWN.items():
         one = tables.add_parser(name, help=known.help)
-        one.add_argument("--evaluations", type=Path, nargs="+", required=True, help="test evaluations; with folds the pooled ones")
+        one.add_argument("--evaluations", type=Path, nargs="*", required=True, help="test evaluations; with folds the pooled ones")
+        one.add_argument("--failed", type=run_of, nargs="*", default=[], help="runs to mark as failed, as task/method/seed0")
         one.add_argument("--reported", type=Path, required=True, help="the paper's numbers: resources/reported.csv")
         one.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md, .tex and .html are added")
     args = parser.parse_args()
-    write_table(args.table, args.evaluations, args.reported, args.output)
+    write_table(args.table, args.evaluations, args.reported, args.output, args.failed)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 from gram import files
 from gram.errors import GramError
-from gram.tables.names import NOT_RUN
+from gram.tables.names import FAILED, NOT_RUN
 
 SAME_FOR_TASK = ("inputs", "data_md5")
 SAME_FOR_SEEDS = ("depth", "width", "draws", "act", "sampler", "weights", "parameters", "supervision_steps_seen")
@@ -69,15 +69,18 @@ def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
     return trained, evaluated
 
 
-def status(runs: Sequence[dict[str, Any]], present_code: str | None) -> str:
-    """Whether the seeds of one row belong together: "not run", "mixed", "stale" or "ok".
+def status(runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: bool = False) -> str:
+    """Whether the seeds of one row are there and belong together: "not run", "failed", "incomplete", "mixed", "stale" or "ok".
 
     Args:
         runs: facts of each seed.
         present_code: hash of the present code; None leaves out the comparison with it.
+        failed: whether the run of another seed failed.
     """
     if not runs:
-        return NOT_RUN
+        return FAILED if failed else NOT_RUN
+    if failed:
+        return "incomplete"
     trained, evaluated = (set().union(*hashes) for hashes in zip(*map(code_hashes, runs), strict=True))
     if len(trained) > 1 or len(evaluated) > 1:
         return "mixed"

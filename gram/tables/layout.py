@@ -9,7 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from gram.tables.names import COMPONENT_TERMS, FOOTNOTES, MARKS, METRICS, NOT_RUN, TITLES
+from gram.config import sized_task
+from gram.tables.names import COMPONENT_TERMS, FAILED, FOOTNOTES, HOLES, MARKS, METRICS, NOT_RUN, TITLES, papers_coverage
+from gram.tables.ordering import ordering
+from gram.tables.reported import Other
 from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
@@ -24,6 +27,7 @@ COMPUTE = {
     "supervision_steps_seen": "supervision steps seen",
     "depth": "depth",
     "draws": "draws per input",
+    "calls": "calls per step",
     "forward_passes": "forward passes per input",
 }
 
@@ -45,11 +49,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with sentences and tables."""
+    """A heading with sentences and tables.
+
+    Attributes:
+        title: the heading.
+        text: paragraphs above the tables.
+        tables: one below the other.
+        notes: what to say below them, by captions.
+    """
 
     title: str
     text: list[str]
     tables: list[Table]
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,8 +84,8 @@ def mean_and_std(mean: float, std: float) -> str:
 
 def ours_cell(row: Any) -> str:
     """Mean ± std (n), and for a coverage what independent samples could reach at best."""
-    if row.status == NOT_RUN:
-        return NOT_RUN
+    if row.status in HOLES:
+        return str(row.status)
     if pd.isna(row.ours_mean):
         return NOTHING
     ceiling = "" if pd.isna(row.ceiling) else f" of {row.ceiling:.1f}"
@@ -133,28 +145,58 @@ def overlap(row: Any) -> str:
     )
 
 
-def section(task: str, part: pd.DataFrame) -> Section:
-    """The section of one task in one table of the paper."""
-    title = TITLES[part["table"].iloc[0]].format(task=task)
+def others_table(task: str, others: Iterable[Other], grid: dict[str, dict[str, Any]]) -> Table:
+    """GRAM in the paper, as others report it, and here."""
+    gram = grid["gram"]
+    columns = {"accuracy": "accuracy", "coverage": papers_coverage(task), "hostile_accuracy": "hostile_accuracy"}
+    paper = [mean_and_std(gram[name].paper_mean, gram[name].paper_std) for name in columns.values()]
+    rows = [["the paper", *paper]]
+    for other in others:
+        rows.append([other.name, *(mean_and_std(other.values.get(name, math.nan), math.nan) for name in columns)])
+    rows.append(["here", *(ours_cell(gram[name]) for name in columns.values())])
+    return Table("GRAM, the paper's and others'", [("", "by"), *(("", name) for name in columns)], rows)
+
+
+def section(task: str, part: pd.DataFrame, others: Iterable[Other] = ()) -> Section:
+    """The section of one task in one table of the paper.
+
+    Args:
+        task: its name.
+        part: its rows.
+        others: reproductions of it that others report.
+    """
+    which = part["table"].iloc[0]
+    title = TITLES[which].format(task=task)
     grid = _grid(part)
-    run = {method: row for method, row in grid.items() if next(iter(row.values())).status != NOT_RUN}
+    statuses = {method: next(iter(row.values())).status for method, row in grid.items()}
+    run = {method: row for method, row in grid.items() if statuses[method] not in HOLES}
     in_paper = set(part.loc[part["paper_mean"].notna(), "metric"])
     metrics = [metric for metric in METRICS if metric in set(part["metric"])]
-    tables = []
+    tables, notes = [], {}
     if in_paper:
         tables.append(paper_table(grid, [metric for metric in metrics if metric in in_paper]))
+    if named := list(others):
+        tables.append(others_table(task, named, grid))
+        notes["Where others report that"] = [f"{other.name}: {note}" for other in named for note in other.notes]
     if not run:
-        return Section(title, ["Not run."], tables)
+        return Section(title, ["No run ended without an error." if FAILED in statuses.values() else "Not run."], tables, notes)
     one = next(iter(next(iter(run.values())).values()))
     text = [f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions.", overlap(one)]
     if not in_paper:
         text.append("This task is not in the paper.")
+    elif (sized := sized_task(task)) != task:
+        text.append(
+            f"This is another experiment on the paper's {sized}, beside whose numbers it stands: its network and training are "
+            f"those of config/experiments/{task}.yaml, not the paper's."
+        )
     for what in ("accuracies", "coverages"):  # side by side they would be wider than a page
-        others = [m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")]
-        if others:
+        chosen = [m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")]
+        if chosen:
             # What was not run is said once: beside the paper, or here where the paper has nothing.
-            tables.append(own_table(run if in_paper else grid, others, f"Other {what}" if in_paper else what.capitalize()))
-    return Section(title, [" ".join(text)], [*tables, compute_table(run)])
+            tables.append(own_table(run if in_paper else grid, chosen, f"Other {what}" if in_paper else what.capitalize()))
+    if which == "table1" and (found := list(ordering(part))):
+        notes["The ordering among families that the paper finds"] = found
+    return Section(title, [" ".join(text)], [*tables, compute_table(run)], notes)
 
 
 def legend(used: Collection[str]) -> list[tuple[str, str]]:
@@ -168,9 +210,10 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
             "independent sampler exceeds; a deterministic method finds one completion per input at most",
         ),
         ("gap", "ours minus the paper's mean, in points; accuracy and accuracy_paper both against the paper's one accuracy"),
-        ("draws per input", "independent trajectories per test input; a deterministic method is drawn once"),
+        ("draws per input", "independent trajectories or samples per test input; a deterministic method is drawn once"),
         ("depth", "supervision steps of one trajectory at test time"),
-        ("forward passes per input", "depth × draws: supervision steps that one test input costs"),
+        ("calls per step", "passes through the network in one step: AR makes one per output token, MDLM one per sampling step"),
+        ("forward passes per input", "depth × draws × calls: passes through the network that one test input costs"),
         ("supervision steps seen", "optimizer steps times rows of a batch (one optimizer step is one supervision step)"),
         (
             "training examples",
@@ -180,13 +223,14 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
     ]
 
 
-def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None) -> Document:
+def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None, others: Collection[Other] = ()) -> Document:
     """The long table as a page.
 
     Args:
         table: from :func:`gram.tables.rows.table1` or ``table3``.
         title: the page's title.
         tasks: the sections to show; default all.
+        others: reproductions that others report.
     """
     run = set(table.loc[table["status"] != NOT_RUN, "task"])
     chosen = list(tasks) if tasks is not None else order_of_tasks(run, set(table["task"]))
@@ -194,12 +238,13 @@ def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None
     text = "All values are percentages, as the paper prints them" + (
         ", but for conflict_edges, which are counted. " if "conflict_edges" in set(shown["metric"]) else ". "
     )
-    parts = [shown[(shown["task"] == task) & (shown["table"] == name)] for task in chosen for name in shown["table"].unique()]
+    names = shown["table"].unique()
+    parts = [(task, shown[(shown["task"] == task) & (shown["table"] == name)]) for task in chosen for name in names]
     ablations = "table1" not in set(shown["table"])
     return Document(
         title,
         [text + "Test split only.", *([ABLATIONS_NOTE] if ablations else [])],
-        [section(part["task"].iloc[0], part) for part in parts if len(part)],
+        [section(task, part, [one for one in others if one.task == sized_task(task)]) for task, part in parts if len(part)],
         [*(COMPONENT_TERMS.items() if ablations else []), *legend(set(shown["metric"]))],
         footnotes(set(shown["status"])),
     )

@@ -13,10 +13,12 @@ class Method:
     Attributes:
         label: how tables and figures call it.
         paper: its name in the paper's table, or None where the paper does not have it.
+        generative: whether it can give several answers to one input.
     """
 
     label: str
     paper: str | None
+    generative: bool = False
 
 
 # The one mapping between the paper's names and ours: Table 1, in the paper's order.
@@ -26,10 +28,10 @@ METHODS = {
     "looped": Method("Looped TF", "Looped TF"),
     "hrm": Method("HRM", "HRM"),
     "trm": Method("TRM", "TRM"),
-    "ar": Method("AR", "AR"),
-    "mdlm": Method("MDLM", "MDLM"),
+    "ar": Method("AR", "AR", generative=True),
+    "mdlm": Method("MDLM", "MDLM", generative=True),
     "deterministic": Method("Deterministic twin", None),
-    "gram": Method("GRAM", "GRAM"),
+    "gram": Method("GRAM", "GRAM", generative=True),
 }
 # The same for the two halves of Table 3, where GRAM and its twin stand beside their ablations.
 COMPONENTS = {
@@ -85,12 +87,18 @@ class Metric:
         meaning: its definition, for the legend.
         paper: the paper's metric that stands beside it, or None.
         unit: "percent", or what is counted.
+        family: how the names of the tasks begin on which the paper's metric is this one; "" for all.
     """
 
     path: tuple[str, ...]
     meaning: str
     paper: str | None = None
     unit: str = "percent"
+    family: str = ""
+
+    def papers(self, task: str) -> str | None:
+        """The paper's metric that stands beside it on a task, or None."""
+        return self.paper if task.startswith(self.family) else None
 
 
 METRICS = {
@@ -104,10 +112,16 @@ METRICS = {
     "coverage_paper": Metric(
         ("coverage_paper",),
         "completions found by a method's samples among all that exist, summed over (input, target) rows; the average that "
-        "fits the paper's own numbers",
+        "fits the paper's own numbers on N-Queens",
         "coverage",
+        family="nqueens",
     ),
-    "coverage_micro": Metric(("coverage_micro",), "completions found among all that exist, summed over unique inputs"),
+    "coverage_micro": Metric(
+        ("coverage_micro",),
+        "completions found among all that exist, summed over unique inputs; the average that fits the paper's on graph colouring",
+        "coverage",
+        family="coloring",
+    ),
     "coverage_macro": Metric(("coverage_macro",), "the share of its completions found for an input, averaged over unique inputs"),
     "hostile_accuracy": Metric(("slices", "hostile", "accuracy"), "accuracy on the test inputs with two or more completions"),
     "hostile_coverage_macro": Metric(
@@ -115,15 +129,25 @@ METRICS = {
     ),
     "conflict_edges": Metric(
         ("conflict_edges",),
-        "edges whose two ends have the same colour, in total over the test set; lower is better",
+        "edges whose two ends do not differ in colour, in total over the first sample of every test input; lower is better",
         "conflict_edges",
         "edges",
     ),
 }
 
-NOT_RUN = "not run"
-MARKS = {"mixed": "‡", "stale": "†"}
+
+def papers_coverage(task: str) -> str:
+    """The coverage that stands beside the paper's on a task."""
+    return next(name for name, metric in METRICS.items() if metric.papers(task) == "coverage")
+
+
+NOT_RUN, FAILED = "not run", "failed"
+HOLES = (NOT_RUN, FAILED)  # what stands in the place of a number
+MARKS = {"incomplete": "§", "mixed": "‡", "stale": "†"}
 FOOTNOTES = {
+    FAILED: "failed: a run of this row ended with an error, which stands in results/logs; `snakemake` tries it again.",
+    "incomplete": "§ incomplete: another seed of this row failed, and is left out; its error stands in results/logs, and "
+    "`snakemake` tries it again.",
     "mixed": "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions of the code; "
     "build them again with one.",
     "stale": "† stale: trained or evaluated by another version of the code than the present one; build it again.",

@@ -24,7 +24,7 @@ dt { font-weight: 600; } dd { margin: 0; }
 """
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    **{"±": r"$\pm$", "†": r"$\dagger$", "‡": r"$\ddagger$", "—": "---", "−": "$-$", "×": r"$\times$"},
+    **{"±": r"$\pm$", "§": r"\S{}", "†": r"$\dagger$", "‡": r"$\ddagger$", "—": "---", "−": "$-$", "×": r"$\times$"},
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
 }
 
@@ -57,6 +57,8 @@ def markdown(document: Document, level: int = 1) -> str:
         for table in section.tables:
             header = [f"{group}: {name}" if group else name for group, name in table.header]
             lines += [f"{table.caption}:", "", *pipe_table(header, table.rows), ""]
+        for caption, notes in section.notes.items():
+            lines += [f"{caption}:", "", *(f"- {note}" for note in notes), ""]
     lines += [f"- **{term}**: {meaning}" for term, meaning in document.legend]
     for note in document.footnotes:
         lines += ["", note]
@@ -87,6 +89,8 @@ def standalone_html(document: Document) -> str:
     for section in document.sections:
         lines += [f"<h2>{html.escape(section.title)}</h2>", *(f"<p>{html.escape(p)}</p>" for p in section.text)]
         lines += [line for table in section.tables for line in html_table(table)]
+        for caption, notes in section.notes.items():
+            lines += [f"<p>{html.escape(caption)}:</p>", "<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes), "</ul>"]
     lines += ["<dl>", *(f"<dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd>" for term, text in document.legend), "</dl>"]
     lines += [f"<p>{html.escape(note)}</p>" for note in document.footnotes]
     return "\n".join([*lines, "</body></html>"]) + "\n"
@@ -120,6 +124,9 @@ def latex(document: Document) -> str:
     for section in document.sections:
         for table in section.tables:
             lines += [*latex_table(table, section.title), ""]
+        for caption, notes in section.notes.items():
+            items = (rf"\item {latex_text(note)}" for note in notes)
+            lines += [f"{latex_text(caption)}:", r"\begin{itemize}", *items, r"\end{itemize}", ""]
     lines += [r"\begin{description}", *(rf"\item[{latex_text(term)}] {latex_text(text)}." for term, text in document.legend)]
     lines += [r"\end{description}", *map(latex_text, document.footnotes)]
     return "\n".join(lines) + "\n"

@@ -4,54 +4,32 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gram.errors import GramError
+from gram.config import sized_task
 from gram.tables.evaluations import status
 from gram.tables.names import METRICS, PAPER_TABLES, Metric, in_order, label
+from gram.tables.reported import Reported, read_reported
 
 COLUMNS = (
     *("task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"),
-    *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
+    *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples", "code_hash", "status"),
     *("table", "label"),
 )
 INTEGERS = (
-    *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "forward_passes"),
+    *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
 FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling")
 TABLE_3 = ("table3a", "table3b")
-Reported = dict[tuple[str, str, str], tuple[float, float | None]]
-
-
-def read_reported(path: Path, name: str = "table1") -> Reported:
-    """One table of the paper: (task, our method, the paper's metric) -> mean and standard deviation (None where not given).
-
-    Raises:
-        GramError: missing file, missing column, or a method that the mapping in ``names.py`` does not have.
-    """
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise GramError(f"{path}: no such file; it is part of the repository: restore it with git") from error
-    missing = sorted({"table", "task", "method", "metric", "value", "std"} - set(table.columns))
-    if missing:
-        raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
-    ours = {method.paper: key for key, method in PAPER_TABLES[name].items() if method.paper}
-    reported: Reported = {}
-    for row in table[table["table"] == name].to_dict("records"):
-        if row["method"] not in ours:
-            raise GramError(f"{path}: method {row['method']!r} of {name} has no counterpart; add it to gram/tables/names.py")
-        std = None if pd.isna(row["std"]) else float(row["std"])
-        reported[row["task"], ours[row["method"]], row["metric"]] = (float(row["value"]), std)
-    return reported
+Run = tuple[str, str, int]  # task, method, seed
 
 
 def natural(name: str) -> list[str | int]:
@@ -60,8 +38,8 @@ def natural(name: str) -> list[str | int]:
 
 
 def order_of_tasks(run: set[str], reported: set[str]) -> list[str]:
-    """Tasks that were run first, then the paper's others, each in natural order."""
-    return sorted(run, key=natural) + sorted(reported - run, key=natural)
+    """Tasks that were run first, then the paper's others, each in natural order; one that was run stands for its size."""
+    return sorted(run, key=natural) + sorted(reported - run - {sized_task(task) for task in run}, key=natural)
 
 
 def measured(evaluation: dict[str, Any], metric: Metric) -> dict[str, Any]:
@@ -80,6 +58,7 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     hashes = {run["run"][key]["code_hash"] for run in evaluations for key in ("trained_by", "evaluated_by")}
     seen = evaluations[0]["overlap_with_training"]
     kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen")
+    calls = run.get("calls", 1)  # older evaluations do not say it: their networks were called once per step
     return {key: run[key] for key in kept} | {
         # A mean: with halting, how many examples a training finishes depends on its seed.
         "training_examples": round(statistics.mean(one["run"]["training_examples"] for one in evaluations)),
@@ -88,8 +67,8 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
         "n_completions": int(seen["completions"]["denominator"]),
         "n_completions_in_training": int(seen["completions"]["numerator"]),
-        # One call of the network is one supervision step of one trajectory; with ACT this is the most there can be.
-        "forward_passes": run["depth"] * run["draws"],
+        "calls": calls,
+        "forward_passes": run["depth"] * run["draws"] * calls,  # with ACT this is the most there can be
         "code_hash": "+".join(sorted(set("+".join(hashes).split("+")))),
     }
 
@@ -114,64 +93,92 @@ def row_of(metric: Metric, evaluations: Sequence[dict[str, Any]], paper: tuple[f
     return row
 
 
-def table1(evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None) -> pd.DataFrame:
+def table1(
+    evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None, failed: Collection[Run] = ()
+) -> pd.DataFrame:
     """Table 1, with every method that was evaluated; see :func:`long_table`."""
-    return long_table("table1", evaluations, reported, present_code)
+    return long_table("table1", evaluations, reported, present_code, failed)
 
 
-def table3(evaluations: Sequence[dict[str, Any]], reported: Mapping[str, Reported], present_code: str | None) -> pd.DataFrame:
+def table3(
+    evaluations: Sequence[dict[str, Any]],
+    reported: Mapping[str, Reported],
+    present_code: str | None,
+    failed: Collection[Run] = (),
+) -> pd.DataFrame:
     """Tables 3a and 3b below one another, each with its own methods; see :func:`long_table`.
 
     Args:
         evaluations: of the methods of either; GRAM and its twin stand in both.
         reported: by table.
-        present_code: as of :func:`long_table`.
+        present_code, failed: as of :func:`long_table`.
     """
-    halves = {name: [e for e in evaluations if e["run"]["method"] in PAPER_TABLES[name]] for name in TABLE_3}
-    return pd.concat([long_table(name, half, reported[name], present_code) for name, half in halves.items()], ignore_index=True)
+    halves = []
+    for name in TABLE_3:
+        ours = [evaluation for evaluation in evaluations if evaluation["run"]["method"] in PAPER_TABLES[name]]
+        lost = {run for run in failed if run[1] in PAPER_TABLES[name]}
+        halves.append(long_table(name, ours, reported[name], present_code, lost))
+    return pd.concat(halves, ignore_index=True)
 
 
-def whole_table(name: str, evaluations: Sequence[dict[str, Any]], reported: Path, present_code: str | None) -> pd.DataFrame:
+def whole_table(
+    name: str,
+    evaluations: Sequence[dict[str, Any]],
+    reported: Path,
+    present_code: str | None,
+    failed: Collection[Run] = (),
+) -> pd.DataFrame:
     """``table1`` or ``table3`` by its name, beside the numbers in the file ``reported``.
 
     Raises:
         GramError: as of :func:`read_reported`.
     """
     if name == "table1":
-        return table1(evaluations, read_reported(reported), present_code)
-    return table3(evaluations, {half: read_reported(reported, half) for half in TABLE_3}, present_code)
+        return table1(evaluations, read_reported(reported), present_code, failed)
+    return table3(evaluations, {half: read_reported(reported, half) for half in TABLE_3}, present_code, failed)
 
 
 def long_table(
-    paper_table: str, evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None
+    paper_table: str,
+    evaluations: Sequence[dict[str, Any]],
+    reported: Reported,
+    present_code: str | None,
+    failed: Collection[Run] = (),
 ) -> pd.DataFrame:
     """A long table with the columns ``COLUMNS``; percentages, as the paper prints them.
 
-    What was not run stands in it too: of the ablations on every task, otherwise where the paper has a number.
+    What was not run stands in it too: of the ablations on every task, otherwise where the paper has a number. An experiment on
+    a task of the paper's, such as nqueens8-cpu, stands beside the paper's numbers of that task.
 
     Args:
         paper_table: a key of ``PAPER_TABLES``, which names and orders the methods.
         evaluations: from :func:`gram.tables.evaluations.read_evaluations`.
         reported: from :func:`read_reported`.
         present_code: hash of the present code, which marks stale rows; None marks none.
+        failed: the runs that were asked for and ended with an error.
     """
     names = PAPER_TABLES[paper_table]
-    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {(task, method): [] for task, method, _ in failed}
     for evaluation in evaluations:
         by_row.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(evaluation)
+    lost = {(task, method) for task, method, _ in failed}
     in_paper = {(task, method) for task, method, _ in reported}
     rows = []
     for task in order_of_tasks({task for task, _ in by_row}, {task for task, _ in in_paper}):
-        papers_metrics = {metric for t, _, metric in reported if t == task}
-        methods = {m for t, m in {*by_row, *in_paper} if t == task} | (set() if paper_table == "table1" else set(names))
+        sized = sized_task(task)
+        methods = {m for t, m in by_row if t == task} | {m for t, m in in_paper if t == sized}
+        methods |= set() if paper_table == "table1" else set(names)
+        measured_here = {name for (t, _), seeds in by_row.items() if t == task for seed in seeds for name in seed["metrics"]}
+        counted = measured_here | {metric for t, _, metric in reported if t == sized}
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
             shared = {"table": paper_table, "label": label(method, names)} | facts(seeds)
-            shared |= {"status": status([seed["run"] for seed in seeds], present_code)}
+            shared |= {"status": status([seed["run"] for seed in seeds], present_code, failed=(task, method) in lost)}
             for name, metric in METRICS.items():
-                if name == "conflict_edges" and "conflict_edges" not in papers_metrics:
+                if name == "conflict_edges" and name not in counted:
                     continue
-                paper = reported.get((task, method, metric.paper)) if metric.paper else None
+                papers = metric.papers(task)
+                paper = reported.get((sized, method, papers)) if papers else None
                 rows.append({"task": task, "method": method, "metric": name} | shared | row_of(metric, seeds, paper))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64"))

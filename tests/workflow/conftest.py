@@ -21,7 +21,7 @@ WORKFLOW = ("Snakefile", "workflow", "profiles", "resources", "config", "envs", 
 TINY = {
     "model": {"D": 16, "heads": 2, "ffn_hidden": 16, "K": 1, "T": 1, "puzzle_tokens": 0, "guidance_hidden": 8, "decoder_hidden": 8},
     "train": {"steps": 20, "N_sup": 2, "batch_size": 8, "warmup_steps": 2, "eval_every": 10, "eval_inputs": 4, "log_every": 10},
-    "evaluate": {"depth": 1, "width": 2},
+    "evaluate": {"depth": 2, "width": 2},
     "methods": {"gram": {}, "deterministic": {"model": {"guidance": "none"}}},
 }
 # One experiment with folds and one without, so that both ways to an evaluation are taken.
@@ -34,6 +34,7 @@ CONFIG = {
         {"task": "nqueens5", "methods": ["gram", "deterministic"], "seeds": [0]},
         {"task": "nqueens6", "methods": ["gram"], "seeds": [0]},
     ],
+    "quick": None,
     "ablations": [{"task": "nqueens6", "methods": ["gram", "deterministic"], "seeds": [0]}],
     "device": "cpu",
     "reference_runs": None,

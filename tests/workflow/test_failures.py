@@ -20,7 +20,7 @@ WEIGHTS, RESUME = f"{RUN}/weights.safetensors", f"{RUN}/resume.safetensors"
 BAD = {
     "unknown key": (
         {"sedds": [0]},
-        ["config/config.yaml: unknown key 'sedds'; known keys: runs, ablations, device, reference_runs, overrides"],
+        ["config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, reference_runs, overrides"],
     ),
     "unknown key in a run": (
         {"runs": [ENTRY | {"seed": 1}]},
@@ -39,6 +39,11 @@ BAD = {
         {"ablations": [ENTRY | {"methods": ["base"]}]},
         ["config/config.yaml: ablations[0]: methods: no 'base' in nqueens6; known ones: gram, deterministic"],
     ),
+    "quick beyond runs": (
+        {"runs": [ENTRY], "quick": [ENTRY | {"seeds": [0, 7]}]},
+        ["config/config.yaml: quick: gram on nqueens6, seed 7, is not among runs; list there what is, or `quick: null`"],
+    ),
+    "wrong type of quick": ({"quick": 1}, ["config/config.yaml: quick: 1 is not of type 'array', 'null'"]),
     "override of an unknown experiment": ({"overrides": {"nqueens66": {}}}, ["overrides: no experiment 'nqueens66'", "nqueens6"]),
     "override of an unknown setting": (
         {"overrides": {"nqueens6": {"train": {"stpes": 1}}}},
@@ -73,6 +78,34 @@ def test_a_wrong_sum_stops_before_training(tiny: Any, tmp_path: Path) -> None:
     # The right sum is all it takes to go on.
     listed.write_text(content, encoding="utf-8")
     workflow.snakemake("results/data/nqueens6/checked.json")
+
+
+def row_of(text: str, caption: str, method: str) -> list[str]:
+    """The cells of a method in the Markdown table under a caption."""
+    lines = text[text.index(f"{caption}:\n") :].splitlines()
+    return next([cell.strip() for cell in line.split("|")[2:-1]] for line in lines if line.startswith(f"| {method}"))
+
+
+def test_a_failed_method_is_a_hole_in_its_table_that_the_next_run_fills(tiny: Any, tmp_path: Path) -> None:
+    workflow = tiny(tmp_path / "gram")
+    rate = {"train": {"learning_rate": 1e30}}  # NaN within a step
+    workflow.edit("config/experiments/nqueens6.yaml", lambda content: content["methods"]["deterministic"].update(rate))
+    both = [ENTRY | {"methods": ["gram", "deterministic"]}]
+    workflow.edit("config/config.yaml", lambda config: config.update(runs=both, ablations=[]))
+    output = workflow.snakemake("--keep-going", "--cores", "2", "results/tables/table1.md", fails=True)
+    assert "NaN or infinite" in output and "results/tables/table1.md: 1 of 2 runs marked as failed" in output
+    text = workflow.text("results/tables/table1.md")
+    assert set(row_of(text, "Accuracies", "Deterministic twin")) == {"failed"}
+    assert re.fullmatch(r"\d+\.\d \(1\)", row_of(text, "Accuracies", "GRAM")[0])
+    # Even without the failed method, the table is not taken for finished; the evaluation that is there is kept.
+    workflow.edit("config/config.yaml", lambda config: config.update(runs=[ENTRY]))
+    assert workflow.planned("results/tables/table1.md") == {"Write table1 from all its configured runs"}
+    workflow.edit("config/config.yaml", lambda config: config.update(runs=both))
+    rate["train"]["learning_rate"] = 1e-3
+    workflow.edit("config/experiments/nqueens6.yaml", lambda content: content["methods"]["deterministic"].update(rate))
+    jobs = workflow.jobs("results/tables/table1.md")
+    assert "Write table1 from all its configured runs" in jobs and not [job for job in jobs if "gram" in job]
+    assert "failed" not in workflow.text("results/tables/table1.md")
 
 
 def long(workflow: Any) -> Any:

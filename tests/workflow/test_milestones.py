@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-SCALING = {f"Draw {what}" for what in ("accuracy of {} over depth and width", "where the trajectories of {} halt")}
+SCALING = {f"Draw {what}, for table1" for what in ("accuracy of {} over depth and width", "where the trajectories of {} halt")}
 LATE = ("over depth and width", "halt", "samplers")
 
 
@@ -19,7 +19,7 @@ def test_scaling_and_samplers_are_built_when_asked_for(tiny: Any, tmp_path: Path
     }
     samplers = {job for job in workflow.planned("samplers") if any(word in job for word in LATE)}
     assert samplers == {f"Compare the samplers on {task}: gram, seed 0" for task in ("nqueens5", "nqueens6")} | {
-        f"Draw the samplers of {task} at equal compute" for task in ("nqueens5", "nqueens6")
+        f"Draw the samplers of {task} at equal compute, for table1" for task in ("nqueens5", "nqueens6")
     }
 
 

@@ -75,7 +75,7 @@ def test_a_folder_without_kept_runs_is_named(trained: Any) -> None:
 
 def test_the_committed_reference_configuration_trains_nothing(committed: Any, tmp_path: Path) -> None:
     workflow = committed(tmp_path / "gram")
-    kept = list((workflow.folder / "resources/reference_runs/nqueens7/runs").glob("*/*/*/meta.json"))
+    kept = list((workflow.folder / "resources/reference_runs/proving_ground/runs").glob("*/*/*/meta.json"))
     jobs = workflow.planned("results/tables/table1.md", "--configfile", "config/reference.yaml")
     assert len([job for job in jobs if job.startswith("Restore")]) == len(kept) > 0
     assert not [job for job in jobs if job.startswith("Train")] and "Write table1 from all its configured runs" in jobs

@@ -26,7 +26,7 @@ def training(task: str, method: str, seed: int = 0) -> set[str]:
 def shown(task: str, *more: str) -> set[str]:
     """The jobs that show the evaluations of a task, and more figures of it."""
     figures = ("accuracy and coverage of {} against the number of completions", "coverage of {} against the number of samples")
-    return {TABLE_1} | {f"Draw {figure.format(task)}" for figure in (*figures, *more)}
+    return {TABLE_1} | {f"Draw {figure.format(task)}, for table1" for figure in (*figures, *more)}
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> 
     wanted += [f"results/eval/{task}/deterministic/seed0/test.json" for task in ("nqueens5", "nqueens5-fold0")]
     wanted += [f"results/tables/table1.{suffix}" for suffix in ("md", "csv", "tex", "html")]
     figures = ("nqueens5/boards", "nqueens5/training", "nqueens5/elbo", "nqueens6/completions", "nqueens6/width")
-    wanted += [f"results/figures/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
+    wanted += [f"results/figures/table1/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
     wanted += ["results/logs/train/nqueens6/gram/seed0.log", "results/benchmarks/train/nqueens6/gram/seed0.tsv"]
     assert [path for path in wanted if not (finished / path).exists()] == []
     # One model only: there is nothing to compare on a board.
-    assert not (finished / "results/figures/nqueens6/boards.svg").exists()
+    assert not (finished / "results/figures/table1/nqueens6/boards.svg").exists()
     # The pooled evaluation counts every input once: 25 with one queen kept, 100 with two.
     run_facts = finished.json("results/eval/nqueens5/gram/seed0/test.json")["run"]
     assert (run_facts["task"], run_facts["folds"], run_facts["inputs"]) == ("nqueens5", 2, 125)
@@ -151,13 +151,31 @@ def test_table_3_builds_the_ablations_and_no_more(built: Any) -> None:
     assert built.planned() == set()  # nothing of the default depends on it
 
 
+def test_quick_is_a_part_of_the_runs_with_a_table_and_figures_of_its_own(built: Any) -> None:
+    part = [{"task": "nqueens6", "methods": ["gram"], "seeds": [0]}]
+    built.edit(CONFIG, lambda config: config.update(quick=part))
+    quick = {job.replace("table1", "quick") for job in shown("nqueens6", "the training curves of {}", "the ELBO of {}")}
+    assert built.jobs() == quick  # what is trained for table 1 is shared
+    assert built.planned() == built.planned("table1_small") == built.planned("all") == set()
+    text = built.text("results/tables/quick.md")
+    assert "## nqueens6" in text and "## nqueens5" not in text
+    assert (built / "results/figures/quick/nqueens6/width.svg").exists() and not (built / "results/figures/quick/nqueens5").exists()
+    # A new seed in table 1 alone leaves quick as it is.
+    built.edit(CONFIG, lambda config: config["runs"][1].update(seeds=[0, 1]))
+    assert built.planned() == set() and TABLE_1 in built.planned("table1_small")
+
+
 def test_report_holds_tables_figures_and_captions(built: Any) -> None:
     assert "WARNING" not in built.snakemake("--report", "report.html")
     page = built.text("report.html")
     words = re.sub(r"(\\n|\s)+", " ", page)  # the page keeps texts as JSON
     for text in ("Generative Recursive Reasoning, reproduced", "Training runs on nqueens5: 4.", "are the runs with seed 0"):
         assert text in words
-    for path in ("results/tables/table1.html", "results/figures/nqueens5/boards.svg", "results/figures/nqueens6/width.svg"):
+    for path in (
+        "results/tables/table1.html",
+        "results/figures/table1/nqueens5/boards.svg",
+        "results/figures/table1/nqueens6/width.svg",
+    ):
         assert path in page
 
 
@@ -167,11 +185,19 @@ def test_lint_is_clean(committed: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("configuration", ["config.yaml", "smoke.yaml", "proving_ground.yaml", "single_gpu.yaml", "paper.yaml"])
 def test_the_committed_configurations_are_valid(committed: Any, tmp_path: Path, configuration: str) -> None:
-    assert TABLE_1 in committed(tmp_path / "gram").planned("--configfile", f"config/{configuration}")
+    workflow = committed(tmp_path / "gram")
+    assert TABLE_1 in workflow.planned("table1_small", "--configfile", f"config/{configuration}")
+
+
+def test_plain_snakemake_builds_the_quick_part_of_the_default(committed: Any, tmp_path: Path) -> None:
+    jobs = committed(tmp_path / "gram").planned()
+    assert "Write quick from all its configured runs" in jobs and TABLE_1 not in jobs
+    trained = {job for job in jobs if job.startswith("Train ")}
+    assert len(trained) == 16 and not [job for job in trained if "coloring" in job]  # two methods, two seeds, four folds
 
 
 def test_a_run_outside_the_configuration_is_built_by_its_name(committed: Any, tmp_path: Path) -> None:
     workflow = committed(tmp_path / "gram")
-    workflow.edit(CONFIG, lambda config: config.update(runs=[{"task": "nqueens5", "methods": ["gram"], "seeds": [0]}]))
+    workflow.edit(CONFIG, lambda config: config.update(runs=[{"task": "nqueens5", "methods": ["gram"], "seeds": [0]}], quick=None))
     data = {"Build the data set nqueens8", "Check the content of nqueens8 against resources/checksums.tsv"}
     assert workflow.planned("results/eval/nqueens8/gram/seed7/test.json") == training("nqueens8", "gram", seed=7) | data

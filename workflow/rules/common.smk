@@ -5,6 +5,7 @@
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -50,9 +51,9 @@ def load_experiments():
 
 
 def configured_runs(key):
-    """(task, method, seed) of every entry of the list under ``key``, each once and in order."""
+    """(task, method, seed) of every entry of the list under ``key``, each once and in order; none for null."""
     found = set()
-    for number, entry in enumerate(config[key]):
+    for number, entry in enumerate(config[key] or []):
         where = f"{CONFIG_FILES}: {key}[{number}]"
         if entry["task"] not in EXPERIMENTS:
             raise WorkflowError(f"{where}: task: no experiment {entry['task']!r}; known ones: {', '.join(EXPERIMENTS)}")
@@ -105,6 +106,11 @@ def threads_of(task, method):
     return resolved(method_section, task, method, "train").threads
 
 
+def processes_of(task, method):
+    """Processes of a training, and so its GPUs. With fewer in the profile's total, Snakemake gives the job that many."""
+    return resolved(method_section, task, method, "train").processes
+
+
 def overrides_of(task, *sections, method=None):
     """The overrides of a task that a job depends on, as JSON: these sections, and the same ones under its method."""
     overrides = config["overrides"].get(BASE[task], {})
@@ -115,10 +121,36 @@ def overrides_of(task, *sections, method=None):
     return frozen(chosen)
 
 
-def evaluations_of(task, path=None, methods=None):
-    """The evaluations of a task's configured runs, or another file of each; of all methods, or of some."""
-    runs = [(name, method, seed) for name, method, seed in RUNS if name == task and method in (methods or [method])]
-    return [(path or EVALUATION).format(task=name, method=method, seed=seed) for name, method, seed in runs]
+def check_quick():
+    """Stop where `quick` asks for more than `runs`, which is what a file laid over the default forgets."""
+    more = sorted(set(RUNS["quick"]) - set(RUNS["table1"]))
+    if more:
+        task, method, seed = more[0]
+        raise WorkflowError(
+            f"{CONFIG_FILES}: quick: {method} on {task}, seed {seed}, is not among runs; list there what is, or `quick: null`"
+        )
+
+
+def runs_of(table, task, methods=None):
+    """(method, seed) of the runs of a task that stand in a table; of all methods, or of some."""
+    found = [(method, seed) for name, method, seed in RUNS[table] if name == task and (methods is None or method in methods)]
+    if not found:
+        raise WorkflowError(f"results/figures/{table}/{task}: no such run in {CONFIG_FILES}: {LISTED_UNDER[table]}")
+    return found
+
+
+def tasks_of(table):
+    """The tasks of a table."""
+    return sorted({task for task, _, _ in RUNS[table]})
+
+
+def evaluations_of(table, task=None, path=None, methods=None):
+    """The evaluations in a table, or another file of each; of all tasks, or of one."""
+    return [
+        (path or EVALUATION).format(task=name, method=method, seed=seed)
+        for name in ([task] if task else tasks_of(table))
+        for method, seed in runs_of(table, name, methods)
+    ]
 
 
 def for_parts(wildcards, path):
@@ -126,18 +158,71 @@ def for_parts(wildcards, path):
     return [path.format(part=part, **wildcards) for part in EXPERIMENTS[wildcards.task].tasks(wildcards.task)]
 
 
-def for_runs(task, path):
-    """``path`` for every configured run of a task, or of its folds."""
-    runs = [(method, seed) for name, method, seed in RUNS if name == task]
-    return [path.format(part=part, method=method, seed=seed) for part in EXPERIMENTS[task].tasks(task) for method, seed in runs]
+def for_runs(table, task, path):
+    """``path`` for every run of a task in a table, or for its folds."""
+    parts = EXPERIMENTS[task].tasks(task)
+    return [path.format(part=part, method=method, seed=seed) for part in parts for method, seed in runs_of(table, task)]
 
 
-def compared_seed(task):
-    """The first configured seed that GRAM and its deterministic twin share on a task, or None."""
-    seeds = {
-        method: {seed for name, other, seed in RUNS if (name, other) == (task, method)} for method in ("gram", "deterministic")
-    }
-    return min(seeds["gram"] & seeds["deterministic"], default=None)
+def compared_seed(table, task):
+    """The first seed that GRAM and its deterministic twin share on a task in a table, or None."""
+    gram, twin = ({seed for one, seed in runs_of(table, task) if one == method} for method in ("gram", "deterministic"))
+    return min(gram & twin, default=None)
+
+
+def compared_samples(table, task, method):
+    """The samples of one of the two models with that seed."""
+    return f"results/eval/{task}/{method}/seed{compared_seed(table, task)}/test.samples.parquet"
+
+
+def has_boards(table, task):
+    """Whether the board figure can be drawn: it shows N-Queens, and both models."""
+    return task.startswith("nqueens") and compared_seed(table, task) is not None
+
+
+def deep_methods(table, task):
+    """The methods that answer in several steps, so that more of them can be tried."""
+    methods = sorted({method for method, _ in runs_of(table, task)})
+    return [method for method in methods if resolved(evaluate_settings, task, method).depth > 1]
+
+
+def tables(table):
+    """A table in all formats."""
+    return expand("results/tables/{table}.{format}", table=table, format=["md", "csv", "tex", "html"])
+
+
+def figures(table, names, tasks):
+    """Figures of the runs in a table, each in both formats."""
+    return expand("results/figures/{table}/{task}/{name}.{format}", table=table, task=tasks, name=names, format=["svg", "png"])
+
+
+def everything(table):
+    """A table, its evaluations and its figures. Folds are targets of their own, so that a deleted one is made again."""
+    folds = [for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json") for task in tasks_of(table)]
+    drawn = figures(table, ["training", "elbo", "completions", "width"], tasks_of(table))
+    drawn += figures(table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)])
+    return [evaluations_of(table), *folds, tables(table), drawn]
+
+
+def layout_of(table):
+    """The table of the paper that a table is laid out as."""
+    return "table3" if table == "table3" else "table1"
+
+
+def written_without(failed, dag):
+    """The tables that were asked for and wait for a failed job: (table, evaluations that are there, runs that failed)."""
+    made_by = {str(path): job for job in dag.jobs for path in job.output}
+    for table in sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"}):
+        there, lost = [], []
+        for task, method, seed in RUNS[table]:
+            path = EVALUATION.format(task=task, method=method, seed=seed)
+            job = made_by.get(path)
+            if job is None or not dag.needrun(job) or dag.finished(job):
+                there.append(path)
+            elif failed.intersection(dag.bfs(dag.dependencies, job)):
+                lost.append(f"{task}/{method}/seed{seed}")
+        if lost:
+            yield table, there, lost
 
 
 def either(names):
@@ -147,16 +232,17 @@ def either(names):
 
 check_config()
 EXPERIMENTS = load_experiments()
-RUNS = configured_runs("runs")
-ABLATIONS = configured_runs("ablations")
-TASKS = sorted({task for task, _, _ in RUNS})
+# The tables: under which key of the configuration their runs are listed, and those runs.
+LISTED_UNDER = {"table1": "runs", "quick": "quick", "table3": "ablations"}
+RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
+check_quick()
+DEFAULT = "quick" if RUNS["quick"] else "table1"
 # The experiment of every trainable task, and of every experiment.
 BASE = {part: name for name, experiment in EXPERIMENTS.items() for part in [name, *experiment.tasks(name)]}
 
 # A task with folds is never trained itself, so that exactly one rule makes each file.
 TRAINABLE = either(part for name, experiment in EXPERIMENTS.items() for part in experiment.tasks(name))
 FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.split.folds > 1)
-CONFIGURED = either(TASKS)
 # Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
 REFERENCE_RUNS = reference_runs()
 RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
@@ -165,30 +251,13 @@ RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
 wildcard_constraints:
     method=either({method for experiment in EXPERIMENTS.values() for method in experiment.methods}),
     seed="0|[1-9][0-9]*",
+    table=either(table for table, runs in RUNS.items() if runs),
 
 
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
-EVALUATIONS = [path for task in TASKS for path in evaluations_of(task)]
-# Targets of their own, so that a deleted one is made again.
-FOLD_EVALUATIONS = [path for task in TASKS for path in for_runs(task, "results/eval/{part}/{method}/seed{seed}/test.json")]
-CHECKED = [f"results/data/{part}/checked.json" for task in TASKS for part in EXPERIMENTS[task].tasks(task)]
-# What a table of the paper is made from.
-SHOWN_IN = {
-    "table1": EVALUATIONS,
-    "table3": [EVALUATION.format(task=task, method=method, seed=seed) for task, method, seed in ABLATIONS],
-}
-TABLES = expand("results/tables/table1.{format}", format=["md", "csv", "tex", "html"])
-# The board figure draws N-Queens, and needs both models.
-BOARDS = {task: seed for task in TASKS if task.startswith("nqueens") and (seed := compared_seed(task)) is not None}
-FIGURES = expand(
-    "results/figures/{figure}.{format}",
-    figure=[f"{task}/{name}" for task in TASKS for name in ("training", "elbo", "completions", "width")]
-    + [f"{task}/boards" for task in BOARDS],
-    format=["svg", "png"],
-)
+CHECKED = [f"results/data/{part}/checked.json" for task in tasks_of("table1") for part in EXPERIMENTS[task].tasks(task)]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"
-SAMPLED = [task for task in TASKS if evaluations_of(task, methods=["gram"])]
-SCALING_FIGURES = expand("results/figures/{task}/{name}.{format}", task=TASKS, name=["scaling", "halting"], format=["svg", "png"])
-SAMPLERS_FIGURES = expand("results/figures/{task}/samplers.{format}", task=SAMPLED, format=["svg", "png"])
+SCALED = [task for task in tasks_of(DEFAULT) if deep_methods(DEFAULT, task)]
+SAMPLED = [task for task, method, _ in RUNS[DEFAULT] if method == "gram"]

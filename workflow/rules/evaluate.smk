@@ -39,8 +39,9 @@ rule evaluate:
     message:
         "Evaluate {wildcards.method} on the test split of {wildcards.task}, seed {wildcards.seed}"
     shell:
-        "python -m gram.evaluate --run results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
-        " --data results/data/{wildcards.task} --split test --settings {params.settings:q} --device {resources.device}"
+        "python -m gram.launch --device {resources.device}"
+        " gram.evaluate --run results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
+        " --data results/data/{wildcards.task} --split test --settings {params.settings:q}"
         " --output {output.json} --samples {output.samples} > {log} 2>&1"
 
 
@@ -99,8 +100,9 @@ rule scale_depth_and_width:
     message:
         "Measure {wildcards.method} on {wildcards.task} over depth and width, seed {wildcards.seed}"
     shell:
-        "python -m gram.scaling --run {params.runs} --data {params.folders} --split test"
-        " --settings {params.settings:q} --device {resources.device} --output {output} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device}"
+        " gram.scaling --run {params.runs} --data {params.folders} --split test"
+        " --settings {params.settings:q} --output {output} > {log} 2>&1"
 
 
 rule compare_samplers:
@@ -134,5 +136,6 @@ rule compare_samplers:
     message:
         "Compare the samplers on {wildcards.task}: {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "python -m gram.compare_samplers --run {params.runs} --data {params.folders} --split test"
-        " --settings {params.settings:q} --device {resources.device} --output {output} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device}"
+        " gram.compare_samplers --run {params.runs} --data {params.folders} --split test"
+        " --settings {params.settings:q} --output {output} > {log} 2>&1"

@@ -1,241 +1,246 @@
-# The figures of one task, each as SVG (in the report) and PNG.
+# The figures of one task, of its runs in one table; each as SVG (in the report) and PNG.
 #
-# in:   results/runs/{task}/{method}/seed{seed}/history.jsonl, meta.json of the task's configured runs,
-#       or of their folds
+# in:   results/runs/{task}/{method}/seed{seed}/history.jsonl, meta.json of those runs, or of their folds
 #       results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet, scaling.json, samplers.json
 #       results/data/{task}/test.parquet, card.json
-# out:  results/figures/{task}/training, elbo, completions, width, boards .svg and .png
-#       results/figures/{task}/scaling, halting, samplers .svg and .png, outside `rule all`
+# out:  results/figures/{table}/{task}/training, elbo, completions, width, boards .svg and .png
+#       results/figures/{table}/{task}/scaling, halting, samplers .svg and .png, by milestones of their own
 
 
 rule training_figure:
     input:
-        histories=lambda wildcards: for_runs(wildcards.task, "results/runs/{part}/{method}/seed{seed}/history.jsonl"),
-        metas=lambda wildcards: for_runs(wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        histories=lambda wildcards: for_runs(
+            wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/history.jsonl"
+        ),
+        metas=lambda wildcards: for_runs(wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"),
     output:
         svg=report(
-            "results/figures/{task}/training.svg",
+            "results/figures/{table}/{task}/training.svg",
             caption="../report/training.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "training"},
+            labels={"table": "{table}", "task": "{task}", "figure": "training"},
         ),
-        png="results/figures/{task}/training.png",
+        png="results/figures/{table}/{task}/training.png",
     log:
-        "results/logs/training_figure/{task}.log",
+        "results/logs/training_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/training_figure/{task}.tsv"
+        "results/benchmarks/training_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=CONFIGURED,
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw the training curves of {wildcards.task}"
+        "Draw the training curves of {wildcards.task}, for {wildcards.table}"
     shell:
         "python -m gram.figures training --histories {input.histories}"
-        " --output results/figures/{wildcards.task}/training > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/training > {log} 2>&1"
 
 
 rule elbo_figure:
     input:
-        histories=lambda wildcards: for_runs(wildcards.task, "results/runs/{part}/{method}/seed{seed}/history.jsonl"),
-        metas=lambda wildcards: for_runs(wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        histories=lambda wildcards: for_runs(
+            wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/history.jsonl"
+        ),
+        metas=lambda wildcards: for_runs(wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"),
     output:
         svg=report(
-            "results/figures/{task}/elbo.svg",
+            "results/figures/{table}/{task}/elbo.svg",
             caption="../report/elbo.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "ELBO"},
+            labels={"table": "{table}", "task": "{task}", "figure": "ELBO"},
         ),
-        png="results/figures/{task}/elbo.png",
+        png="results/figures/{table}/{task}/elbo.png",
     log:
-        "results/logs/elbo_figure/{task}.log",
+        "results/logs/elbo_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/elbo_figure/{task}.tsv"
+        "results/benchmarks/elbo_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=CONFIGURED,
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw the ELBO of {wildcards.task}"
+        "Draw the ELBO of {wildcards.task}, for {wildcards.table}"
     shell:
-        "python -m gram.figures elbo --histories {input.histories} --output results/figures/{wildcards.task}/elbo > {log} 2>&1"
+        "python -m gram.figures elbo --histories {input.histories} --output results/figures/{wildcards.table}/{wildcards.task}/elbo > {log} 2>&1"
 
 
 rule completions_figure:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.task),
+        evaluations=lambda wildcards: evaluations_of(wildcards.table, wildcards.task),
     output:
         svg=report(
-            "results/figures/{task}/completions.svg",
+            "results/figures/{table}/{task}/completions.svg",
             caption="../report/completions.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "by number of completions"},
+            labels={"table": "{table}", "task": "{task}", "figure": "by number of completions"},
         ),
-        png="results/figures/{task}/completions.png",
+        png="results/figures/{table}/{task}/completions.png",
     log:
-        "results/logs/completions_figure/{task}.log",
+        "results/logs/completions_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/completions_figure/{task}.tsv"
+        "results/benchmarks/completions_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=CONFIGURED,
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw accuracy and coverage of {wildcards.task} against the number of completions"
+        "Draw accuracy and coverage of {wildcards.task} against the number of completions, for {wildcards.table}"
     shell:
         "python -m gram.figures completions --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.task}/completions > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/completions > {log} 2>&1"
 
 
 rule width_figure:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.task),
+        evaluations=lambda wildcards: evaluations_of(wildcards.table, wildcards.task),
     output:
         svg=report(
-            "results/figures/{task}/width.svg",
+            "results/figures/{table}/{task}/width.svg",
             caption="../report/width.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "by width"},
+            labels={"table": "{table}", "task": "{task}", "figure": "by width"},
         ),
-        png="results/figures/{task}/width.png",
+        png="results/figures/{table}/{task}/width.png",
     log:
-        "results/logs/width_figure/{task}.log",
+        "results/logs/width_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/width_figure/{task}.tsv"
+        "results/benchmarks/width_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=CONFIGURED,
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw coverage of {wildcards.task} against the number of samples"
+        "Draw coverage of {wildcards.task} against the number of samples, for {wildcards.table}"
     shell:
         "python -m gram.figures width --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.task}/width > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/width > {log} 2>&1"
 
 
 rule boards_figure:
     input:
-        gram=lambda wildcards: f"results/eval/{wildcards.task}/gram/seed{BOARDS[wildcards.task]}/test.samples.parquet",
-        deterministic=lambda wildcards: (
-            f"results/eval/{wildcards.task}/deterministic/seed{BOARDS[wildcards.task]}/test.samples.parquet"
-        ),
+        gram=lambda wildcards: compared_samples(wildcards.table, wildcards.task, "gram"),
+        deterministic=lambda wildcards: compared_samples(wildcards.table, wildcards.task, "deterministic"),
         tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
     output:
         svg=report(
-            "results/figures/{task}/boards.svg",
+            "results/figures/{table}/{task}/boards.svg",
             caption="../report/boards.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "boards"},
+            labels={"table": "{table}", "task": "{task}", "figure": "boards"},
         ),
-        png="results/figures/{task}/boards.png",
+        png="results/figures/{table}/{task}/boards.png",
     log:
-        "results/logs/boards_figure/{task}.log",
+        "results/logs/boards_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/boards_figure/{task}.tsv"
+        "results/benchmarks/boards_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=either(BOARDS),
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     params:
-        seed=lambda wildcards: BOARDS[wildcards.task],
+        seed=lambda wildcards: compared_seed(wildcards.table, wildcards.task),
         folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
     message:
-        "Draw boards of {wildcards.task}"
+        "Draw boards of {wildcards.task}, for {wildcards.table}"
     shell:
         "python -m gram.figures boards --samples gram={input.gram} deterministic={input.deterministic} --data {params.folders}"
-        " --output results/figures/{wildcards.task}/boards > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/boards > {log} 2>&1"
 
 
 rule scaling_figure:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.task, SCALING),
+        evaluations=lambda wildcards: evaluations_of(
+            wildcards.table, wildcards.task, SCALING, deep_methods(wildcards.table, wildcards.task)
+        ),
     output:
         svg=report(
-            "results/figures/{task}/scaling.svg",
+            "results/figures/{table}/{task}/scaling.svg",
             caption="../report/scaling.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "by depth and width"},
+            labels={"table": "{table}", "task": "{task}", "figure": "by depth and width"},
         ),
-        png="results/figures/{task}/scaling.png",
+        png="results/figures/{table}/{task}/scaling.png",
     log:
-        "results/logs/scaling_figure/{task}.log",
+        "results/logs/scaling_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/scaling_figure/{task}.tsv"
+        "results/benchmarks/scaling_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=CONFIGURED,
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw accuracy of {wildcards.task} over depth and width"
+        "Draw accuracy of {wildcards.task} over depth and width, for {wildcards.table}"
     shell:
         "python -m gram.figures scaling --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.task}/scaling > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/scaling > {log} 2>&1"
 
 
 rule halting_figure:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.task, SCALING),
+        evaluations=lambda wildcards: evaluations_of(
+            wildcards.table, wildcards.task, SCALING, deep_methods(wildcards.table, wildcards.task)
+        ),
     output:
         svg=report(
-            "results/figures/{task}/halting.svg",
+            "results/figures/{table}/{task}/halting.svg",
             caption="../report/halting.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "halting depth"},
+            labels={"table": "{table}", "task": "{task}", "figure": "halting depth"},
         ),
-        png="results/figures/{task}/halting.png",
+        png="results/figures/{table}/{task}/halting.png",
     log:
-        "results/logs/halting_figure/{task}.log",
+        "results/logs/halting_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/halting_figure/{task}.tsv"
+        "results/benchmarks/halting_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=CONFIGURED,
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw where the trajectories of {wildcards.task} halt"
+        "Draw where the trajectories of {wildcards.task} halt, for {wildcards.table}"
     shell:
         "python -m gram.figures halting --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.task}/halting > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/halting > {log} 2>&1"
 
 
 rule samplers_figure:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.task, SAMPLERS, methods=["gram"]),
+        evaluations=lambda wildcards: evaluations_of(wildcards.table, wildcards.task, SAMPLERS, ["gram"]),
     output:
         svg=report(
-            "results/figures/{task}/samplers.svg",
+            "results/figures/{table}/{task}/samplers.svg",
             caption="../report/samplers.rst",
             category="Figures",
-            labels={"task": "{task}", "figure": "samplers"},
+            labels={"table": "{table}", "task": "{task}", "figure": "samplers"},
         ),
-        png="results/figures/{task}/samplers.png",
+        png="results/figures/{table}/{task}/samplers.png",
     log:
-        "results/logs/samplers_figure/{task}.log",
+        "results/logs/samplers_figure/{table}/{task}.log",
     benchmark:
-        "results/benchmarks/samplers_figure/{task}.tsv"
+        "results/benchmarks/samplers_figure/{table}/{task}.tsv"
     wildcard_constraints:
-        task=either(SAMPLED),
+        task=either(EXPERIMENTS),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
     message:
-        "Draw the samplers of {wildcards.task} at equal compute"
+        "Draw the samplers of {wildcards.task} at equal compute, for {wildcards.table}"
     shell:
         "python -m gram.figures samplers --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.task}/samplers > {log} 2>&1"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/samplers > {log} 2>&1"

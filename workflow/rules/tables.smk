@@ -1,13 +1,28 @@
-# The paper's tables: its numbers beside the mean over the configured seeds. Table 1, and the ablations of table 3.
+# The paper's tables: its numbers beside the mean over the configured seeds. Table 1, a quick part of it, and table 3.
 #
-# in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under `runs` (table1) or `ablations` (table3);
-#       resources/reported.csv
-# out:  results/tables/{table1,table3}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
+# in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under `runs` (table1), `quick` (quick) or `ablations`
+#       (table3); resources/reported.csv
+# out:  results/tables/{table}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
+# If a job fails, the tables that wait for it are written without it, and the runs that it fails are marked in them.
+
+
+onerror:
+    # A group of jobs fails as one. Who stops Snakemake stops its jobs, and none of them has failed.
+    ended = set() if workflow.scheduler._user_kill else workflow.scheduler.failed
+    failed = {job for one in ended for job in getattr(one, "jobs", [one])}
+    for table, there, lost in written_without(failed, workflow.dag):
+        shell(
+            f"python -m gram.tables {layout_of(table)} --evaluations {' '.join(there)} --failed {' '.join(lost)}"
+            f" --reported resources/reported.csv --output results/tables/{table}"
+        )
+        for path in tables(table):
+            os.utime(path, (1, 1))  # older than any evaluation, so that the next run writes it again; 0 would mean no time
+        print(f"results/tables/{table}.md: {len(lost)} of {len(RUNS[table])} runs marked as failed", file=sys.stderr)
 
 
 rule table:
     input:
-        evaluations=lambda wildcards: SHOWN_IN[wildcards.table],
+        evaluations=lambda wildcards: evaluations_of(wildcards.table),
         reported="resources/reported.csv",
     output:
         md="results/tables/{table}.md",
@@ -23,8 +38,6 @@ rule table:
         "results/logs/table/{table}.log",
     benchmark:
         "results/benchmarks/table/{table}.tsv"
-    wildcard_constraints:
-        table=either(SHOWN_IN),
     conda:
         "../../envs/conda/environment.yaml"
     resources:
@@ -32,8 +45,9 @@ rule table:
     params:
         # Only tracked: after an edit of the code, the table is written again and marks what older code made.
         code=code_hash(),
+        layout=lambda wildcards: layout_of(wildcards.table),
     message:
         "Write {wildcards.table} from all its configured runs"
     shell:
-        "python -m gram.tables {wildcards.table} --evaluations {input.evaluations} --reported {input.reported}"
+        "python -m gram.tables {params.layout} --evaluations {input.evaluations} --reported {input.reported}"
         " --output results/tables/{wildcards.table} > {log} 2>&1"

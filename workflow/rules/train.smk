@@ -55,17 +55,17 @@ rule train:
         task=f"(?!{RESTORED})(?:{TRAINABLE})",
     conda:
         "../../envs/conda/environment.yaml"
-    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method) * processes_of(wildcards.task, wildcards.method)
     resources:
-        gpu=1,
-        mem_mb=4000,
+        gpu=lambda wildcards: processes_of(wildcards.task, wildcards.method),
+        mem_mb=lambda wildcards: 4000 * processes_of(wildcards.task, wildcards.method),
         device=config["device"],  # a resource, because these are not tracked: another device must not train anew
     message:
         "Train {wildcards.method} on {wildcards.task}, seed {wildcards.seed}; to watch it: tail -f {log}"
     shell:
-        "python -m gram.train --config {input.config} --data results/data/{wildcards.task}"
-        " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
-        " --device {resources.device} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device} --processes {resources.gpu}"
+        " gram.train --config {input.config} --data results/data/{wildcards.task}"
+        " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed} > {log} 2>&1"
 
 
 if REFERENCE_RUNS:
@@ -90,6 +90,7 @@ if REFERENCE_RUNS:
             "results/benchmarks/restore/{task}/{method}/seed{seed}.tsv"
         wildcard_constraints:
             task=f"(?={RESTORED})(?:{TRAINABLE})",
+        localrule: True
         conda:
             "../../envs/conda/environment.yaml"
         resources:

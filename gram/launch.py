@@ -1,0 +1,138 @@
+"""``python -m gram.launch``: run a module of this package on GPUs that no other job of this machine uses.
+
+Snakemake counts GPUs but does not say which one a job gets. A job takes its GPUs by exclusive locks (flock) on one empty file per
+GPU. A lock belongs to the open file, which the job keeps through exec; so the kernel releases it when the job ends, also by
+SIGKILL. Slurm shows a job only its own GPUs; then there is nothing to choose, and the locks are free.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gram.errors import GramError, run
+
+POLL_SECONDS = 0.5
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def installed_gpus() -> list[str]:
+    """The UUIDs of the GPUs that the driver shows, in the order of their numbers; none without nvidia-smi."""
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return done.stdout.split()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, by UUID where the driver tells it, and as CUDA_VISIBLE_DEVICES names them otherwise.
+
+    A number means another GPU in every container and batch job; a UUID is the same for all who share the locks.
+    """
+    uuids = installed_gpus()
+    if VISIBLE not in os.environ:
+        return uuids
+    names = [name.strip() for name in os.environ[VISIBLE].split(",")]
+    shown = itertools.takewhile(lambda name: re.fullmatch(r"\d+|[A-Za-z].*", name) and name != "NoDevFiles", names)
+    return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in shown]
+
+
+def candidates(device: str) -> list[str]:
+    """The GPUs that a job on ``device`` (auto, cpu, cuda or cuda:1) may get; empty on the CPU.
+
+    Raises:
+        GramError: ``device`` names a GPU that is not there.
+    """
+    kind, _, number = device.partition(":")
+    gpus = visible_gpus() if kind in ("auto", "cuda") else []
+    if not number or kind != "cuda":
+        return gpus
+    if not number.isdigit() or int(number) >= len(gpus):
+        raise GramError(f"--device {device}: {len(gpus)} GPUs are visible here; use --device cpu or auto")
+    return [gpus[int(number)]]
+
+
+def _try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock on ``path``, or None while another job holds it."""
+    try:
+        # Reading is enough for a lock, and the file may belong to another user.
+        descriptor = os.open(path, os.O_RDONLY | (0 if path.exists() else os.O_CREAT), 0o644)
+    except OSError as error:
+        mend = "set TMPDIR to a folder that all jobs of this machine can use"
+        raise GramError(f"{path}: cannot be opened ({error.strerror}): {mend}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def try_take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int] | None:
+    """``count`` of the GPUs and the descriptors that hold their locks, or None, holding nothing, if too few are free."""
+    taken: dict[str, int] = {}
+    for gpu in gpus:
+        if len(taken) == count:
+            break
+        descriptor = _try_lock(folder / f"gram-gpu-{re.sub(r'[^A-Za-z0-9.-]', '_', gpu)}.lock")
+        if descriptor is not None:
+            taken[gpu] = descriptor
+    if len(taken) == count:
+        return taken
+    # All or nothing: two jobs that each held a part of what they need would wait for each other for ever.
+    for descriptor in taken.values():
+        os.close(descriptor)
+    return None
+
+
+def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int]:
+    """As :func:`try_take`, but waits until enough GPUs are free.
+
+    Raises:
+        GramError: there are fewer than ``count``, or the lock files cannot be opened.
+    """
+    if len(gpus) < count:
+        raise GramError(f"{count} GPUs are needed and {len(gpus)} visible; set train: processes: {len(gpus)}, or use --device cpu")
+    taken = try_take(gpus, count, folder)
+    if taken is None:
+        print(f"waiting: other jobs of this machine use the GPUs; {count} of {', '.join(gpus)} wanted", file=sys.stderr, flush=True)
+    while taken is None:
+        time.sleep(POLL_SECONDS)
+        taken = try_take(gpus, count, folder)
+    return taken
+
+
+def main() -> None:
+    """Wait for free GPUs, then become the module: as plain python, or under torchrun with several processes."""
+    parser = argparse.ArgumentParser(prog="python -m gram.launch", description=main.__doc__)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0; handed on to the module")
+    parser.add_argument("--processes", type=int, default=1, help="processes that share the work, each with a GPU of its own")
+    parser.add_argument("module", help="such as gram.train")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the module's own")
+    args = parser.parse_args()
+    device = args.device
+    if gpus := candidates(device):
+        taken = take(gpus, args.processes, Path(tempfile.gettempdir()))
+        for descriptor in taken.values():
+            os.set_inheritable(descriptor, True)  # through exec; the children of the job do not get it
+        os.environ[VISIBLE] = ",".join(taken)
+        device = device.partition(":")[0]  # the number has done its work: among the visible GPUs it would be another
+    command = [sys.executable, "-m"]
+    if args.processes > 1:
+        command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(args.processes), "-m"]
+    os.execv(sys.executable, [*command, args.module, *args.arguments, "--device", device])
+
+
+if __name__ == "__main__":
+    run(main)

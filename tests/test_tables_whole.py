@@ -1,0 +1,195 @@
+"""Table 1 with all its families: compute, tasks of several sizes, failed runs, what others report, and the paper's ordering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from gram import files
+from gram.code_version import code_hash
+from gram.tables.__main__ import main
+from gram.tables.layout import document, section
+from gram.tables.names import METHODS
+from gram.tables.ordering import DETERMINISTIC, GENERATIVE, ordering
+from gram.tables.render import latex, markdown, standalone_html
+from gram.tables.reported import read_others, read_params, read_reported
+from gram.tables.rows import table1
+
+REPORTED = Path(__file__).parents[1] / "resources/reported.csv"
+Make = Callable[..., dict[str, Any]]
+
+
+def cells(text: str, caption: str) -> dict[str, list[str]]:
+    """The rows of the Markdown table under a caption, by their first cell."""
+    lines = text[text.index(f"{caption}:\n") :].splitlines()[2:]
+    table = lines[: lines.index("")]
+    split = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    return {first: others for first, *others in split}
+
+
+def page(evaluations: list[dict[str, Any]], task: str, **more: Any) -> str:
+    """One section of table 1 as Markdown."""
+    table = table1(evaluations, read_reported(REPORTED), None, **more)
+    return markdown(document(table, "title", [task], read_others(REPORTED)))
+
+
+def test_forward_passes_count_every_call_of_the_network(synthetic_evaluation: Make) -> None:
+    evaluations = [
+        synthetic_evaluation(method="ar", depth=1, calls=25),
+        synthetic_evaluation(method="mdlm", depth=1, calls=128),
+        synthetic_evaluation(method="hrm", depth=8, draws=1, calls=1),
+        synthetic_evaluation(method="gram", depth=8),  # an evaluation of before it was written down
+    ]
+    table = cells(page(evaluations, "nqueens5"), "Compute")
+    header = table.pop("method")
+    places = [header.index(name) for name in ("depth", "draws per input", "calls per step", "forward passes per input")]
+    found = {name: [row[place] for place in places] for name, row in table.items() if not name.startswith("-")}
+    assert found["AR"] == ["1", "20", "25", "500"] and found["MDLM"] == ["1", "20", "128", "2,560"]
+    assert found["HRM"] == ["8", "1", "1", "8"] and found["GRAM"] == ["8", "20", "1", "160"]
+
+
+def test_another_experiment_on_a_task_stands_beside_the_papers_numbers(synthetic_evaluation: Make) -> None:
+    evaluations = [synthetic_evaluation(task="nqueens8-cpu", values={"accuracy": 0.5})]
+    table = table1(evaluations, read_reported(REPORTED), None)
+    assert list(dict.fromkeys(table["task"])) == ["nqueens8-cpu", "coloring8", "coloring10", "nqueens10"]  # once, not twice
+    text = page(evaluations, "nqueens8-cpu")
+    beside = cells(text, "Beside the paper")
+    assert beside["GRAM"][:3] == ["99.7 ± 0.3", "50.0 (1)", "−49.7"] and beside["AR"][:2] == ["96.3 ± 1.0", "not run"]
+    assert "another experiment on the paper's nqueens8" in text and "config/experiments/nqueens8-cpu.yaml" in text
+    # Where the paper's own size was run too, each has its section, and only the other one the note.
+    both = page([*evaluations, synthetic_evaluation(task="nqueens8")], "nqueens8")
+    assert "another experiment" not in both and cells(both, "Beside the paper")["GRAM"][1] == "25.0 (1)"
+
+
+def test_the_papers_coverage_is_over_graphs_on_colouring_and_over_pairs_on_queens(synthetic_evaluation: Make) -> None:
+    values = {"coverage_paper": 0.6, "coverage_micro": 0.8}
+    coloured = synthetic_evaluation(task="coloring8", values=values)
+    coloured["metrics"]["conflict_edges"] = {"value": 4}
+    table = table1([coloured, synthetic_evaluation(task="nqueens8", values=values)], read_reported(REPORTED), None)
+    rows = {(row.task, row.metric): row for row in table[table["method"] == "gram"].itertuples()}
+    assert rows["coloring8", "coverage_micro"].gap == pytest.approx(80 - 85.8)
+    assert rows["nqueens8", "coverage_paper"].gap == pytest.approx(60 - 90.3)
+    assert pd.isna(rows["coloring8", "coverage_paper"].paper_mean) and pd.isna(rows["nqueens8", "coverage_micro"].paper_mean)
+    conflicts = rows["coloring8", "conflict_edges"]
+    assert (conflicts.unit, conflicts.ours_mean, conflicts.gap) == ("edges", 4.0, pytest.approx(1.3))
+    assert ("nqueens8", "conflict_edges") not in rows
+
+
+def test_conflict_edges_stand_where_a_task_counts_them(synthetic_evaluation: Make) -> None:
+    """A task that the paper does not have is asked itself."""
+    evaluations = [synthetic_evaluation(task="coloring5", seed=seed) for seed in (0, 1)]
+    for count, evaluation in zip((3, 6), evaluations, strict=True):
+        evaluation["metrics"]["conflict_edges"] = {"value": count}
+    assert cells(page(evaluations, "coloring5"), "Accuracies")["GRAM"][-1] == "4.5 ± 2.1 (2)"
+    assert "conflict_edges" not in page([synthetic_evaluation()], "nqueens5")
+
+
+def test_a_failed_run_is_a_marked_hole(synthetic_evaluation: Make) -> None:
+    evaluations = [synthetic_evaluation(seed=seed) for seed in (0, 1)] + [synthetic_evaluation(method="trm", code="0ld")]
+    text = page(evaluations, "nqueens5", failed=[("nqueens5", "hrm", 0), ("nqueens5", "hrm", 1), ("nqueens5", "trm", 1)])
+    accuracies = cells(text, "Accuracies")
+    assert (
+        set(accuracies["HRM"]) == {"failed"} and accuracies["TRM§"][0] == "25.0 (1)" and accuracies["GRAM"][0] == "25.0 ± 0.0 (2)"
+    )
+    assert "HRM" not in cells(text, "Compute")
+    assert text.count("failed: a run of this row") == 1 and text.count("§ incomplete:") == 1
+    # Beside the paper, it is told from what was not asked for.
+    beside = cells(page([], "nqueens8", failed=[("nqueens8", "hrm", 0)]), "Beside the paper")
+    assert beside["HRM"][1] == "failed" and beside["TRM"][1] == "not run"
+    whole = table1(evaluations, {}, None, [("nqueens6", "gram", 0)])
+    assert section("nqueens6", whole[whole["task"] == "nqueens6"]).text == ["No run ended without an error."]
+
+
+def test_failed_runs_on_the_command_line(synthetic_evaluation: Make, command: Any, tmp_path: Path) -> None:
+    files.write_json(tmp_path / "test.json", synthetic_evaluation(code=code_hash()))
+    common = ("--reported", REPORTED, "--output", tmp_path / "table1")
+    named = ("--evaluations", tmp_path / "test.json", "--failed", "nqueens5/hrm/seed0", "nqueens5/hrm/seed1")
+    assert command(main, "table1", *named, *common).code == 0
+    for suffix in (".md", ".html", ".tex", ".csv"):
+        assert "failed" in (tmp_path / "table1").with_suffix(suffix).read_text(encoding="utf-8")
+    assert command(main, "table1", "--evaluations", "--failed", "nqueens5/gram/seed0", *common).code == 0  # nothing ended
+    assert command(main, "table3", "--evaluations", "--failed", "nqueens5/noise-only/seed0", *common).code == 0
+    table = pd.read_csv(tmp_path / "table1.csv")
+    failed = table[table["status"] == "failed"]
+    assert set(failed["method"]) == {"noise-only"} and set(failed["table"]) == {"table3b"}
+    outcome = command(main, "table1", "--evaluations", "--failed", "nqueens5/gram/0", *common)
+    assert outcome.code == 2 and "--failed nqueens5/gram/0: expected {task}/{method}/seed{seed}" in outcome.err
+
+
+def test_what_others_report_stands_beside_the_papers_gram(synthetic_evaluation: Make) -> None:
+    seeds = [synthetic_evaluation(task="nqueens8", seed=seed, values={"accuracy": 0.7 + 0.02 * seed}) for seed in (0, 1)]
+    text = page(seeds, "nqueens8")
+    table = cells(text, "GRAM, the paper's and others'")
+    assert table["the paper"] == ["99.7 ± 0.3", "90.3 ± 1.9", "—"]
+    assert table["ad3002/gram (batch 768)"] == ["89.5", "74.0", "92.3"]
+    assert table["here"] == ["71.0 ± 1.4 (2)", "25.0 ± 0.0 (2) of 90.0", "25.0 ± 0.0 (2)"]
+    assert "README of github.com/ad3002/gram: 1 seed (42)" in text
+    assert cells(page([synthetic_evaluation(task="nqueens8-cpu")], "nqueens8-cpu"), "GRAM, the paper's and others'")
+    assert "ad3002" not in page([synthetic_evaluation()], "nqueens5") and "ad3002" not in page([], "nqueens10")
+
+
+def test_parameter_counts_of_the_paper() -> None:
+    params = read_params(REPORTED)
+    assert params["direct32"] == "100M" and params["gram"] == "10M" and "deterministic" not in params
+    assert set(params) == {name for name, method in METHODS.items() if method.paper}
+
+
+@pytest.fixture
+def judge(synthetic_evaluation: Make) -> Callable[..., list[str]]:
+    """``judge(hrm=(0.9, 0.0), gram=(0.8, 0.6))``: the statements, from accuracy and the share of the hostile slice."""
+
+    def verdicts(**methods: tuple[float, float]) -> list[str]:
+        evaluations = [
+            synthetic_evaluation(
+                method=method,
+                seed=seed,
+                values={"accuracy": accuracy + 0.01 * seed},
+                hostile={"accuracy": hostile, "coverage_macro": hostile / 2},
+            )
+            for method, (accuracy, hostile) in methods.items()
+            for seed in (0, 1)
+        ]
+        return list(ordering(table1(evaluations, {}, None)))
+
+    return verdicts
+
+
+def test_the_families_are_those_of_the_paper() -> None:
+    assert {"ar", "mdlm", "gram"} == GENERATIVE
+    assert {"direct8", "direct32", "looped", "hrm", "trm", "deterministic"} == DETERMINISTIC
+
+
+def test_the_ordering_of_the_paper_is_judged_from_the_rows(judge: Any) -> None:
+    several, covered, best = judge(hrm=(0.9, 0.1), looped=(0.5, 0.2), ar=(0.7, 0.6), mdlm=(0.72, 0.5), gram=(0.8, 0.9))
+    # The least of those that should be above, against the greatest of those that should be below.
+    assert several.startswith("holds: ") and "(hostile_accuracy: MDLM 50.0 ± 0.0 (2) against Looped TF 20.0 ± 0.0 (2))" in several
+    assert covered.startswith("holds: ") and "MDLM 25.0 ± 0.0 (2) against Looped TF 10.0 ± 0.0 (2)" in covered
+    assert best.startswith("holds: ") and "(accuracy: GRAM 80.5 ± 0.7 (2) against MDLM 72.5 ± 0.7 (2))" in best
+
+
+def test_where_it_differs_that_is_said(judge: Any) -> None:
+    several, covered, best = judge(hrm=(0.9, 0.55), mdlm=(0.805, 0.5), gram=(0.8, 0.9))
+    assert several.startswith("does not hold here: ") and covered.startswith("does not hold here: ")
+    assert "MDLM 50.0 ± 0.0 (2) against HRM 55.0 ± 0.0 (2)" in several
+    assert best.startswith("does not hold here: GRAM is the most accurate") and "closer than their deviations" in best
+    (tie, _) = judge(deterministic=(0.5, 0.0), gram=(0.8, 0.0))
+    assert tie.startswith("does not hold here: ")
+
+
+def test_what_cannot_be_judged_is_not(judge: Any) -> None:
+    assert judge(gram=(0.8, 0.5)) == [] and judge(hrm=(0.8, 0.5)) == []
+    assert len(judge(ar=(0.8, 0.5), gram=(0.9, 0.5))) == 1
+
+
+def test_notes_are_in_every_format(synthetic_evaluation: Make) -> None:
+    evaluations = [synthetic_evaluation(method=method) for method in ("gram", "hrm")]
+    whole = document(table1(evaluations, {}, None), "title")
+    assert len(whole.sections[0].notes["The ordering among families that the paper finds"]) == 2
+    assert "\n- does not hold here: on inputs" in markdown(whole)
+    assert "<li>does not hold here: on inputs" in standalone_html(whole)
+    assert "\n\\item does not hold here: on inputs" in latex(whole) and r"hostile\_accuracy: GRAM" in latex(whole)
+    assert latex(whole).isascii()
