@@ -69,7 +69,7 @@ def results_of(folder: Path) -> list[str]:
             ),
             "the most that as many independent samples reach on average.",
             overlap(first),
-            f"Training: {len(metas)} runs, {duration(sum(meta['seconds'] for meta in metas))} in all, each with "
+            f"Training: {len(metas)} {'run' if len(metas) == 1 else 'runs'}, {duration(sum(meta['seconds'] for meta in metas))} in all, each with "
             f"{distinct(m['threads'] for m in metas)} thread on {distinct(m['device'] for m in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
