@@ -69,8 +69,9 @@ def results_of(folder: Path) -> list[str]:
             ),
             "the most that as many independent samples reach on average.",
             overlap(first),
-            f"Training: {len(metas)} {'run' if len(metas) == 1 else 'runs'}, {duration(sum(meta['seconds'] for meta in metas))} in all, each with "
-            f"{distinct(m['threads'] for m in metas)} thread on {distinct(m['device'] for m in metas)}.",
+            f"Training: {len(metas)} {'run' if len(metas) == 1 else 'runs'}, "
+            f"{duration(sum(meta['seconds'] for meta in metas))} in all, each with {distinct(m['threads'] for m in metas)} thread "
+            f"on {distinct(m['device'] for m in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
             *(("The ordering among families that the paper finds:", "", *findings, "") if findings else ()),
