@@ -17,7 +17,7 @@ from gram.figures.style import CEILING, STYLE, colour, legend_below, marker, new
 from gram.tables.names import in_order, label, papers_coverage
 from gram.tables.rows import natural
 
-FEW = 12  # values of x that can each have a tick label
+FEW = 12  # the widest range of x in which every value can have a tick label
 SPREAD = "marker: mean over seeds; bar: least to greatest seed"
 
 
@@ -115,7 +115,7 @@ def draw_completions(data: pd.DataFrame) -> Figure:
             m = inputs.index.to_numpy()
             if metric == "coverage_macro":
                 axes.plot(m, 100 / m, ":", color="#444444", linewidth=1.1)
-            if len(m) <= FEW:
+            if m.max() - m.min() < FEW:
                 axes.set_xticks(m, [f"{x}\n({count})" for x, count in inputs.items()])
                 axes.set_xlabel("completions of the input (test inputs)")
                 axes.set_xlim(m.min() - 0.4, m.max() + 0.4)
