@@ -195,3 +195,10 @@ def test_ci_refuses_a_readme_without_one_test_line(readme: str, copy: Path) -> N
     done = run_ci(copy)
     assert done.returncode == 1
     assert "must hold one line" in done.stderr
+
+
+def test_every_fault_survived_names_a_test_that_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "reports/FAULTS.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+    assert missing == []
