@@ -8,6 +8,7 @@ import dataclasses
 import re
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -37,9 +38,7 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     values = _mapping(values, where)
     cls = _member(cls, values, where)
     hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints), key=str)
-    if unknown:
-        raise GramError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(hints)}")
+    _known(values, where, hints)
     missing = [
         f.name
         for f in dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -176,7 +175,7 @@ def _read(path: Path, keys: list[str]) -> dict[str, Any]:
         raise GramError(f"{path}: cannot be read: {error}") from error
 
 
-def _known(value: Any, where: str, keys: list[str]) -> dict[str, Any]:
+def _known(value: Any, where: str, keys: Collection[str]) -> dict[str, Any]:
     """``value`` if it is a mapping with no other keys than ``keys``; {} for nothing.
 
     Raises:
@@ -226,11 +225,7 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
     """
     if method not in experiment.methods:
         raise GramError(f"{experiment.path}: methods: no {method!r}; known ones: {', '.join(experiment.methods)}")
-    own = experiment.methods[method]
-    unknown = sorted(set(own) - set(experiment.sections), key=str)
-    if unknown:
-        known = ", ".join(experiment.sections)
-        raise GramError(f"{experiment.path}: methods: {method}: unknown key {unknown[0]!r}; known keys: {known}")
+    own = _known(experiment.methods[method], f"{experiment.path}: methods: {method}", experiment.sections)
     shared, values = experiment.sections[section], own.get(section, {})
     if values.get(TAG) in (None, shared.get(TAG, next(iter(tags(SECTIONS[section])), None))):
         values = merge(shared, values)

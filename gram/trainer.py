@@ -19,7 +19,7 @@ from gram.errors import GramError
 from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape, State
-from gram.objectives import supervise
+from gram.objectives import Rows, supervise
 from gram.provenance import peak_memory_bytes, provenance, seeded_generator
 from gram.seeds import child_seed
 from gram.settings import RunSettings
@@ -127,16 +127,14 @@ class Trainer:
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self._precision():
-                step, hits, row_terms, weights = supervise(
-                    self.model,
-                    config,
-                    self.step,
+                micro_batch = Rows(
                     State(stream.state.h[rows], stream.state.l[rows]),
                     inputs[rows],
                     targets[rows],
                     noise[:, rows] if noise is not None else None,
                     stream.last[rows],
                 )
+                step, hits, row_terms, weights = supervise(self.model, config, self.step, micro_batch)
             means = {name: self._mean(term) for name, term in row_terms.items()}
             loss = sum((weight * means[name] for name, weight in weights.items()), start=torch.zeros((), device=self.device))
             loss.backward()  # type: ignore[no-untyped-call]

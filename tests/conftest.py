@@ -18,7 +18,7 @@ from gram.config import Experiment, load_experiment, resolve
 from gram.data import build
 from gram.errors import run
 from gram.models.network import Network, Shape
-from gram.objectives import Supervised, supervise
+from gram.objectives import Rows, Supervised, supervise
 from gram.provenance import seeded_generator
 from gram.settings import RunSettings, TrainConfig
 from gram.tasks import Enumeration, make_task
@@ -186,7 +186,7 @@ def supervise_fresh() -> Callable[..., Supervised]:
     ) -> Supervised:
         config = config or TrainConfig(N_sup=1)
         last = torch.ones(len(inputs), dtype=torch.bool)
-        return supervise(model, config, 0, model.initial_state(inputs), inputs, targets, noise, last)
+        return supervise(model, config, 0, Rows(model.initial_state(inputs), inputs, targets, noise, last))
 
     return once
 

@@ -16,7 +16,7 @@ from gram.models.factory import build_model, parameter_count
 from gram.models.hrm import HRM
 from gram.models.layers import TRUNCATED_STD, Attention, Rotary
 from gram.models.network import Shape, State
-from gram.objectives import supervise
+from gram.objectives import Rows, supervise
 from gram.objectives.act import continue_loss
 from gram.settings import RunSettings, TrainConfig
 from gram.settings.baselines import HrmModel, TrmModel
@@ -242,7 +242,7 @@ def test_objective_is_stablemax_cross_entropy_and_half_the_halting_losses(config
         targets[1, 0] = (targets[1, 0] + 1) % SHAPE.vocabulary
     last = torch.tensor([False, False, True])
     train = TrainConfig(N_sup=4, cross_entropy="stablemax", halt_weight=0.5)
-    done = supervise(model, train, 0, state, inputs, targets, None, last)
+    done = supervise(model, train, 0, Rows(state, inputs, targets, None, last))
     total = sum(weight * done.terms[name] for name, weight in done.weights.items())
 
     reference = Reference(model, config)
@@ -272,7 +272,7 @@ def test_without_deep_supervision_nothing_continues() -> None:
     inputs = tokens(2)
     last = torch.ones(BATCH, dtype=torch.bool)
     targets = inputs[:, SHAPE.answers]
-    done = supervise(model, TrainConfig(N_sup=1), 0, model.initial_state(inputs), inputs, targets, None, last)
+    done = supervise(model, TrainConfig(N_sup=1), 0, Rows(model.initial_state(inputs), inputs, targets, None, last))
     assert set(done.weights) == {"cross_entropy", "halt_loss"}
 
 

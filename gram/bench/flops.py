@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gram.models.factory import build_model
 from gram.models.network import Network, Shape
-from gram.objectives import supervise
+from gram.objectives import Rows, supervise
 from gram.provenance import seeded_generator
 from gram.settings import RunSettings
 from gram.tasks import make_task
@@ -30,7 +30,8 @@ def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
     inputs = torch.ones(rows, shape.length, dtype=torch.int64)
     generator = seeded_generator(inputs.device, 0, "cost")
     state, noise = model.initial_state(inputs, generator), model.training_noise(inputs, generator)
-    done = supervise(model, train, 0, state, inputs, inputs[:, shape.answers], noise, torch.zeros(rows, dtype=torch.bool))
+    last = torch.zeros(rows, dtype=torch.bool)
+    done = supervise(model, train, 0, Rows(state, inputs, inputs[:, shape.answers], noise, last))
     return sum((weight * done.terms[name].mean() for name, weight in done.weights.items()), start=torch.zeros(()))
 
 

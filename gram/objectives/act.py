@@ -8,8 +8,7 @@ from torch import Tensor
 
 from gram import losses
 from gram.models.hrm import HRM
-from gram.models.network import State
-from gram.objectives.base import Supervised, supervise
+from gram.objectives.base import Rows, Supervised, supervise
 from gram.settings import TrainConfig
 
 
@@ -31,21 +30,19 @@ def continue_loss(halt: Tensor, following: Tensor, last: Tensor) -> Tensor:
 
 
 @supervise.register
-def _(
-    model: HRM, config: TrainConfig, number: int, state: State, inputs: Tensor, targets: Tensor, noise: Tensor | None, last: Tensor
-) -> Supervised:
-    step = model(state, inputs)
-    hits = step.logits.argmax(dim=-1) == targets
+def _(model: HRM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
+    step = model(rows.state, rows.inputs)
+    hits = step.logits.argmax(dim=-1) == rows.targets
     exact = hits.all(dim=-1)
     terms = {
-        "cross_entropy": losses.cross_entropy(step.logits, targets, config.cross_entropy),
+        "cross_entropy": losses.cross_entropy(step.logits, rows.targets, config.cross_entropy),
         "halt_loss": losses.halt_loss(step.halt, exact),
         "exact": exact.float(),
     }
     weights = {"cross_entropy": 1.0, "halt_loss": config.halt_weight}
     if model.learns_continue and config.N_sup > 1:
         with torch.no_grad():  # no target network and no replay: the step that follows, by the same weights
-            following = model(step.state, inputs).halt
-        terms["continue_loss"] = continue_loss(step.halt, following, last)
+            following = model(step.state, rows.inputs).halt
+        terms["continue_loss"] = continue_loss(step.halt, following, rows.last)
         weights["continue_loss"] = config.halt_weight
     return Supervised(step, hits, terms, weights)

@@ -12,6 +12,16 @@ from gram.models.network import Network, State, Step
 from gram.settings import TrainConfig
 
 
+class Rows(NamedTuple):
+    """Some rows of the carry, as a supervision step takes them."""
+
+    state: State  # where they stand, [B, L', D]
+    inputs: Tensor  # [B, L] int64
+    targets: Tensor  # [B, L_out] int64
+    noise: Tensor | None  # from Network.training_noise
+    last: Tensor  # [B] bool, whether this is the N_sup-th step of the row
+
+
 class Supervised(NamedTuple):
     """One supervision step with its losses."""
 
@@ -34,26 +44,13 @@ def check_softmax(model: Network, config: TrainConfig) -> None:
 
 
 @singledispatch
-def supervise(
-    model: Network,
-    config: TrainConfig,
-    number: int,
-    state: State,
-    inputs: Tensor,
-    targets: Tensor,
-    noise: Tensor | None,
-    last: Tensor,
-) -> Supervised:
+def supervise(model: Network, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     """One supervision step of a network in training, dispatched on its type.
 
     Args:
         model: the network.
         config: the objective's settings.
         number: of the optimizer step, from 0, for schedules.
-        state: where the rows of the carry stand, [B, L', D].
-        inputs: [B, L] int64.
-        targets: [B, L_out] int64.
-        noise: from :meth:`gram.models.network.Network.training_noise`.
-        last: [B] bool, whether this is the N_sup-th step of the row.
+        rows: what it is taken on.
     """
     raise TypeError(f"{type(model).__name__} has no objective; register one in gram/objectives")

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from gram import losses, optim
 from gram.models.gram import GRAM
-from gram.models.network import State
-from gram.objectives.base import Supervised, supervise
+from gram.objectives.base import Rows, Supervised, supervise
 from gram.settings import TrainConfig
 
 
 @supervise.register
-def _(
-    model: GRAM, config: TrainConfig, number: int, state: State, inputs: Tensor, targets: Tensor, noise: Tensor | None, last: Tensor
-) -> Supervised:
+def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     step = model(
-        state,
-        inputs,
-        targets=targets,
-        noise=noise,
+        rows.state,
+        rows.inputs,
+        targets=rows.targets,
+        noise=rows.noise,
         uncharged_noise=config.uncharged_noise,
         charge_all=config.charged == "all",
     )
-    hits = step.logits.argmax(dim=-1) == targets
+    hits = step.logits.argmax(dim=-1) == rows.targets
     exact = hits.all(dim=-1)
-    terms = {"cross_entropy": losses.cross_entropy(step.logits, targets, config.cross_entropy)}
+    terms = {"cross_entropy": losses.cross_entropy(step.logits, rows.targets, config.cross_entropy)}
     weights = {"cross_entropy": 1.0}
     if step.charges:
         terms["kl"], terms["kl_nats"] = losses.balanced_kl(step.charges, config)

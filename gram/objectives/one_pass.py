@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from gram import losses
 from gram.models.autoregressive import Autoregressive
 from gram.models.direct import Direct
-from gram.models.network import State
-from gram.objectives.base import Supervised, check_softmax, supervise
+from gram.objectives.base import Rows, Supervised, check_softmax, supervise
 from gram.settings import TrainConfig
 
 
 @supervise.register(Direct)  # and Looped, whose loss comes after its last loop
 @supervise.register(Autoregressive)
-def _(
-    model: Direct | Autoregressive,
-    config: TrainConfig,
-    number: int,
-    state: State,
-    inputs: Tensor,
-    targets: Tensor,
-    noise: Tensor | None,
-    last: Tensor,
-) -> Supervised:
+def _(model: Direct | Autoregressive, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     if isinstance(model, Autoregressive):
         check_softmax(model, config)
-    step = model(state, inputs, targets=targets)
-    hits = step.logits.argmax(dim=-1) == targets
-    terms = {"cross_entropy": losses.cross_entropy(step.logits, targets, config.cross_entropy), "exact": hits.all(dim=-1).float()}
+    step = model(rows.state, rows.inputs, targets=rows.targets)
+    hits = step.logits.argmax(dim=-1) == rows.targets
+    terms = {
+        "cross_entropy": losses.cross_entropy(step.logits, rows.targets, config.cross_entropy),
+        "exact": hits.all(dim=-1).float(),
+    }
     return Supervised(step, hits, terms, weights={"cross_entropy": 1.0})

@@ -260,4 +260,4 @@ CHECKED = [f"results/data/{part}/checked.json" for task in tasks_of("table1") fo
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"
 SCALED = [task for task in tasks_of(DEFAULT) if deep_methods(DEFAULT, task)]
-SAMPLED = [task for task, method, _ in RUNS[DEFAULT] if method == "gram"]
+SAMPLED = sorted({task for task, method, _ in RUNS[DEFAULT] if method == "gram"})
