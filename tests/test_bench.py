@@ -272,22 +272,44 @@ def test_estimate_multiplies_flops_by_runs_and_price(settings: RunSettings) -> N
     flops = run_flops(settings)
     assert flops == 24 * 8 * row_flops(settings)
     one = estimate.Estimate(settings, 3, 36 * 10**15, 2**30)
-    head, line, _, total = estimate.table([one, one], teraflops=100, share=0.1, dollars=0.5)
-    assert head.startswith("ESTIMATE, not measured: 10% of 100 TFLOP/s")
-    assert line == "nqueens5 gram: 3.6e+16 FLOPs a run, 1.0 GiB, 3 runs of 1.0 h"
-    assert total == "all: 6.0 GPU hours, 3 dollars"
+    rate = estimate.Rate(1e13, "assumed", 0.5, "a price list")
+    head, _, line, _, total = estimate.table([one, one._replace(memory=None)], "A GPU", rate)
+    assert head == "ESTIMATE on A GPU: assumed; 0.5 dollars an hour (a price list)."
+    assert line == "ESTIMATE nqueens5 gram: 3 trainings of 1.0 GPU hours (3.6e+16 FLOPs, 1.0 GiB), 3.0 together"
+    assert total == "ESTIMATE in all: 6 trainings, 6.0 GPU hours, 3 dollars"
 
 
-def test_estimate_reads_the_workflows_configuration(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {(run.task, run.method): count for run, count in estimate.planned(ROOT / "config/config.yaml", ROOT)}
+def test_estimate_reads_the_workflows_configuration(command: Any) -> None:
+    config = estimate.workflow_config(ROOT / "config/config.yaml", ROOT)
+    found = {(run.task, run.method): count for run, count in estimate.planned(config, estimate.listed(config, ROOT), ROOT)}
     assert found["nqueens5-fold0", "gram"] == 8 and found["coloring5", "gram"] == 2  # four folds or none, two seeds
-    planned = list(estimate.planned(ROOT / "config/smoke.yaml", ROOT))
+    some = ["nqueens5-fold3/gram/seed7", "nqueens5-fold1/gram/seed0", "nqueens8/hrm/seed4"]
+    counted = [(run.task, run.seed, count) for run, count in estimate.planned(config, some, ROOT)]
+    assert counted == [("nqueens5-fold3", 7, 2), ("nqueens8", 4, 1)]  # also what the configuration does not list
+    smoke = estimate.workflow_config(ROOT / "config/smoke.yaml", ROOT)
+    planned = list(estimate.planned(smoke, estimate.listed(smoke, ROOT), ROOT))
     rehearsal = planned[0][0]
     assert rehearsal.train.steps == 60 and rehearsal.seed == 1000  # runs and overrides are laid over
-    given = ("estimate", "--workflow", ROOT / "config/smoke.yaml", "--root", ROOT, "--peak-tflops", 1, "--dollars-per-hour", 2)
-    outcome = command(main, *given, "--share", 0.5)
-    assert outcome.code == 0 and len(outcome.out.splitlines()) == 2 + len(planned)
+    given = ("estimate", "--workflow", ROOT / "config/smoke.yaml", "--root", ROOT, "--gpu", "NVIDIA GeForce RTX 4090")
+    outcome = command(main, *given, "--share", 0.5, "--dollars-per-hour", 2)
+    assert outcome.code == 0 and len(outcome.out.splitlines()) == 3 + len(planned)
     assert "at most 1" in command(main, *given, "--share", 2).err
+    assert "no dollars_per_hour of 'NVIDIA GeForce RTX 4090'" in command(main, *given, "--share", 0.5).err
+    assert "no key `estimate`" in command(main, *given).err
+
+
+def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "resources/gpus.yaml", "G: {bf16_tflops: 100, dollars_per_hour: 1, price: a list}\n")
+    assumed = estimate.rate_of("G", 0.25, None, "bf16", tmp_path)
+    assert assumed.flops_per_second == 25e12 and "25% of its peak of 100 TFLOP/s; this share was not measured" in assumed.basis
+    variants = {"bf16": {"flops_per_second": [1e12, 3e13, 4e13]}, "fp32": {"flops_per_second": [1e12, 9e13, 9e13]}}
+    result = {"task": "nqueens8", "method": "gram", "variants": variants, "measured_by": {"device": "G"}}
+    files.write_json(tmp_path / "resources/benchmarks/g.json", result)
+    measured = estimate.rate_of("G", 0.25, 2, "bf16", tmp_path)
+    assert (measured.flops_per_second, measured.dollars) == (3e13, 2)
+    assert measured.basis == "30 TFLOP/s, as measured in resources/benchmarks/g.json: gram on nqueens8, bf16"
+    with pytest.raises(GramError, match="no GPU 'H'; known ones: G"):
+        estimate.rate_of("H", 0.25, None, "bf16", tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{broken", "- a list"])
@@ -295,4 +317,4 @@ def test_a_broken_configuration_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(GramError, match=r"broken\.yaml: not a readable YAML file"):
-        list(estimate.planned(path, ROOT))
+        estimate.workflow_config(path, ROOT)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from gram import files
-from gram.bench.estimate import estimate, planned, table
+from gram.bench.estimate import estimate, listed, planned, rate_of, table, workflow_config
 from gram.bench.measure import gains, speeds
 from gram.bench.variants import EXPECTED, own_peak_memory, peak_memory, variant_settings
 from gram.config import load_run
@@ -59,16 +62,25 @@ def memory(args: argparse.Namespace) -> None:
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Print FLOPs, memory, hours and dollars of a configuration.
+    """Print FLOPs, GPU hours and dollars of a configuration, or of some of its trainings.
 
     Raises:
-        GramError: a rate, share or price that is not above zero, or a broken configuration.
+        GramError: no GPU or share given or configured, a share outside 0 to 1, or a broken configuration.
     """
-    if min(args.peak_tflops, args.share, args.dollars_per_hour) <= 0 or args.share > 1:
-        raise GramError("--peak-tflops, --share and --dollars-per-hour must be above 0, and --share at most 1")
-    estimates = [estimate(settings, runs) for settings, runs in planned(args.workflow, args.root)]
-    for line in table(estimates, teraflops=args.peak_tflops, share=args.share, dollars=args.dollars_per_hour):
-        print(line)
+    config = json.load(sys.stdin) if str(args.workflow) == "-" else workflow_config(args.workflow, args.root)
+    given = {"gpu": args.gpu, "share": args.share, "dollars_per_hour": args.dollars_per_hour}
+    assumed = config.get("estimate", {}) | {key: value for key, value in given.items() if value is not None}
+    if not {"gpu", "share"} <= set(assumed):
+        raise GramError(f"{args.workflow}: no key `estimate` with gpu and share; add it, or give --gpu and --share")
+    dollars = assumed.get("dollars_per_hour")
+    if not 0 < assumed["share"] <= 1 or (dollars is not None and dollars <= 0):
+        raise GramError("--share must be above 0 and at most 1, and --dollars-per-hour above 0")
+    trainings = args.trainings or list(listed(config, args.root))
+    plan = list(planned(config, trainings, args.root))
+    rate = rate_of(assumed["gpu"], assumed["share"], dollars, plan[0][0].train.precision, args.root)
+    counted = tqdm(plan, desc="count FLOPs", unit="method", leave=False, disable=None)
+    estimates = [estimate(settings, runs, memory=args.memory) for settings, runs in counted]
+    print(*table(estimates, assumed["gpu"], rate), sep="\n")
 
 
 def main() -> None:
@@ -88,10 +100,14 @@ def main() -> None:
     speed_parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     memory_parser.add_argument("--variant", required=True, help=EXPECTED)
     cost_parser = commands.add_parser("estimate", help="FLOPs, memory, GPU hours and dollars of a configuration")
-    cost_parser.add_argument("--workflow", type=Path, required=True, help="a file as snakemake --configfile takes it")
-    cost_parser.add_argument("--peak-tflops", type=float, required=True, help="peak of the GPU as its maker states it")
-    cost_parser.add_argument("--share", type=float, required=True, help="share of that peak which training reaches, 0 to 1")
-    cost_parser.add_argument("--dollars-per-hour", type=float, required=True, help="price of the GPU")
+    cost_parser.add_argument(
+        "--workflow", type=Path, required=True, help="a file as snakemake --configfile takes it; - reads a whole one from stdin"
+    )
+    cost_parser.add_argument("--trainings", nargs="+", help="only these, as task/method/seed0; otherwise all under `runs`")
+    cost_parser.add_argument("--gpu", help="one of resources/gpus.yaml, instead of the one in the configuration")
+    cost_parser.add_argument("--share", type=float, help="share of its peak that training reaches, 0 to 1, likewise")
+    cost_parser.add_argument("--dollars-per-hour", type=float, help="its price, likewise")
+    cost_parser.add_argument("--memory", action="store_true", help="also memory of each training; takes minutes")
     cost_parser.add_argument("--root", type=Path, default=Path("."), help="root of the repository")
     args = parser.parse_args()
     {"speed": speed, "memory": memory, "estimate": cost}[args.command](args)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import yaml
 
+from gram import files
 from gram.bench.flops import run_flops, shape_of, supervised_loss
-from gram.config import load_experiment, merge, resolve
+from gram.config import load_experiment, merge, resolve, split_fold
 from gram.errors import GramError
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network
@@ -21,36 +22,122 @@ COPIES = 5
 
 
 class Estimate(NamedTuple):
-    """All seeds of one method on one task."""
+    """All runs of one method on one task."""
 
     settings: RunSettings
     runs: int
     flops: int  # of one run
-    memory: int  # bytes of weights and activations in one training process
+    memory: int | None  # bytes of weights and activations in one training process, if asked for
 
 
-def planned(workflow: Path, root: Path) -> Iterator[tuple[RunSettings, int]]:
-    """Settings of the first seed, and number of trainings, of every method and task of a workflow's configuration.
+class Rate(NamedTuple):
+    """How fast a GPU trains, and what it costs."""
+
+    flops_per_second: float
+    basis: str  # where that number comes from, in words
+    dollars: float  # per hour
+    price: str  # where the price comes from, in words
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file with keys and values.
+
+    Raises:
+        GramError: it is not one.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise GramError(f"{path}: not a readable YAML file with keys and values: {error}") from error
+    if not isinstance(content, dict):
+        raise GramError(f"{path}: not a readable YAML file with keys and values")
+    return content
+
+
+def workflow_config(workflow: Path, root: Path) -> dict[str, Any]:
+    """A workflow's configuration: a file as ``snakemake --configfile`` takes it, laid over config/config.yaml.
+
+    Raises:
+        GramError: a file that is not YAML.
+    """
+    return merge(read_yaml(root / "config/config.yaml"), read_yaml(workflow))
+
+
+def listed(config: dict[str, Any], root: Path) -> Iterator[str]:
+    """Every training that a configuration lists under ``runs``, as task/method/seed0, whether it has been made or not.
+
+    Raises:
+        GramError: an experiment that does not exist.
+    """
+    for entry in config["runs"]:
+        tasks = load_experiment(root / "config/experiments" / f"{entry['task']}.yaml").tasks(entry["task"])
+        yield from (f"{task}/{method}/seed{seed}" for method in entry["methods"] for task in tasks for seed in entry["seeds"])
+
+
+def planned(config: dict[str, Any], trainings: Iterable[str], root: Path) -> Iterator[tuple[RunSettings, int]]:
+    """Settings of the first training, and their number, of every method and experiment among some.
 
     Args:
-        workflow: a file as ``snakemake --configfile`` takes it, laid over config/config.yaml.
+        config: of the workflow; its overrides count.
+        trainings: as task/method/seed0.
         root: root of the repository.
 
     Raises:
-        GramError: a file that is not YAML, or an experiment or method that does not exist.
+        GramError: an experiment or method that does not exist.
     """
-    config: dict[str, Any] = {}
-    for path in (root / "config/config.yaml", workflow):
-        try:
-            config = merge(config, yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
-            raise GramError(f"{path}: not a readable YAML file with keys and values: {error}") from error
-    for entry in config["runs"]:
-        path = root / "config/experiments" / f"{entry['task']}.yaml"
-        experiment = load_experiment(path, config["overrides"].get(entry["task"]))
-        tasks = experiment.tasks(entry["task"])
-        for method in entry["methods"]:
-            yield resolve(experiment, tasks[0], method, entry["seeds"][0]), len(tasks) * len(entry["seeds"])
+    groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for name in trainings:
+        task, method, folder = name.split("/")
+        groups.setdefault((split_fold(task)[0], method), []).append((task, int(folder.removeprefix("seed"))))
+    for (base, method), members in groups.items():
+        experiment = load_experiment(root / "config/experiments" / f"{base}.yaml", config["overrides"].get(base))
+        task, seed = members[0]
+        yield resolve(experiment, task, method, seed), len(members)
+
+
+def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | None:
+    """The fastest median of the measurements in resources/benchmarks on a GPU, in FLOP/s, and where it stands."""
+    found = []
+    for path in sorted((root / "resources/benchmarks").glob("*.json")):
+        result = files.read_json(path)
+        if result["measured_by"]["device"] == gpu:
+            found += [
+                (one["flops_per_second"][1], f"{path.name}: {result['method']} on {result['task']}, {name}")
+                for name, one in result["variants"].items()
+                if name.startswith(precision)
+            ]
+    return max(found, default=None)
+
+
+def rate_of(gpu: str, share: float, dollars: float | None, precision: str, root: Path) -> Rate:
+    """What is known of a GPU of resources/gpus.yaml: its measured rate if there is one, else a share of its peak.
+
+    Args:
+        gpu: its name there.
+        share: of its peak, assumed where nothing was measured.
+        dollars: price of an hour; None takes the one in that file.
+        precision: of the runs.
+        root: root of the repository.
+
+    Raises:
+        GramError: a GPU that is not listed there, or without a price.
+    """
+    path = root / "resources/gpus.yaml"
+    known = read_yaml(path)
+    if gpu not in known:
+        raise GramError(f"{path}: no GPU {gpu!r}; known ones: {', '.join(known)}; add yours with its peak and price")
+    one = known[gpu]
+    price = one.get("price", "")
+    if dollars is not None:
+        price = "as set, without a source"
+    elif (dollars := one.get("dollars_per_hour")) is None:
+        raise GramError(f"{path}: no dollars_per_hour of {gpu!r}; add it there, or to `estimate` in the configuration")
+    if measured := measured_rate(gpu, precision, root):
+        rate, where = measured
+        return Rate(rate, f"{rate / 1e12:.3g} TFLOP/s, as measured in resources/benchmarks/{where}", dollars, price)
+    peak = one["bf16_tflops"]
+    basis = f"an assumed {share:.0%} of its peak of {peak:g} TFLOP/s; this share was not measured"
+    return Rate(share * peak * 1e12, basis, dollars, price)
 
 
 def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
@@ -73,34 +160,37 @@ def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
     return sum(kept.values())
 
 
-def estimate(settings: RunSettings, runs: int) -> Estimate:
-    """FLOPs and memory of one training run."""
+def peak_bytes(settings: RunSettings) -> int:
+    """Bytes of the weights in training, and of what one (micro-)batch keeps for the backward pass, without compilation."""
     model = build_model(settings.model, shape_of(settings), seed=0)
     per_row = kept_bytes(model, settings, 3) - kept_bytes(model, settings, 2)  # what does not grow with the rows cancels
     rows = settings.train.micro_batch or settings.train.batch_size
-    return Estimate(settings, runs, run_flops(settings), COPIES * 4 * parameter_count(model) + rows * per_row)
+    return COPIES * 4 * parameter_count(model) + rows * per_row
 
 
-def table(estimates: list[Estimate], *, teraflops: float, share: float, dollars: float) -> list[str]:
-    """Lines that say what was assumed, then one per method and task, then the sum.
+def estimate(settings: RunSettings, runs: int, *, memory: bool = False) -> Estimate:
+    """FLOPs of one training run, and its memory if asked for, which takes longer."""
+    return Estimate(settings, runs, run_flops(settings), peak_bytes(settings) if memory else None)
 
-    Args:
-        estimates: what is planned.
-        teraflops: peak of the GPU, in 10^12 FLOP/s, in the precision of the runs.
-        share: share of that peak that training reaches.
-        dollars: price of an hour of the GPU.
-    """
-    rate = teraflops * 1e12 * share
+
+def gpu_hours(one: Estimate, rate: Rate) -> float:
+    """GPU hours of one of the runs."""
+    return one.flops / rate.flops_per_second / 3600
+
+
+def table(estimates: list[Estimate], gpu: str, rate: Rate) -> list[str]:
+    """Lines that say what was assumed, then one per method and experiment, then the sum."""
     lines = [
-        f"ESTIMATE, not measured: {share:.0%} of {teraflops:g} TFLOP/s, {dollars:g} dollars an hour. Only matrix products of "
-        "training are counted; memory is what weights and one (micro-)batch keep for the backward pass, without compilation."
+        f"ESTIMATE on {gpu}: {rate.basis}; {rate.dollars:g} dollars an hour ({rate.price}).",
+        "Only the matrix products of training count; not evaluations, and not the start of a job.",
     ]
-    total = 0.0
     for one in estimates:
-        hours = one.flops / rate / 3600
-        total += one.runs * hours
+        task, method, hours = split_fold(one.settings.task)[0], one.settings.method, gpu_hours(one, rate)
+        memory = "" if one.memory is None else f", {one.memory / 2**30:.1f} GiB"
         lines.append(
-            f"{one.settings.task} {one.settings.method}: {one.flops:.2g} FLOPs a run, {one.memory / 2**30:.1f} GiB, "
-            f"{one.runs} runs of {hours:.1f} h"
+            f"ESTIMATE {task} {method}: {one.runs} trainings of {hours:.1f} GPU hours ({one.flops:.2g} FLOPs{memory}), "
+            f"{one.runs * hours:.1f} together"
         )
-    return [*lines, f"all: {total:.1f} GPU hours, {total * dollars:.0f} dollars"]
+    total = sum(one.runs * gpu_hours(one, rate) for one in estimates)
+    runs = sum(one.runs for one in estimates)
+    return [*lines, f"ESTIMATE in all: {runs} trainings, {total:.1f} GPU hours, {total * rate.dollars:.0f} dollars"]

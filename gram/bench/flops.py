@@ -37,7 +37,12 @@ def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
 
 def row_flops(settings: RunSettings) -> int:
     """FLOPs of one optimizer step for one row: a supervision step, or N_sup of them with ``supervision: all``."""
-    model = build_model(settings.model, shape_of(settings), seed=0)
+    with torch.device("meta"):  # drawing the initial weights would take longer than all else; the cost does not depend on them
+        model = build_model(settings.model, shape_of(settings), seed=0)
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.zero_()
     # The counter does not know attention's fused CPU kernel, but the products that it stands for.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         supervised_loss(model, settings, 1).backward()  # type: ignore[no-untyped-call]
