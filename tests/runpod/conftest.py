@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from snakemake_executor_plugin_runpod.api import Client
-from snakemake_executor_plugin_runpod.fleet import Fleet, Job
+from snakemake_executor_plugin_runpod.fleet import Fleet
 from snakemake_executor_plugin_runpod.key import ApiKey
+from snakemake_executor_plugin_runpod.pods import Job
 from snakemake_executor_plugin_runpod.volume import Heartbeat, Volume
 from tests.runpod.standin import StandIn
 
