@@ -8,6 +8,7 @@
 #   results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet
 #   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json; built only when asked for
 #   results/tables/{table}.{md,csv,tex,html}
+#   results/tables/{table}.costs.{md,csv,html}; what its runs took, and what was paid for pods
 #   results/figures/{table}/{task}/{training,elbo,completions,width,boards}.{svg,png}; of the runs in that table
 #   results/figures/{table}/{task}/{scaling,halting,samplers}.{svg,png}; by `snakemake scaling` and `snakemake samplers`
 #   results/{logs,benchmarks}/{rule}/...  what each job printed; its seconds and memory
@@ -34,6 +35,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/estimate.smk"
 
 
 # Seconds each, from small files: on a cluster they run beside Snakemake itself, rather than wait in a queue.
@@ -42,6 +44,7 @@ localrules:
     check_data,
     pool,
     table,
+    costs,
     training_figure,
     elbo_figure,
     completions_figure,

@@ -91,6 +91,7 @@ class Executor(RemoteExecutor):
             "command": self.format_job_exec(job),
             "cwd": str(Path.cwd()),
             "grace": settings.grace,
+            "jobs": rules_and_wildcards(job),
             "limit": 60 * job.resources["runtime"] if job.resources.get("runtime") else settings.time_limit,
         }
         bodies = self.requests(job)
@@ -162,6 +163,13 @@ class Executor(RemoteExecutor):
             f"RunPod: run {settings.run} has cost {self.fleet.spent():.2f} of {settings.budget:.2f} dollars;"
             f" each pod is a line of {self.fleet.ledger.path}"
         )
+
+
+def rules_and_wildcards(job: Any) -> list[dict[str, Any]]:
+    """What a job is, or each job of a group, for the ledger: ``[{"rule": "train", "wildcards": {"seed": "0"}}]``."""
+    parts = job.jobs if job.is_group() else [job]
+    found = [{"rule": part.rule.name, "wildcards": dict(part.wildcards.items())} for part in parts]
+    return sorted(found, key=str)  # a group's jobs come in no fixed order
 
 
 def may_use_gpu(rule: Any) -> bool:

@@ -1,4 +1,16 @@
-"""What pods cost: a line of JSON per pod that has ended."""
+"""What pods cost: a line of JSON per pod that has ended.
+
+The file is an interface: other programs read it (a table of costs, say) without importing this package. Keys of a line, none of
+which may change its meaning:
+
+run, session            name of the run, and the head that wrote the line
+pod, name, compute      RunPod's id; the pod's name; what it had, as ``1 x NVIDIA A40``
+price, start, end       dollars per hour; ISO dates
+hours, cost             how long the pod existed; dollars
+outcome                 "done", or why the pod ended before its job did, or how its job failed
+jobs                    ``[{"rule": "train", "wildcards": {"seed": "0"}}]``: Snakemake's jobs on it. One of them, or those of a
+                        group; none where that is not known. Lines of older versions do not have this key.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_runpod.errors import RunPodError
+from snakemake_executor_plugin_runpod.volume import read_json
 
 
 class Ledger:
@@ -62,12 +75,19 @@ class Ledger:
             "hours": round(hours, 6),
             "cost": cost,
             "outcome": outcome,
+            "jobs": self.jobs_of(name),
         }
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.dollars += cost
+
+    def jobs_of(self, name: str) -> list[dict[str, Any]]:
+        """Snakemake's jobs on a pod, from the pod's folder, so that also the next head knows them; none if that is gone."""
+        task = read_json(self.path.parent / "jobs" / name / "job.json") or {}
+        jobs: list[dict[str, Any]] = task.get("jobs", [])
+        return jobs
 
     def pay_listed(self, pod: dict[str, Any], outcome: str) -> None:
         """Add the line of a pod of which only the API's own record is known."""

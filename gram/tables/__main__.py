@@ -1,4 +1,4 @@
-"""``python -m gram.tables table1`` or ``table3``: a table of the paper beside the measured values."""
+"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values; ``costs``: what the runs took."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gram import files
 from gram.code_version import code_hash
 from gram.errors import GramError, run
+from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.render import latex, markdown, standalone_html
@@ -63,8 +64,26 @@ def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path, 
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
 
 
+def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
+    """Write ``stem`` with .csv, .md and .html: what the runs of a table took, and what was paid for them.
+
+    Args:
+        metas: meta.json of each run.
+        ledger: of the RunPod executor; it need not exist.
+        stem: path without extension; up to its last dot it names the table.
+
+    Raises:
+        GramError: a file that cannot be read or written.
+    """
+    table = costs(read_metas(metas), read_ledger(ledger))
+    page = costs_document(table, stem.stem, ledger)
+    text = table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
+    for suffix, content in ((".csv", text), (".md", markdown(page)), (".html", standalone_html(page))):
+        files.write_text(stem.parent / f"{stem.name}{suffix}", content)
+
+
 def main() -> None:
-    """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx) and html."""
+    """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx; not of costs) and html."""
     parser = argparse.ArgumentParser(prog="python -m gram.tables", description=main.__doc__)
     tables = parser.add_subparsers(dest="table", required=True)
     for name, known in KNOWN.items():
@@ -73,7 +92,16 @@ def main() -> None:
         one.add_argument("--failed", type=run_of, nargs="*", default=[], help="runs to mark as failed, as task/method/seed0")
         one.add_argument("--reported", type=Path, required=True, help="the paper's numbers: resources/reported.csv")
         one.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md, .tex and .html are added")
+    cost = tables.add_parser("costs", help="hours, devices and memory of trainings, and dollars of rented pods")
+    cost.add_argument("--metas", type=Path, nargs="+", required=True, help="meta.json of every run, folds one by one")
+    cost.add_argument(
+        "--ledger", type=Path, required=True, help="ledger.jsonl of the RunPod executor; nothing was rented without it"
+    )
+    cost.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md and .html are added")
     args = parser.parse_args()
+    if args.table == "costs":
+        write_costs(args.metas, args.ledger, args.output)
+        return
     write_table(args.table, args.evaluations, args.reported, args.output, args.failed)
 
 

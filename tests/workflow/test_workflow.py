@@ -12,6 +12,7 @@ import yaml
 
 CONFIG, NQUEENS5, NQUEENS6 = "config/config.yaml", "config/experiments/nqueens5.yaml", "config/experiments/nqueens6.yaml"
 TABLE_1, TABLE_3 = (f"Write {table} from all its configured runs" for table in ("table1", "table3"))
+COSTS = "Add up what the runs of table1 took"
 
 
 def training(task: str, method: str, seed: int = 0) -> set[str]:
@@ -26,7 +27,7 @@ def training(task: str, method: str, seed: int = 0) -> set[str]:
 def shown(task: str, *more: str) -> set[str]:
     """The jobs that show the evaluations of a task, and more figures of it."""
     figures = ("accuracy and coverage of {} against the number of completions", "coverage of {} against the number of samples")
-    return {TABLE_1} | {f"Draw {figure.format(task)}, for table1" for figure in (*figures, *more)}
+    return {TABLE_1, COSTS} | {f"Draw {figure.format(task)}, for table1" for figure in (*figures, *more)}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> 
     wanted += [f"results/data/nqueens6/{name}.parquet" for name in ("train", "valid", "test", "completions")]
     wanted += ["results/data/nqueens6/card.json", "results/data/nqueens6/checked.json"]
     wanted += [f"results/eval/{task}/deterministic/seed0/test.json" for task in ("nqueens5", "nqueens5-fold0")]
-    wanted += [f"results/tables/table1.{suffix}" for suffix in ("md", "csv", "tex", "html")]
+    wanted += [f"results/tables/table1.{suffix}" for suffix in ("md", "csv", "tex", "html", "costs.md", "costs.csv", "costs.html")]
     figures = ("nqueens5/boards", "nqueens5/training", "nqueens5/elbo", "nqueens6/completions", "nqueens6/width")
     wanted += [f"results/figures/table1/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
     wanted += ["results/logs/train/nqueens6/gram/seed0.log", "results/benchmarks/train/nqueens6/gram/seed0.tsv"]
@@ -173,6 +174,7 @@ def test_report_holds_tables_figures_and_captions(built: Any) -> None:
         assert text in words
     for path in (
         "results/tables/table1.html",
+        "results/tables/table1.costs.html",
         "results/figures/table1/nqueens5/boards.svg",
         "results/figures/table1/nqueens6/width.svg",
     ):

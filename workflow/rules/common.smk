@@ -191,17 +191,27 @@ def tables(table):
     return expand("results/tables/{table}.{format}", table=table, format=["md", "csv", "tex", "html"])
 
 
+def metas_of(table):
+    """What each run of a table noted about its training, folds one by one."""
+    return [path for task in tasks_of(table) for path in for_runs(table, task, "results/runs/{part}/{method}/seed{seed}/meta.json")]
+
+
+def costs_of(table):
+    """What the runs of a table took, in all formats."""
+    return expand("results/tables/{table}.costs.{format}", table=table, format=["md", "csv", "html"])
+
+
 def figures(table, names, tasks):
     """Figures of the runs in a table, each in both formats."""
     return expand("results/figures/{table}/{task}/{name}.{format}", table=table, task=tasks, name=names, format=["svg", "png"])
 
 
 def everything(table):
-    """A table, its evaluations and its figures. Folds are targets of their own, so that a deleted one is made again."""
+    """A table, its costs, its evaluations and its figures. Folds are targets of their own, so that a deleted one is made again."""
     folds = [for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json") for task in tasks_of(table)]
     drawn = figures(table, ["training", "elbo", "completions", "width"], tasks_of(table))
     drawn += figures(table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)])
-    return [evaluations_of(table), *folds, tables(table), drawn]
+    return [evaluations_of(table), *folds, tables(table), costs_of(table), drawn]
 
 
 def layout_of(table):
@@ -255,6 +265,8 @@ wildcard_constraints:
 
 
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
+# What rented pods cost: runpod-state of profiles/runpod. Without that profile there is none.
+LEDGER = "results/runpod/ledger.jsonl"
 CHECKED = [f"results/data/{part}/checked.json" for task in tasks_of("table1") for part in EXPERIMENTS[task].tasks(task)]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"

@@ -3,6 +3,7 @@
 # in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under `runs` (table1), `quick` (quick) or `ablations`
 #       (table3); resources/reported.csv
 # out:  results/tables/{table}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
+#       results/tables/{table}.costs.md, .csv, .html: what these runs took, from their meta.json and the ledger of rented pods
 # If a job fails, the tables that wait for it are written without it, and the runs that it fails are marked in them.
 
 
@@ -51,3 +52,37 @@ rule table:
     shell:
         "python -m gram.tables {params.layout} --evaluations {input.evaluations} --reported {input.reported}"
         " --output results/tables/{wildcards.table} > {log} 2>&1"
+
+
+rule costs:
+    input:
+        metas=lambda wildcards: metas_of(wildcards.table),
+        # Only to come last: the pods that evaluate are paid by then, since the executor pays before it says that a job is done.
+        evaluations=lambda wildcards: evaluations_of(wildcards.table),
+        # Once it exists, a ledger that has grown writes the table again. During a run it only grows before this job.
+        ledger=lambda wildcards: [LEDGER] if os.path.exists(LEDGER) else [],
+    output:
+        md="results/tables/{table}.costs.md",
+        csv="results/tables/{table}.costs.csv",
+        html=report(
+            "results/tables/{table}.costs.html",
+            caption="../report/costs.rst",
+            category="Tables",
+            labels={"table": "{table}: costs"},
+        ),
+    log:
+        "results/logs/costs/{table}.log",
+    benchmark:
+        "results/benchmarks/costs/{table}.tsv"
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        # By its name, because the first pods of all write it after Snakemake has looked for it.
+        ledger=LEDGER,
+    message:
+        "Add up what the runs of {wildcards.table} took"
+    shell:
+        "python -m gram.tables costs --metas {input.metas} --ledger {params.ledger}"
+        " --output results/tables/{wildcards.table}.costs > {log} 2>&1"
