@@ -52,8 +52,6 @@ class Trainer:
         self.supervision_steps = self.config.N_sup if self.config.supervision == "all" else 1
         torch.set_num_threads(self.config.threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
-        # Nothing reads such memory, and filling it took 4 % of a small step.
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         self.task = make_task(settings.task, settings.data.generator)
         self.splits = {name: load_split(data, name) for name in ("train", "valid")}
         self.draws = seeded_generator(device, settings.seed, "draws")
