@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from gram import evaluate
+from gram.config import evaluate_settings, load_experiment
 from gram.data import Split, load_split
 from gram.errors import GramError
 from gram.inference import Rollout, Stop, rollouts
@@ -276,6 +277,15 @@ def test_a_sampler_without_time_for_a_restart_is_refused() -> None:
     with pytest.raises(GramError, match="evaluate: reseed_every: 3 leaves no restart within depth 5; use at most half the depth"):
         make_sampler(EvaluateConfig(depth=5, sampler="reseed", reseed_every=3), 2)
     assert make_sampler(EvaluateConfig(depth=6, sampler="reseed", reseed_every=3), 2).group == 2
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[1] / "config/experiments").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_committed_experiment_can_compare_all_samplers(path: Path) -> None:
+    settings = evaluate_settings(load_experiment(path), "gram")
+    for sampler in SAMPLERS:
+        assert make_sampler(dataclasses.replace(settings, sampler=sampler), 2).group in (1, 2)
 
 
 @pytest.mark.parametrize("sampler", ["antithetic", "quasi"])
