@@ -13,7 +13,7 @@ import pytest
 from gram import files
 from gram.errors import GramError
 from gram.tables.__main__ import main
-from gram.tables.costs import OTHER_PODS, PURPOSES, TOTAL, costs, read_ledger, read_metas
+from gram.tables.costs import OTHER_PODS, PURPOSES, TOTAL, clock, costs, read_ledger, read_metas
 from snakemake_executor_plugin_runpod.ledger import Ledger
 
 GIB = 2**30
@@ -157,7 +157,14 @@ def test_the_page_says_whether_anything_was_rented(rented: bool, tmp_path: Path,
     assert text.startswith("# What the runs of quick took\n")
     assert "GRAM" in text and ("nothing was rented" in text) != rented
     cells = [cell.strip() for cell in next(row for row in text.splitlines() if "nqueens6: GRAM" in row).strip("|").split("|")]
-    assert cells[1:6] == ["1 trained", "NVIDIA A40", "1.000", "1.000", "1.00"]
+    assert cells[1:6] == ["1 trained", "NVIDIA A40", "1:00:00", "1:00:00", "1.00"]
     assert cells[6:] == (["1.50", "0.00", "0.00", "0.75", "2.25"] if rented else [])
     assert ("<th>lost</th>" in (tmp_path / "quick.costs.html").read_text(encoding="utf-8")) == rented
     assert list(pd.read_csv(tmp_path / "quick.costs.csv")["task"]) == ["nqueens6", TOTAL]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00:00"), (59.6, "0:01:00"), (3599, "0:59:59"), (100 * 3600 + 61, "100:01:01")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds / 3600) == text

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +177,12 @@ def _taken(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def clock(hours: float) -> str:
+    """Hours as h:mm:ss, which shows both the seconds of a small board and the days of a large one."""
+    seconds = round(3600 * hours)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
 def _dollars(sums: Mapping[str, float]) -> dict[str, float]:
     return {**{f"dollars_{purpose}": dollars for purpose, dollars in sums.items()}, "dollars": sum(sums.values())}
 
@@ -191,14 +197,14 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
     """
     rented = "dollars" in table
     header = [("", "method"), ("", "runs"), ("", "device")]
-    header += [("hours of training", "mean"), ("hours of training", "total"), ("", "peak memory, GiB")]
-    keys = {"hours_mean": ".3f", "hours": ".3f", "peak_memory_gib": ".2f"}
+    header += [("training, h:mm:ss", "mean"), ("training, h:mm:ss", "total"), ("", "peak memory, GiB")]
+    forms: dict[str, Callable[[float], str]] = {"hours_mean": clock, "hours": clock, "peak_memory_gib": "{:.2f}".format}
     if rented:
         header += [("dollars", purpose) for purpose in (*PURPOSES, TOTAL)]
-        keys |= {column: ".2f" for column in map(str, table.columns) if column.startswith("dollars")}
+        forms |= {column: "{:.2f}".format for column in map(str, table.columns) if column.startswith("dollars")}
     rows = []
     for row in table.to_dict("records"):
-        numbers = [NOTHING if pd.isna(row[key]) else format(row[key], form) for key, form in keys.items()]
+        numbers = [NOTHING if pd.isna(row[key]) else form(row[key]) for key, form in forms.items()]
         runs = (
             NOTHING if pd.isna(row["trainings"]) else f"{row['trainings']} {TRAINED if pd.isna(row['source']) else row['source']}"
         )
@@ -210,7 +216,7 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
         ("runs", f"trainings, one per seed and fold: {TRAINED} for this table, or {RESTORED} from reference runs, which other "
                  "machines trained before; those show what they took then, and are not in the total"),
         ("device", "what the runs were trained on, as their meta.json has it"),
-        ("hours of training", "wall-clock hours over all sessions of a run, without steps that a kill lost"),
+        ("training", "wall-clock time over all sessions of a run, without steps that a kill lost"),
         ("peak memory", "the most of any run, of the process with the most"),
     ]  # fmt: skip
     dollars = [(f"dollars: {purpose}", meaning) for purpose, meaning in PURPOSES.items()] if rented else []
