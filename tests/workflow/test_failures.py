@@ -20,7 +20,7 @@ WEIGHTS, RESUME = f"{RUN}/weights.safetensors", f"{RUN}/resume.safetensors"
 BAD = {
     "unknown key": (
         {"sedds": [0]},
-        ["config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, reference_runs, overrides"],
+        ["config/config.yaml: unknown key 'sedds'", "known keys: runs, quick, ablations, device, reference_runs, estimate"],
     ),
     "unknown key in a run": (
         {"runs": [ENTRY | {"seed": 1}]},
