@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gram import files
+from gram.config import load_experiment, resolve
 from gram.errors import GramError
 from gram.reports.gaps import gap_measurements
 from gram.reports.results import reproduction
@@ -31,7 +32,12 @@ def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
         for seed, value in accuracy.items():
             evaluation = synthetic_evaluation(method=method, seed=seed, values={"accuracy": value}, hostile={"accuracy": value / 2})
             files.write_json(folder / f"eval/nqueens5/{method}/seed{seed}/test.json", evaluation)
-            meta = META | {"settings": {"model": {"D": 64}, "train": {"beta": 1.0, "kl_tokens": "mean"} | train}}
+            settings = resolve(
+                load_experiment(REPOSITORY / "config/experiments/nqueens5-gaps.yaml"), "nqueens5", "gram", seed
+            ).as_dict()
+            meta = META | {"settings": settings | {"train": settings["train"] | train}}
+            if method == "gram":
+                del meta["settings"]["train"]["sampling"]  # kept before this setting came: not a difference
             files.write_json(folder / f"runs/nqueens5/{method}/seed{seed}/meta.json", meta)
 
     return write

@@ -14,7 +14,7 @@ import pandas as pd
 from gram.config import TAG, Experiment, load_experiment, method_section, parse
 from gram.errors import GramError
 from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, SHOWN, metas_of, reference_evaluations
-from gram.settings import SECTIONS
+from gram.settings import SECTIONS, RunSettings
 from gram.settings.generator import ColoringGenerator
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METRICS
@@ -89,13 +89,23 @@ def sections(experiment: Experiment, task: str, gap: Gap) -> Iterator[tuple[str,
             yield method, own
 
 
+def kept_settings(folder: Path, task: str, method: str, seed: int) -> dict[str, Any]:
+    """A reference run's settings; keys that came after it was kept have their defaults.
+
+    Raises:
+        GramError: no meta, or settings that the code no longer knows.
+    """
+    meta = metas_of(folder, task, method, seed)[0]
+    return parse(RunSettings, meta["settings"], f"{folder}: {task}/{method}/seed{seed}").without_execution()
+
+
 def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:
     """What a run's settings have otherwise than the default run's, as it would be written in an experiment file."""
     return ", ".join(
         f"`{section}.{key}: {json.dumps(chosen)}`"
         for section in ("model", "train")
         for key, chosen in settings[section].items()
-        if chosen != default[section].get(key)
+        if chosen != default[section][key]
     )
 
 
@@ -123,11 +133,11 @@ def task_measurements(folder: Path, task: str, by_method: dict[str, dict[int, di
         by_method: method -> seed -> evaluation; the method ``gram`` has the default settings.
 
     Raises:
-        GramError: a run without its meta, or no run with the default settings.
+        GramError: no run with the default settings, or as of :func:`kept_settings`.
     """
     if BASELINE not in by_method:
         raise GramError(f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy it from results/")
-    settings = {method: metas_of(folder, task, method, min(seeds))[0]["settings"] for method, seeds in by_method.items()}
+    settings = {method: kept_settings(folder, task, method, min(seeds)) for method, seeds in by_method.items()}
     header = ["choice", "n"]
     for name in SHOWN:
         header += [name, "difference"]
