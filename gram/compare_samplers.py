@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import statistics
 import typing
 from collections.abc import Sequence
@@ -18,7 +19,9 @@ from gram.config import parse
 from gram.errors import GramError, run
 from gram.evaluate import Subject, add_arguments, draw, load_subjects, score
 from gram.pool import pool_folds
+from gram.progress import progress
 from gram.provenance import choose_device
+from gram.samplers import make_sampler
 from gram.settings import EvaluateConfig
 
 SAMPLERS = typing.get_args(typing.get_type_hints(EvaluateConfig)["sampler"])
@@ -38,21 +41,23 @@ def compare(subject: Subject, config: EvaluateConfig, widths: Sequence[int], see
         seeds: rollout seeds, from 0.
 
     Raises:
-        GramError: a run of a deterministic method.
+        GramError: a run of a deterministic method, or settings that a sampler refuses.
     """
     if not subject.model.samples:
         raise GramError(f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers cannot differ")
+    for sampler in SAMPLERS:  # settings that one of them refuses are found before hours are spent on the others
+        make_sampler(dataclasses.replace(config, sampler=sampler), max(widths))
     rows = []
-    for width in widths:
-        for seed in range(seeds):
-            for sampler in SAMPLERS:
-                chosen = dataclasses.replace(config, sampler=sampler, width=width, seed=seed)
-                drawn = draw(subject.model, subject.split, chosen, subject.generator("compare_samplers", seed, width))
-                scored = metrics.slices(score(subject.task, subject.split, drawn))
-                hostile = scored["slices"]["hostile"]
-                values = {name: scored[name] for name in ("accuracy", *COVERAGES)}
-                values |= {f"hostile_{name}": hostile[name] for name in ("accuracy", "coverage_macro")}
-                rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
+    with progress(total=sum(widths) * seeds * len(SAMPLERS), desc=subject.settings.task, unit="sample per input") as bar:
+        for width, seed, sampler in itertools.product(widths, range(seeds), SAMPLERS):
+            chosen = dataclasses.replace(config, sampler=sampler, width=width, seed=seed)
+            drawn = draw(subject.model, subject.split, chosen, subject.generator("compare_samplers", seed, width))
+            scored = metrics.slices(score(subject.task, subject.split, drawn))
+            hostile = scored["slices"]["hostile"]
+            values = {name: scored[name] for name in ("accuracy", *COVERAGES)}
+            values |= {f"hostile_{name}": hostile[name] for name in ("accuracy", "coverage_macro")}
+            rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
+            bar.update(width)
     return {"run": subject.facts(dataclasses.replace(config, width=max(widths))), "by_sampler": rows}
 
 

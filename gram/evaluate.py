@@ -21,6 +21,7 @@ from gram.errors import GramError, run
 from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape
+from gram.progress import progress
 from gram.provenance import choose_device, provenance, seeded_generator
 from gram.restore import KEPT
 from gram.samplers import make_sampler
@@ -28,6 +29,7 @@ from gram.settings import EvaluateConfig, RunSettings
 from gram.tasks import Task, Tokens, make_task
 
 WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+BAR_DELAY = 10  # seconds: a shorter rollout shows no bar of its own
 
 
 class Drawn(NamedTuple):
@@ -54,9 +56,11 @@ def draw_at(model: Network, split: Split, stops: Sequence[Stop], config: Evaluat
     index = np.repeat(np.arange(len(split.inputs)), draws)
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
     parts = []
-    for start in range(0, len(index), rows):
-        batch = torch.from_numpy(split.inputs[index[start : start + rows]]).long().to(generator.device)
-        parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
+    with progress(total=len(index), desc="rollouts", unit="trajectory", leave=False, delay=BAR_DELAY) as bar:
+        for start in range(0, len(index), rows):
+            batch = torch.from_numpy(split.inputs[index[start : start + rows]]).long().to(generator.device)
+            parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
+            bar.update(len(batch))
     shape = (len(split.inputs), draws)
     drawn = []
     for read in zip(*parts, strict=True):

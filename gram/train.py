@@ -13,12 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tqdm import tqdm
-
 from gram import distributed
 from gram.config import load_run
 from gram.errors import GramError, Interrupted, run
 from gram.models.factory import parameter_count
+from gram.progress import progress
 from gram.trainer import Trainer
 
 
@@ -50,13 +49,8 @@ def train(trainer: Trainer) -> None:
     if not resumed and processes.first:
         trainer.log_rollouts()
     before, clock = trainer.seconds, time.monotonic()
-    with tqdm(
-        total=config.steps,
-        initial=trainer.step,
-        unit="step",
-        mininterval=0.5 if sys.stderr.isatty() else 15,
-        desc=trainer.output.name,
-        disable=not processes.first,
+    with progress(
+        total=config.steps, initial=trainer.step, unit="step", desc=trainer.output.name, disable=not processes.first
     ) as bar:
         while trainer.step < config.steps:
             trainer.train_step()
