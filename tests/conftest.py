@@ -24,6 +24,7 @@ from gram.settings import RunSettings, TrainConfig
 from gram.tasks import Enumeration, make_task
 from gram.train import train
 from gram.trainer import Trainer
+from tests import synthetic
 
 # 5x5 with one or two queens kept: 125 inputs, 25 of them with two completions.
 EXPERIMENT = """
@@ -238,61 +239,17 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture(scope="session")
 def synthetic_evaluation() -> Callable[..., dict[str, Any]]:
-    """``synthetic_evaluation(method="gram", values={"accuracy": 0.5})``: an evaluation's JSON without any network.
+    """``synthetic_evaluation(method="gram", values={"accuracy": 0.5})``: see :func:`tests.synthetic.evaluation`."""
+    return synthetic.evaluation
 
-    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``hostile`` are the values of that slice; further keywords
-    replace facts of the run.
-    """
 
-    def metric(name: str, values: dict[str, float | None]) -> dict[str, float | None]:
-        value = values.get(name, 0.25)
-        ceiling = {"ceiling": 0.9} if name.startswith("coverage") else {}
-        return {"value": value, "numerator": (value or 0) * 40, "denominator": 0.0 if value is None else 40.0} | ceiling
+@pytest.fixture
+def scalings() -> list[dict[str, Any]]:
+    """Two seeds of GRAM and one of its twin, over depth and width."""
+    return [synthetic.scaling("gram", 0), synthetic.scaling("gram", 2), synthetic.scaling("deterministic", 0)]
 
-    names = ("accuracy", "accuracy_paper", "exact_match", "coverage_paper", "coverage_micro", "coverage_macro")
 
-    def build_one(
-        *,
-        values: dict[str, float | None] | None = None,
-        hostile: dict[str, float | None] | None = None,
-        code: str = "0123456789ab",
-        **facts: Any,
-    ) -> dict[str, Any]:
-        values, hostile = values or {}, hostile or {}
-        run_facts = {
-            **{
-                "task": "nqueens5",
-                "method": "gram",
-                "seed": 0,
-                "split": "test",
-                "inputs": 10,
-                "depth": 8,
-                "width": 20,
-                "draws": 20,
-            },
-            **{
-                "act": False,
-                "sampler": "iid",
-                "weights": "ema",
-                "parameters": 1234,
-                "supervision_steps_seen": 640,
-                "training_examples": 160,
-            },
-            **{"data_md5": {"test": "a", "train": "b"}, "trained_by": {"code_hash": code}, "evaluated_by": {"code_hash": code}},
-        }
-        slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in names}}
-        return {
-            "run": run_facts | facts,
-            "overlap_with_training": {
-                "inputs": {"value": 0.0, "numerator": 0.0, "denominator": 10.0},
-                "completions": {"value": 0.5, "numerator": 7.0, "denominator": 14.0},
-            },
-            "metrics": {name: metric(name, values) for name in names} | {"slices": slices},
-            "by_completions": [
-                {"n_completions": m, "inputs": count} | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}
-                for m, count, part in ((1, 6, values), (2, 4, hostile))
-            ],
-            "by_width": [{"width": w} | {name: metric(name, values) for name in names[3:]} for w in (1, 2, 5, 20)],
-        }
-
-    return build_one
+@pytest.fixture
+def comparison() -> dict[str, Any]:
+    """All samplers, compared on one run."""
+    return synthetic.comparison()

@@ -9,38 +9,14 @@ import numpy as np
 import pytest
 
 from gram import files
-from gram.compare_samplers import COMPARED, summarise
 from gram.figures.__main__ import main
 from gram.figures.samplers import COLOURS, draw_samplers, samplers_data
 from gram.figures.scaling import CHOOSERS, draw_halting, draw_scaling, halting_data, scaling_data
-from gram.metrics import ratio
 
 
 def percent(axes: Any) -> list[list[float]]:
     """The heights of every line with error bars, in the order of drawing."""
     return [[float(y) for y in container.lines[0].get_ydata()] for container in axes.containers]
-
-
-@pytest.fixture
-def scalings(synthetic_evaluation: Any) -> list[dict[str, Any]]:
-    """Two seeds of GRAM and one of its twin at depths 1 and 4, widths 1 and 5; values that say where they stand."""
-
-    def one(method: str, seed: int) -> dict[str, Any]:
-        rows = [
-            {"depth": depth, "width": width, "accuracy": ratio(depth + seed, 10)}
-            | {metric: ratio(depth + place + seed + (width > 1), 10) for place, metric in enumerate(CHOOSERS)}
-            for depth in (1, 4)
-            for width in (1, 5)
-        ]
-        steps = [
-            {"step": step, "trajectories": ratio(here, 20), "accuracy": ratio(valid, here)}
-            for step, here, valid in ((1, 8, 2), (2, 4, 4))
-        ]
-        halting = {"accuracy": ratio(9, 20), "never": ratio(8, 20), "steps": ratio(32, 20)}
-        content = {"run": synthetic_evaluation(method=method, seed=seed)["run"]}
-        return content | {"by_depth_and_width": rows, "halting": halting, "by_halting_step": steps}
-
-    return [one("gram", 0), one("gram", 2), one("deterministic", 0)]
 
 
 def test_scaling_draws_a_line_per_depth(scalings: list[dict[str, Any]]) -> None:
@@ -63,19 +39,6 @@ def test_halting_adds_up_to_all_trajectories(scalings: list[dict[str, Any]]) -> 
     assert whole == [40, 20, 40] and sum(whole) == 100 and valid == [10, 20, 15]
     assert axes.get_title(loc="left") == "GRAM: 45.0 % valid where they halt"
     assert [label.get_text() for label in axes.get_xticklabels()][-1] == "never"
-
-
-@pytest.fixture
-def comparison(synthetic_evaluation: Any) -> dict[str, Any]:
-    """All samplers at two widths with two rollout seeds."""
-    rows = []
-    for place, sampler in enumerate(COLOURS):
-        for width in (2, 5):
-            for seed in (0, 1):
-                value = ratio(place + width + 2 * seed, 20)
-                values = {name: value | ({"ceiling": 0.1 * width} if "coverage" in name else {}) for name in COMPARED}
-                rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
-    return {"run": synthetic_evaluation()["run"], "by_sampler": rows, "summary": summarise(rows)}
 
 
 def test_samplers_draw_their_means_and_the_ceiling(comparison: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from gram import files
 from gram.errors import GramError, run
 from gram.reports.gaps import gap_defaults, gap_measurements
+from gram.reports.inference import samplers, scaling
 from gram.reports.optimization import benchmarks
 from gram.reports.results import datasets, reproduction, results
 from gram.reports.whole_table import graphs, parameters, small_table1
@@ -28,6 +29,8 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "graphs": graphs,
     "parameters": parameters,
     "reproduction": reproduction,
+    "samplers": samplers,
+    "scaling": scaling,
     "datasets": datasets,
     "benchmarks": benchmarks,
 }

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gram.config import TAG, Experiment, load_experiment, method_section, parse
 from gram.errors import GramError
-from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, SHOWN, metas_of, reference_evaluations
+from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, SHOWN, metas_of, reference_evaluations, signed
 from gram.settings import SECTIONS, RunSettings
 from gram.settings.generator import ColoringGenerator
 from gram.tables.layout import NOTHING, mean_and_std
@@ -166,8 +166,3 @@ def percentages(seeds: dict[int, dict[str, Any]], name: str) -> pd.Series:
     """A metric by seed; seeds in which it has no value are left out."""
     found = {seed: measured(evaluation, METRICS[name]) for seed, evaluation in seeds.items()}
     return pd.Series({seed: 100.0 * metric["value"] for seed, metric in found.items() if metric}, dtype=float)
-
-
-def signed(mean: float, std: float) -> str:
-    """ "+1.2 ± 0.3", with a minus sign rather than a hyphen."""
-    return f"{'+' if mean >= 0 else '−'}{mean_and_std(abs(mean), std)}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gram import files
 from gram.config import split_fold
 from gram.errors import GramError
-from gram.tables.evaluations import read_evaluations
-from gram.tables.layout import NOTHING
+from gram.tables.evaluations import SECTIONS, read_evaluations
+from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.rows import natural
 
 REFERENCE = Path("resources/reference_runs")
@@ -20,9 +20,15 @@ SHOWN = ("accuracy", "hostile_accuracy", "hostile_coverage_macro")  # where a fe
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
 
 
-def reference_evaluations(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations of one folder of reference runs; empty where there is none."""
-    return read_evaluations(sorted(folder.glob("eval/*/*/seed*/test.json"), key=lambda path: natural(path.as_posix())))
+def reference_evaluations(folder: Path, name: str = "test.json", sections: Sequence[str] = SECTIONS) -> list[dict[str, Any]]:
+    """The evaluations of one folder of reference runs; empty where there is none.
+
+    Args:
+        folder: one kind of reference runs.
+        name: of the files.
+        sections: what each must hold beside the facts of its run.
+    """
+    return read_evaluations(sorted(folder.glob(f"eval/*/*/seed*/{name}"), key=lambda path: natural(path.as_posix())), sections)
 
 
 def metas_of(folder: Path, task: str, method: str, seed: int) -> list[dict[str, Any]]:
@@ -49,3 +55,8 @@ def duration(seconds: float) -> str:
         if seconds >= limit:
             return f"{seconds / limit:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def signed(mean: float, std: float) -> str:
+    """ "+1.2 ± 0.3", with a minus sign rather than a hyphen."""
+    return f"{'+' if mean >= 0 else '−'}{mean_and_std(abs(mean), std)}"

@@ -1,0 +1,121 @@
+"""What more compute at test time brought to the kept runs: samplers side by side, and accuracy over depth and width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gram.figures.samplers import SECTIONS as COMPARISON
+from gram.figures.scaling import CHOOSERS, scaling_data
+from gram.figures.scaling import SECTIONS as SCALING
+from gram.reports.reference import NOT_MEASURED, REFERENCE, reference_evaluations, signed
+from gram.tables.layout import NOTHING, mean_and_std
+from gram.tables.names import label
+from gram.tables.render import pipe_table
+from gram.tables.rows import natural
+
+INDEPENDENT = "iid"
+COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "hostile_coverage_macro")
+WIDTH = 20  # samples that an answer is chosen among: the paper's
+
+
+def samplers(root: Path) -> str:
+    """Every sampler beside independent samples, at the greatest width that was compared."""
+    return of_reference_runs(root, "samplers.json", COMPARISON, samplers_of, ("samplers",))
+
+
+def scaling(root: Path) -> str:
+    """Accuracy over depth with each way to choose an answer, and where trajectories halt."""
+    return of_reference_runs(root, "scaling.json", SCALING, scaling_of, ("scaling", "halting"))
+
+
+def of_reference_runs(
+    root: Path,
+    name: str,
+    sections: Sequence[str],
+    write: Callable[[list[dict[str, Any]]], list[str]],
+    figures: Sequence[str],
+) -> str:
+    """The lines of ``write`` for every task and method of the reference runs that has files called ``name``, with its figures."""
+    lines = []
+    for folder in sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir()):
+        for task, evaluations in by_task_and_method(reference_evaluations(folder, name, sections)):
+            drawn = [path for figure in figures for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png"))]
+            images = [f"![{path.stem} of {task}](../{path.relative_to(root).as_posix()})" for path in drawn]
+            lines += [*write(evaluations), "", *(line for image in images for line in (image, ""))]
+    return "\n".join(lines).rstrip() or NOT_MEASURED
+
+
+def by_task_and_method(evaluations: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The seeds of each task and method."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for evaluation in evaluations:
+        groups.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(evaluation)
+    for (task, _), seeds in sorted(groups.items(), key=lambda item: (natural(item[0][0]), item[0][1])):
+        yield task, seeds
+
+
+def heading(evaluations: Sequence[dict[str, Any]]) -> str:
+    """Which runs these are, and on what they were measured."""
+    run = evaluations[0]["run"]
+    count = f"{len(evaluations)} trained {'run' if len(evaluations) == 1 else 'runs'}"
+    return f"`{run['task']}`, {label(run['method'])}, {count}, {run['inputs']} test inputs"
+
+
+def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
+    """The samplers of one task and method: means, and differences to independent samples, both in percent."""
+    rows = pd.DataFrame(
+        {"seed": evaluation["run"]["seed"], "metric": metric}
+        | {key: row[key] for key in ("sampler", "width", "rollout_seed")}
+        | {key: 100 * row[metric][key] for key in ("value", "ceiling") if row[metric].get(key) is not None}
+        for evaluation in evaluations
+        for row in evaluation["by_sampler"]
+        for metric in COMPARED
+    )
+    width = rows["width"].max()
+    rows = rows[rows["width"] == width]
+    table = rows.pivot(index=["seed", "rollout_seed"], columns=["metric", "sampler"], values="value")
+    cells = []
+    for sampler in rows["sampler"].unique():
+        line = [sampler]
+        for metric in COMPARED:
+            found = table[metric, sampler]
+            difference = found - table[metric, INDEPENDENT]
+            versus = NOTHING if sampler == INDEPENDENT else signed(difference.mean(), difference.std())
+            line += [mean_and_std(found.mean(), found.std()), versus]
+        cells.append(line)
+    ceilings = rows.groupby("metric")["ceiling"].mean()
+    reached = (mean_and_std(ceilings[metric], float("nan")) for metric in COMPARED)
+    cells.append(["ceiling of independent samples", *(cell for ceiling in reached for cell in (ceiling, NOTHING))])
+    depth = evaluations[0]["run"]["depth"]
+    return [
+        f"{heading(evaluations)}, {width} trajectories per input, {depth} supervision steps each; percent, "
+        f"mean ± sample standard deviation over {len(table)} pairs of run and rollout seed. A difference is taken pair by pair.",
+        "",
+        *pipe_table(["sampler", *(name for metric in COMPARED for name in (metric, "difference"))], cells),
+    ]
+
+
+def scaling_of(evaluations: list[dict[str, Any]]) -> list[str]:
+    """One task and method over depth: one sample, and an answer chosen among several; then where trajectories halt."""
+    data = scaling_data(evaluations)
+    width = WIDTH if WIDTH in set(data["width"]) else data["width"].max()
+    rows = []
+    for depth in sorted(data["depth"].unique()):
+        here = data[(data["depth"] == depth) & (data["width"] == width)]
+        values = (here.loc[here["metric"] == metric, "value"] for metric in ("accuracy", *CHOOSERS))
+        rows.append([str(depth), *(mean_and_std(value.mean(), value.std()) for value in values)])
+    halting = pd.DataFrame({key: one["halting"][key]["value"] for key in ("never", "steps", "accuracy")} for one in evaluations)
+    deepest = data["depth"].max()
+    return [
+        f"{heading(evaluations)}; accuracy in percent, mean ± sample standard deviation over the runs; "
+        f"answers chosen among {width} samples:",
+        "",
+        *pipe_table(["depth", "one sample", *CHOOSERS.values()], rows),
+        "",
+        f"With halting, {100 * halting['never'].mean():.1f} % of the trajectories go on to step {deepest}; the mean is "
+        f"{halting['steps'].mean():.1f} steps, and {100 * halting['accuracy'].mean():.1f} % of the answers are valid.",
+    ]

@@ -1,0 +1,98 @@
+"""What evaluations write, made up without any network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gram.compare_samplers import COMPARED, summarise
+from gram.figures.samplers import COLOURS
+from gram.figures.scaling import CHOOSERS
+from gram.metrics import ratio
+
+NAMES = ("accuracy", "accuracy_paper", "exact_match", "coverage_paper", "coverage_micro", "coverage_macro")
+
+
+def metric(name: str, values: dict[str, float | None]) -> dict[str, float | None]:
+    """A metric of an evaluation; see :func:`evaluation`."""
+    value = values.get(name, 0.25)
+    ceiling = {"ceiling": 0.9} if name.startswith("coverage") else {}
+    return {"value": value, "numerator": (value or 0) * 40, "denominator": 0.0 if value is None else 40.0} | ceiling
+
+
+def evaluation(
+    *,
+    values: dict[str, float | None] | None = None,
+    hostile: dict[str, float | None] | None = None,
+    code: str = "0123456789ab",
+    **facts: Any,
+) -> dict[str, Any]:
+    """An evaluation's JSON.
+
+    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``hostile`` are the values of that slice; further keywords
+    replace facts of the run.
+    """
+    values, hostile = values or {}, hostile or {}
+    run_facts = {
+        **{
+            "task": "nqueens5",
+            "method": "gram",
+            "seed": 0,
+            "split": "test",
+            "inputs": 10,
+            "depth": 8,
+            "width": 20,
+            "draws": 20,
+        },
+        **{
+            "act": False,
+            "sampler": "iid",
+            "weights": "ema",
+            "parameters": 1234,
+            "supervision_steps_seen": 640,
+            "training_examples": 160,
+        },
+        **{"data_md5": {"test": "a", "train": "b"}, "trained_by": {"code_hash": code}, "evaluated_by": {"code_hash": code}},
+    }
+    slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in NAMES}}
+    return {
+        "run": run_facts | facts,
+        "overlap_with_training": {
+            "inputs": {"value": 0.0, "numerator": 0.0, "denominator": 10.0},
+            "completions": {"value": 0.5, "numerator": 7.0, "denominator": 14.0},
+        },
+        "metrics": {name: metric(name, values) for name in NAMES} | {"slices": slices},
+        "by_completions": [
+            {"n_completions": m, "inputs": count} | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}
+            for m, count, part in ((1, 6, values), (2, 4, hostile))
+        ],
+        "by_width": [{"width": w} | {name: metric(name, values) for name in NAMES[3:]} for w in (1, 2, 5, 20)],
+    }
+
+
+def scaling(method: str, seed: int) -> dict[str, Any]:
+    """What gram.scaling writes, at depths 1 and 4 and widths 1 and 5; values that say where they stand."""
+    rows = [
+        {"depth": depth, "width": width, "accuracy": ratio(depth + seed, 10)}
+        | {metric: ratio(depth + place + seed + (width > 1), 10) for place, metric in enumerate(CHOOSERS)}
+        for depth in (1, 4)
+        for width in (1, 5)
+    ]
+    steps = [
+        {"step": step, "trajectories": ratio(here, 20), "accuracy": ratio(valid, here)}
+        for step, here, valid in ((1, 8, 2), (2, 4, 4))
+    ]
+    halting = {"accuracy": ratio(9, 20), "never": ratio(8, 20), "steps": ratio(32, 20)}
+    content = {"run": evaluation(method=method, seed=seed)["run"]}
+    return content | {"by_depth_and_width": rows, "halting": halting, "by_halting_step": steps}
+
+
+def comparison() -> dict[str, Any]:
+    """What gram.compare_samplers writes: all samplers at two widths with two rollout seeds."""
+    rows = []
+    for place, sampler in enumerate(COLOURS):
+        for width in (2, 5):
+            for seed in (0, 1):
+                value = ratio(place + width + 2 * seed, 20)
+                values = {name: value | ({"ceiling": 0.1 * width} if "coverage" in name else {}) for name in COMPARED}
+                rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
+    return {"run": evaluation()["run"], "by_sampler": rows, "summary": summarise(rows)}
