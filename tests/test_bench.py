@@ -15,6 +15,7 @@ from gram.bench import estimate, measure, timing, variants
 from gram.bench.__main__ import main
 from gram.bench.flops import row_flops, run_flops
 from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
+from gram.config import load_experiment, resolve
 from gram.errors import GramError
 from gram.models.factory import build_model
 from gram.models.network import Shape
@@ -294,14 +295,14 @@ def test_estimate_reads_the_workflows_configuration(command: Any) -> None:
     outcome = command(main, *given, "--share", 0.5, "--dollars-per-hour", 2)
     assert outcome.code == 0 and len(outcome.out.splitlines()) == 3 + len(planned)
     assert "at most 1" in command(main, *given, "--share", 2).err
-    assert "no dollars_per_hour of 'NVIDIA GeForce RTX 4090'" in command(main, *given, "--share", 0.5).err
-    assert "no key `estimate`" in command(main, *given).err
+    assert "no key `estimate` with a gpu" in command(main, *given[:-2]).err
 
 
 def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> None:
     files.write_text(tmp_path / "resources/gpus.yaml", "G: {bf16_tflops: 100, dollars_per_hour: 1, price: a list}\n")
     assumed = estimate.rate_of("G", 0.25, None, "bf16", tmp_path)
-    assert assumed.flops_per_second == 25e12 and "25% of its peak of 100 TFLOP/s; this share was not measured" in assumed.basis
+    assert assumed.flops_per_second == 25e12
+    assert assumed.basis == "25% of its peak of 100 TFLOP/s, which is assumed, and was not measured"
     variants = {"bf16": {"flops_per_second": [1e12, 3e13, 4e13]}, "fp32": {"flops_per_second": [1e12, 9e13, 9e13]}}
     result = {"task": "nqueens8", "method": "gram", "variants": variants, "measured_by": {"device": "G"}}
     files.write_json(tmp_path / "resources/benchmarks/g.json", result)
@@ -310,6 +311,27 @@ def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> No
     assert measured.basis == "30 TFLOP/s, as measured in resources/benchmarks/g.json: gram on nqueens8, bf16"
     with pytest.raises(GramError, match="no GPU 'H'; known ones: G"):
         estimate.rate_of("H", 0.25, None, "bf16", tmp_path)
+    files.write_text(tmp_path / "resources/gpus.yaml", "G: {bf16_tflops: 100}\n")
+    with pytest.raises(GramError, match="no dollars_per_hour of 'G'"):
+        estimate.rate_of("G", 0.25, None, "bf16", tmp_path)
+
+
+def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
+    unknown = {"bf16_tflops": 100, "dollars_per_hour": 1}
+    files.write_json(tmp_path / "resources/gpus.yaml", {"G": unknown})
+    with pytest.raises(GramError, match=r"no GPU has `published`.*set `share`"):
+        estimate.rate_of("G", None, None, "bf16", tmp_path)
+    experiment = "generator: {removed: [3]}\nmodel: {D: 64, heads: 1}\ntrain: {N_sup: 5}\nmethods: {gram: {}}\n"
+    files.write_text(tmp_path / "config/experiments/nqueens5.yaml", experiment)
+    published = {"task": "nqueens5", "method": "gram", "examples_per_second": 1000, "source": "a page"}
+    files.write_json(tmp_path / "resources/gpus.yaml", {"G": unknown, "H": {"bf16_tflops": 2, "published": published}})
+    per_row = row_flops(resolve(load_experiment(tmp_path / "config/experiments/nqueens5.yaml"), "nqueens5", "gram", 0))
+    share = 5 * 1000 * per_row / 2e12  # an example has five supervision steps
+    rate = estimate.rate_of("G", None, None, "bf16", tmp_path)  # of H's peak, carried over to G's
+    assert rate.flops_per_second == pytest.approx(share * 1e14)
+    assert rate.basis == (
+        f"{share:.0%} of its peak of 100 TFLOP/s, as others measured, not we: 1000 examples a second of nqueens5 on H, a page"
+    )
 
 
 @pytest.mark.parametrize("text", ["{broken", "- a list"])

@@ -65,19 +65,19 @@ def cost(args: argparse.Namespace) -> None:
     """Print FLOPs, GPU hours and dollars of a configuration, or of some of its trainings.
 
     Raises:
-        GramError: no GPU or share given or configured, a share outside 0 to 1, or a broken configuration.
+        GramError: no GPU given or configured, a share outside 0 to 1, or a broken configuration.
     """
     config = json.load(sys.stdin) if str(args.workflow) == "-" else workflow_config(args.workflow, args.root)
     given = {"gpu": args.gpu, "share": args.share, "dollars_per_hour": args.dollars_per_hour}
     assumed = config.get("estimate", {}) | {key: value for key, value in given.items() if value is not None}
-    if not {"gpu", "share"} <= set(assumed):
-        raise GramError(f"{args.workflow}: no key `estimate` with gpu and share; add it, or give --gpu and --share")
-    dollars = assumed.get("dollars_per_hour")
-    if not 0 < assumed["share"] <= 1 or (dollars is not None and dollars <= 0):
+    if "gpu" not in assumed:
+        raise GramError(f"{args.workflow}: no key `estimate` with a gpu; add it, or give --gpu")
+    share, dollars = assumed.get("share"), assumed.get("dollars_per_hour")
+    if (share is not None and not 0 < share <= 1) or (dollars is not None and dollars <= 0):
         raise GramError("--share must be above 0 and at most 1, and --dollars-per-hour above 0")
     trainings = args.trainings or list(listed(config, args.root))
     plan = list(planned(config, trainings, args.root))
-    rate = rate_of(assumed["gpu"], assumed["share"], dollars, plan[0][0].train.precision, args.root)
+    rate = rate_of(assumed["gpu"], share, dollars, plan[0][0].train.precision, args.root)
     counted = tqdm(plan, desc="count FLOPs", unit="method", leave=False, disable=None)
     estimates = [estimate(settings, runs, memory=args.memory) for settings, runs in counted]
     print(*table(estimates, assumed["gpu"], rate), sep="\n")
@@ -105,7 +105,7 @@ def main() -> None:
     )
     cost_parser.add_argument("--trainings", nargs="+", help="only these, as task/method/seed0; otherwise all under `runs`")
     cost_parser.add_argument("--gpu", help="one of resources/gpus.yaml, instead of the one in the configuration")
-    cost_parser.add_argument("--share", type=float, help="share of its peak that training reaches, 0 to 1, likewise")
+    cost_parser.add_argument("--share", type=float, help="share of its peak that training is assumed to reach, 0 to 1, likewise")
     cost_parser.add_argument("--dollars-per-hour", type=float, help="its price, likewise")
     cost_parser.add_argument("--memory", action="store_true", help="also memory of each training; takes minutes")
     cost_parser.add_argument("--root", type=Path, default=Path("."), help="root of the repository")

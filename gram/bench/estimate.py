@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from gram import files
-from gram.bench.flops import run_flops, shape_of, supervised_loss
+from gram.bench.flops import row_flops, run_flops, shape_of, supervised_loss
 from gram.config import load_experiment, merge, resolve, split_fold
 from gram.errors import GramError
 from gram.models.factory import build_model, parameter_count
@@ -19,6 +19,7 @@ from gram.settings import RunSettings
 
 # fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving average.
 COPIES = 5
+GPUS = Path("resources/gpus.yaml")
 
 
 class Estimate(NamedTuple):
@@ -109,20 +110,35 @@ def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | N
     return max(found, default=None)
 
 
-def rate_of(gpu: str, share: float, dollars: float | None, precision: str, root: Path) -> Rate:
-    """What is known of a GPU of resources/gpus.yaml: its measured rate if there is one, else a share of its peak.
+def published_share(gpus: dict[str, Any], root: Path) -> tuple[float, str]:
+    """The share of a GPU's peak that others' training reached, by the FLOPs of our settings of it, and where it was published.
+
+    Raises:
+        GramError: no entry of resources/gpus.yaml has one.
+    """
+    for gpu, facts in gpus.items():
+        if one := facts.get("published"):
+            settings = resolve(load_experiment(root / "config/experiments" / f"{one['task']}.yaml"), one["task"], one["method"], 0)
+            per_example = row_flops(settings) * (settings.train.N_sup if settings.train.supervision == "streaming" else 1)
+            share = one["examples_per_second"] * per_example / (facts["bf16_tflops"] * 1e12)
+            return share, f"{one['examples_per_second']:g} examples a second of {one['task']} on {gpu}, {one['source']}"
+    raise GramError(f"{root / GPUS}: no GPU has `published`, from which a share of a peak would follow; set `share` in `estimate`")
+
+
+def rate_of(gpu: str, share: float | None, dollars: float | None, precision: str, root: Path) -> Rate:
+    """How fast a GPU of resources/gpus.yaml trains: as measured here, or at a share of its peak, which is assumed or others'.
 
     Args:
         gpu: its name there.
-        share: of its peak, assumed where nothing was measured.
+        share: of its peak, assumed where nothing was measured; None takes the share of :func:`published_share`.
         dollars: price of an hour; None takes the one in that file.
         precision: of the runs.
         root: root of the repository.
 
     Raises:
-        GramError: a GPU that is not listed there, or without a price.
+        GramError: a GPU that is not listed there, without a price, or nothing from which a share would follow.
     """
-    path = root / "resources/gpus.yaml"
+    path = root / GPUS
     known = read_yaml(path)
     if gpu not in known:
         raise GramError(f"{path}: no GPU {gpu!r}; known ones: {', '.join(known)}; add yours with its peak and price")
@@ -135,9 +151,12 @@ def rate_of(gpu: str, share: float, dollars: float | None, precision: str, root:
     if measured := measured_rate(gpu, precision, root):
         rate, where = measured
         return Rate(rate, f"{rate / 1e12:.3g} TFLOP/s, as measured in resources/benchmarks/{where}", dollars, price)
+    origin = "which is assumed, and was not measured"
+    if share is None:
+        share, where = published_share(known, root)
+        origin = f"as others measured, not we: {where}"
     peak = one["bf16_tflops"]
-    basis = f"an assumed {share:.0%} of its peak of {peak:g} TFLOP/s; this share was not measured"
-    return Rate(share * peak * 1e12, basis, dollars, price)
+    return Rate(share * peak * 1e12, f"{share:.0%} of its peak of {peak:g} TFLOP/s, {origin}", dollars, price)
 
 
 def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:

@@ -32,12 +32,12 @@ def test_a_dry_run_of_the_paper_on_pods_prints_jobs_hours_and_dollars_without_a_
 
     assert re.search(r"^train +3$", output, flags=re.MULTILINE)  # Snakemake's own table of jobs
     config = estimate.workflow_config(ROOT / "config/paper.yaml", ROOT)
-    rate = estimate.rate_of(**config["estimate"], dollars=None, precision="bf16", root=ROOT)
+    rate = estimate.rate_of(config["estimate"]["gpu"], share=None, dollars=None, precision="bf16", root=ROOT)
     counted = [estimate.estimate(settings, runs) for settings, runs in estimate.planned(config, trainings, ROOT)]
     assert [one.runs for one in counted] == [2, 1]
     lines = estimate.table(counted, config["estimate"]["gpu"], rate)
     assert estimated(output) == estimated("\n".join(lines))
-    assert "not measured" in lines[0] and "in all: 3 trainings" in lines[-1]
+    assert "others measured, not we" in lines[0] and "in all: 3 trainings" in lines[-1]
 
 
 def test_only_the_trainings_that_are_needed_and_missing_are_counted(tiny: Callable[[Path], Any], tmp_path: Path) -> None:
