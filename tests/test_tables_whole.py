@@ -52,6 +52,14 @@ def test_forward_passes_count_every_call_of_the_network(synthetic_evaluation: Ma
     assert found["HRM"] == ["8", "1", "1", "8"] and found["GRAM"] == ["8", "20", "1", "160"]
 
 
+def test_weights_stored_in_half_precision_are_said_to_be(synthetic_evaluation: Make) -> None:
+    kept = synthetic_evaluation(weights_dtype="float16")
+    trained = synthetic_evaluation(method="deterministic")  # an evaluation of before it was written down
+    table = cells(page([kept, trained], "nqueens5"), "Compute")
+    place = table["method"].index("weights")
+    assert table["GRAM"][place] == "ema float16" and table["Deterministic twin"][place] == "ema float32"
+
+
 def test_another_experiment_on_a_task_stands_beside_the_papers_numbers(synthetic_evaluation: Make) -> None:
     evaluations = [synthetic_evaluation(task="nqueens8-cpu", values={"accuracy": 0.5})]
     table = table1(evaluations, read_reported(REPORTED), None)

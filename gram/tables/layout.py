@@ -25,6 +25,7 @@ COMPUTE = {
     "parameters": "parameters",
     "training_examples": "training examples",
     "supervision_steps_seen": "supervision steps seen",
+    "weights": "weights",
     "depth": "depth",
     "draws": "draws per input",
     "calls": "calls per step",
@@ -133,8 +134,13 @@ def own_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str], caption: 
 def compute_table(grid: dict[str, dict[str, Any]]) -> Table:
     """The methods that were run: what training and one test input cost."""
     firsts = [next(iter(row.values())) for row in grid.values()]
-    rows = [[method_cell(row), *(f"{getattr(row, key):,}" for key in COMPUTE)] for row in firsts]
+    rows = [[method_cell(row), *(written(getattr(row, key)) for key in COMPUTE)] for row in firsts]
     return Table("Compute", [("", "method"), *(("", name) for name in COMPUTE.values())], rows)
+
+
+def written(fact: str | int) -> str:
+    """A fact of a row as a cell: a count with its thousands set off, a word as it is."""
+    return fact if isinstance(fact, str) else f"{fact:,}"
 
 
 def overlap(row: Any) -> str:
@@ -219,6 +225,7 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
             "training examples",
             "supervision steps seen, divided by the N_sup that an example gets; with folds, of all folds together",
         ),
+        ("weights", "which were evaluated, ema being their moving average, and in what precision they are stored"),
         (f"{NOTHING} / {NOT_RUN}", "no such number in the paper / the method was not run here"),
     ]
 

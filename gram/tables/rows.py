@@ -19,7 +19,7 @@ COLUMNS = (
     *("task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"),
     *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
-    *("parameters", "supervision_steps_seen", "training_examples", "code_hash", "status"),
+    *("parameters", "supervision_steps_seen", "training_examples", "weights", "code_hash", "status"),
     *("table", "label"),
 )
 INTEGERS = (
@@ -58,7 +58,8 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     hashes = {run["run"][key]["code_hash"] for run in evaluations for key in ("trained_by", "evaluated_by")}
     seen = evaluations[0]["overlap_with_training"]
     kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen")
-    calls = run.get("calls", 1)  # older evaluations do not say it: their networks were called once per step
+    weights = {(one["run"]["weights"], one["run"].get("weights_dtype", "float32")) for one in evaluations}
+    calls = run.get("calls", 1)  # older evaluations do not say it, nor the dtype: networks were called once per step
     return {key: run[key] for key in kept} | {
         # A mean: with halting, how many examples a training finishes depends on its seed.
         "training_examples": round(statistics.mean(one["run"]["training_examples"] for one in evaluations)),
@@ -67,6 +68,7 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
         "n_completions": int(seen["completions"]["denominator"]),
         "n_completions_in_training": int(seen["completions"]["numerator"]),
+        "weights": ", ".join(sorted(f"{which} {dtype}" for which, dtype in weights)),
         "calls": calls,
         "forward_passes": run["depth"] * run["draws"] * calls,  # with ACT this is the most there can be
         "code_hash": "+".join(sorted(set("+".join(hashes).split("+")))),
