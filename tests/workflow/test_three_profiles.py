@@ -124,8 +124,10 @@ def comment_of(run: str, rule: str = "train") -> str:
 
 @pytest.fixture(scope="module")
 def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """RunPod's API, whose pods are processes of this machine."""
+    """RunPod's API, whose pods are processes of this machine; it is busy at times, and out of the preferred GPU."""
     api = StandIn(tmp_path_factory.mktemp("api") / "standin")
+    api.answers = [("POST", 503), ("GET", 500), ("POST", 429), ("DELETE", 502)]
+    api.without_capacity = {"NVIDIA L4"}
     yield api
     api.stop()
 
@@ -135,7 +137,8 @@ def on_runpod(tiny: Any, standin: StandIn, tmp_path_factory: pytest.TempPathFact
     """The workflow after a run on pods; one that trained was taken away."""
     folder = tmp_path_factory.mktemp("runpod")
     workflow = quick_workflow(tiny, folder)
-    named = {"image": "image", "volume-id": "volume", "mount-path": folder, "gpu-types": "NVIDIA A40", "api-url": standin.url}
+    named = {"image": "image", "volume-id": "volume", "mount-path": folder, "gpu-types": "NVIDIA L4, NVIDIA A40"}
+    named["api-url"] = standin.url
     options = [word for name, value in named.items() for word in (f"--runpod-{name}", str(value))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RUNPOD_API_KEY", standin.KEY)
@@ -190,7 +193,8 @@ def test_every_data_set_training_and_evaluation_went_through_sbatch(on_slurm: An
 def test_every_training_and_evaluation_had_a_pod(on_runpod: Any, standin: StandIn) -> None:
     rules = Counter(pod.body["name"].split("-")[3] for pod in standin.all)
     assert rules == {"train": len(RUNS) + 1, "evaluate": len(RUNS)}  # one training had two
-    assert standin.pods == {}
+    assert standin.pods == {} and standin.answers == []
+    assert {pod.body["gpu"]["id"] for pod in standin.all} == {"NVIDIA A40"}
     assert [pod.body["gpu"]["count"] for pod in standin.all if pod.body["name"].split("-")[3] == "train"].count(2) == 1
     outcomes = [json.loads(line)["outcome"] for line in on_runpod.text("results/runpod/ledger.jsonl").splitlines()]
     # The lost pod was seen before or after it had left the API's list.
