@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from gram.reports.reference import NOT_MEASURED, REFERENCE, reference_evaluation
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import label
 from gram.tables.render import pipe_table
-from gram.tables.rows import natural
 
 INDEPENDENT = "iid"
 COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "hostile_coverage_macro")
@@ -42,20 +41,21 @@ def of_reference_runs(
     """The lines of ``write`` for every task and method of the reference runs that has files called ``name``, with its figures."""
     lines = []
     for folder in sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir()):
-        for task, evaluations in by_task_and_method(reference_evaluations(folder, name, sections)):
+        for task, methods in by_task_and_method(reference_evaluations(folder, name, sections)).items():
             drawn = [path for figure in figures for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png"))]
             images = [f"![{path.stem} of {task}](../{path.relative_to(root).as_posix()})" for path in drawn]
-            lines += [*write(evaluations), "", *(line for image in images for line in (image, ""))]
+            lines += [line for seeds in methods.values() for line in (*write(seeds), "")]
+            lines += [line for image in images for line in (image, "")]
     return "\n".join(lines).rstrip() or NOT_MEASURED
 
 
-def by_task_and_method(evaluations: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """The seeds of each task and method."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+def by_task_and_method(evaluations: list[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The seeds of each method of each task; tasks stay in order."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for evaluation in evaluations:
-        groups.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(evaluation)
-    for (task, _), seeds in sorted(groups.items(), key=lambda item: (natural(item[0][0]), item[0][1])):
-        yield task, seeds
+        run = evaluation["run"]
+        found.setdefault(run["task"], {}).setdefault(run["method"], []).append(evaluation)
+    return found
 
 
 def heading(evaluations: Sequence[dict[str, Any]]) -> str:
