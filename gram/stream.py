@@ -20,7 +20,7 @@ class Stream:
     Args:
         split: the training inputs with their completions.
         model: gives z_0.
-        config: batch_size (B), N_sup, and how rows are drawn, staggered and halted.
+        config: batch_size (B), N_sup, and how rows are drawn, revealed, staggered and halted.
         generator: source of all draws; its device is the carry's.
         rows: the rows of the carry that this process owns; all without it.
 
@@ -29,6 +29,7 @@ class Stream:
         first: [b] age at which the row entered (above 0 only for the first rows of a staggered carry).
         least: [b] supervision steps that a row must have had before it may halt.
         halts: [b] whether the present step asks to halt.
+        revealed: [b, L] bool, positions at which the row's input shows its target; [b, 0] without ``reveal``.
         finished: [b] int64, trajectories that have ended in each row.
         state: latent state of each row.
         summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss; [b, N_sup, 0]
@@ -59,7 +60,9 @@ class Stream:
         self.age = everywhere % config.N_sup if staggered else torch.zeros_like(everywhere)
         self.first = self.age.clone()
         self.finished = torch.zeros_like(everywhere)
+        self._least_hidden = self._fewest_hidden() if config.reveal > 0 else 0
         self.pair, self.least = self._draw(), self._draw_least()
+        self.revealed = self._draw_revealed()
         h, l = self._start()  # noqa: E741
         self.state = State(h.clone(), l.clone())
         summary = h.shape[-1] if model.has_value else 0
@@ -76,6 +79,38 @@ class Stream:
             uniform = torch.rand(B, generator=self.generator, device=device, dtype=torch.float64)
             pair = self._offsets[index] + (uniform * self._counts[index]).long()
         return pair[self._rows]
+
+    def _fewest_hidden(self) -> int:
+        """The fewest positions that any training input leaves open.
+
+        Raises:
+            GramError: inputs that cannot show a part of the answer and still leave less open than all others.
+        """
+        if self._inputs.shape[1] != self._completions.shape[1]:
+            raise GramError("train: reveal: this task's inputs hold no part of its answers; use reveal: 0")
+        fewest = int((self._inputs[self._owner] != self._completions).sum(dim=1).min())
+        if fewest < 2:
+            raise GramError(f"train: reveal: an input leaves {fewest} positions open, and none can leave fewer; use reveal: 0")
+        return fewest
+
+    def _draw_revealed(self) -> Tensor:
+        """For every row the positions at which a fresh input would show its target: bool [b, L].
+
+        A share ``reveal`` of the rows is revealed until 1 to fewest - 1 positions are open, fewest being the fewest of any
+        training input, so that no revealed input is one of the data set's, in any split.
+        """
+        config, device = self.config, self.generator.device
+        if config.reveal == 0:
+            return torch.zeros(len(self.age), 0, dtype=torch.bool, device=device)
+        B, L = config.batch_size, self._inputs.shape[1]
+        chosen = torch.rand(B, generator=self.generator, device=device) < config.reveal
+        left = torch.randint(1, self._least_hidden, (B,), generator=self.generator, device=device)
+        order = torch.rand(B, L, generator=self.generator, device=device)
+        chosen, left, order = chosen[self._rows], left[self._rows], order[self._rows]
+        hidden = self._inputs[self._owner[self.pair]] != self.targets
+        # The positions that stay open are the first ``left`` of the hidden ones in a random order.
+        rank = torch.where(hidden, order, torch.inf).argsort(dim=1).argsort(dim=1)
+        return hidden & (rank >= left[:, None]) & chosen[:, None]
 
     def _start(self) -> State:
         """z_0 for every row."""
@@ -95,7 +130,8 @@ class Stream:
     @property
     def inputs(self) -> Tensor:
         """[b, L] int64."""
-        return self._inputs[self._owner[self.pair]]
+        inputs = self._inputs[self._owner[self.pair]]
+        return torch.where(self.revealed, self.targets, inputs) if self.config.reveal > 0 else inputs
 
     @property
     def targets(self) -> Tensor:
@@ -134,6 +170,7 @@ class Stream:
         done = self.finishing
         self.finished = self.finished + done
         self.pair = torch.where(done, self._draw(), self.pair)
+        self.revealed = torch.where(done[:, None], self._draw_revealed(), self.revealed)
         self.least = self._draw_least()
         self.age = torch.where(done, 0, self.age + 1)
         self.first = torch.where(done, 0, self.first)
@@ -149,6 +186,7 @@ class Stream:
             "least": self.least,
             "finished": self.finished,
             "pair": self.pair,
+            "revealed": self.revealed,
             "h": self.state.h,
             "l": self.state.l,
             "summaries": self.summaries,
@@ -159,5 +197,5 @@ class Stream:
         # Cloned, so that the rows of one process are aligned as in a training that was never interrupted.
         own = {name: tensor[self._rows].clone().to(self.age.device) for name, tensor in tensors.items()}
         self.age, self.first, self.least, self.finished = own["age"], own["first"], own["least"], own["finished"]
-        self.pair, self.summaries = own["pair"], own["summaries"]
+        self.pair, self.revealed, self.summaries = own["pair"], own["revealed"], own["summaries"]
         self.state = State(own["h"], own["l"])

@@ -139,7 +139,7 @@ def test_halting_excludes_all_supervision_steps(split: Split, model: GRAM) -> No
 
 def test_some_rows_of_the_carry_are_those_of_the_whole(split: Split, model: GRAM) -> None:
     """Two parts, as two processes own them, beside the whole; then each from the tensors of the whole."""
-    config = dataclasses.replace(CONFIG, halt="q", sampling="inputs")
+    config = dataclasses.replace(CONFIG, halt="q", sampling="inputs", reveal=0.5)
     parts = [slice(0, 5), slice(5, 10)]
     whole, *owners = (Stream(split, model, config, torch.Generator().manual_seed(3), rows) for rows in (None, *parts))
     for number in range(9):
@@ -166,6 +166,46 @@ def test_targets_are_completions_of_their_inputs(split: Split, model: GRAM, sett
             assert task.is_valid(inputs, targets).all()
             assert all(board.tobytes() in known for board in inputs)
             stream.advance()
+
+
+def test_revealed_inputs_lie_between_the_data_sets_and_their_targets(split: Split, model: GRAM, data_folder: Path) -> None:
+    """Of four in ten rows; what they leave open is uniform, and none is an input of any split."""
+    size = 4000
+    stream = stream_of(split, model, reveal=0.4, batch_size=size, N_sup=2, stagger=False)
+    fewest = min(int((board != split.of(i)).sum(axis=1).min()) for i, board in enumerate(split.inputs))
+    every = {board.tobytes() for name in ("train", "valid", "test") for board in load_split(data_folder, name).inputs}
+    for _ in range(2):
+        given = stream._inputs[stream._owner[stream.pair]]
+        inputs, targets = stream.inputs, stream.targets
+        changed = (inputs != given).any(dim=1)
+        assert abs(float(changed.float().mean()) - 0.4) < 5 * (0.4 * 0.6 / size) ** 0.5
+        shown = inputs != given
+        assert torch.equal(inputs[shown], targets[shown])
+        left = (inputs != targets)[changed].sum(dim=1)
+        by_number = torch.bincount(left, minlength=fewest).double()
+        assert len(by_number) == fewest and by_number[0] == 0
+        assert chi_square(by_number[1:], torch.full((fewest - 1,), len(left) / (fewest - 1), dtype=torch.float64)) < 5
+        # Which of an input's open positions stay open is uniform as well.
+        times = (inputs != targets)[changed].double().sum(dim=0)
+        possible = (given != targets)[changed].double() * (left / (given != targets)[changed].sum(dim=1))[:, None]
+        assert chi_square(times, possible.sum(dim=0)) < 5
+        boards = inputs.numpy().astype("uint8")
+        assert not any(board.tobytes() in every for board in boards[changed.numpy()])
+        before = inputs
+        stream.record(fake_step(stream, 0), ALL)
+        stream.advance()
+        assert torch.equal(stream.inputs, before)  # a row shows the same for all its steps
+        stream.record(fake_step(stream, 1), ALL)
+        stream.advance()
+
+
+def test_inputs_that_cannot_be_revealed(split: Split, model: GRAM) -> None:
+    other = dataclasses.replace(split, completions=split.completions[:, :5])
+    with pytest.raises(GramError, match=r"train: reveal: .* hold no part of its answers; use reveal: 0"):
+        stream_of(other, model, reveal=0.5)
+    solved = dataclasses.replace(split, inputs=split.completions[split.offsets[:-1]].copy())
+    with pytest.raises(GramError, match=r"train: reveal: an input leaves 0 positions open, .* use reveal: 0"):
+        stream_of(solved, model, reveal=0.5)
 
 
 def chi_square(observed: Tensor, expected: Tensor) -> float:
@@ -198,7 +238,7 @@ def test_all_draws_are_from_the_streams_own_generator(split: Split, model: GRAM)
 
 
 def test_round_trip_of_the_tensors(split: Split, model: GRAM) -> None:
-    stream, other = stream_of(split, model, seed=0), stream_of(split, model, seed=1)
+    stream, other = (stream_of(split, model, seed=seed, reveal=0.5) for seed in (0, 1))
     for number in range(2):  # some of the first, staggered trajectories still run
         stream.record(fake_step(stream, number + 1), ALL)
         stream.advance()

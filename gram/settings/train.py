@@ -104,6 +104,14 @@ class TrainConfig:
         "how inputs are drawn: by their (input, target) pairs, or uniformly; the target is a random completion either way",
         gap="Open. The data set's rows are pairs, so an input with m completions is seen m times as often.",
     )
+    reveal: float = setting(
+        0.0,
+        "share of the trajectories whose input shows more of the target than any input of the data set does: all but 1 to m - 1 "
+        "open positions, uniformly, where m is the fewest that a training input leaves open",
+        gap="Not in the paper; 0, the default, changes nothing. Such inputs follow from the constraints alone, are made of the "
+        "training pairs, and are in no split.",
+        least=0,
+    )
     stagger: bool = setting(
         True,
         "start the rows of the carry at different supervision steps, so that each batch holds all of them",
