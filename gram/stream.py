@@ -55,6 +55,9 @@ class Stream:
         self._counts = counts.to(device)
         self._offsets = torch.from_numpy(split.offsets[:-1]).to(device)
         self._owner = torch.repeat_interleave(torch.arange(len(counts)), counts).to(device)
+        # Of each input the row numbers of its completions; of those with fewer than the most, the first again.
+        places = torch.arange(int(split.counts.max()), device=device)
+        self._candidates = self._offsets[:, None] + torch.where(places < self._counts[:, None], places, 0)
         everywhere = torch.arange(config.batch_size, device=device)[self._rows]
         staggered = config.stagger and config.supervision == "streaming"
         self.age = everywhere % config.N_sup if staggered else torch.zeros_like(everywhere)
@@ -164,6 +167,20 @@ class Stream:
         self.halts[rows] = self.model.halting(step.halt.detach())
         age = self.age[rows, None, None].expand(-1, 1, step.summary.shape[-1])
         self.summaries[rows].scatter_(1, age, step.summary.float()[:, None])
+        if step.carried is not None:
+            self._accept(step.carried.argmax(dim=-1), rows)
+
+    def _accept(self, answers: Tensor, rows: slice) -> None:
+        """Make an answer [b', L_out] that is a completion of its row's input, as the row shows it, the row's target."""
+        pair = self.pair[rows]
+        candidates = self._candidates[self._owner[pair]]  # [b', m]
+        equal = (self._completions[candidates] == answers[:, None]).all(dim=-1)
+        found = candidates.gather(1, equal.int().argmax(dim=1, keepdim=True)).squeeze(1)
+        agrees = equal.any(dim=1)
+        if self.config.reveal > 0:
+            shown = self.revealed[rows]
+            agrees &= ((self._completions[found] == self._completions[pair]) | ~shown).all(dim=1)
+        self.pair[rows] = torch.where(agrees, found, pair)
 
     def advance(self) -> None:
         """Age every row, and replace those that are finishing by fresh inputs at z_0."""

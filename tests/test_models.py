@@ -120,9 +120,16 @@ class Reference:
         return e_y
 
     def step(
-        self, z: tuple[Tensor, Tensor], x: Tensor, y: Tensor | None, noise: Tensor, uncharged: str, charge_all: bool
+        self,
+        z: tuple[Tensor, Tensor],
+        x: Tensor,
+        y: Tensor | None,
+        noise: Tensor,
+        uncharged: str,
+        charge_all: bool,
+        carry: str = "posterior",
     ) -> tuple[tuple[Tensor, Tensor], Tensor, list[tuple[Normal, Normal]]]:
-        """One supervision step: state, logits and the charged (q, p)."""
+        """One supervision step: the state that goes on, logits and the charged (q, p)."""
         h, l = z  # noqa: E741
         charges = []
         for t in range(self.c.T):
@@ -138,7 +145,7 @@ class Reference:
                 u, l = u.detach(), l.detach()  # noqa: E741
             h = u
             if self.c.guidance != "none":
-                eps = self.head("guidance.prior", u)
+                eps = p = self.head("guidance.prior", u)
                 if y is not None:
                     q = self.head("guidance.posterior_head", torch.cat([u, self.target(y)], dim=-1))
                     charged = last or charge_all
@@ -149,7 +156,10 @@ class Reference:
                 h = u + eps.loc + (0 if self.c.guidance == "mean" else eps.scale * noise[t])
             if not last:
                 h = h.detach()
-        return (h, l), self.swiglu("decoder", h[:, self.c.puzzle_tokens :]), charges
+        logits = self.swiglu("decoder", h[:, self.c.puzzle_tokens :])
+        if carry == "prior" and self.c.guidance != "none":
+            h = u + p.loc + (0 if self.c.guidance == "mean" else p.scale * noise[-1])
+        return (h, l), logits, charges
 
     def loss(self, logits: Tensor, y: Tensor, charges: list[tuple[Normal, Normal]], beta: float) -> Tensor:
         """Cross-entropy and the balanced KL as two terms with stopped gradients."""
@@ -188,6 +198,10 @@ CASES = [
     {"guidance": "none", "z0": "random"},
     *({"noise": "board", "charge_all": c, "puzzle_tokens": k} for c, k in ((False, 0), (True, 2))),
     {"z0": "vector", "puzzle_tokens": 0},
+    *(
+        {"carry": "prior", "guidance": g, "charge_all": c}
+        for g, c in (("full", False), ("full", True), ("mean", False), ("none", False))
+    ),
 ]
 
 
@@ -198,7 +212,7 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     """Values of both steps, and the gradient of the second: through its last transition only."""
     monkeypatch.setattr(Tensor, "float", Tensor.double)  # rounding grows along the recursion; float64 leaves only errors
     case = dict(case)
-    uncharged, charge_all = case.pop("uncharged", "prior"), case.pop("charge_all", False)
+    uncharged, charge_all, carry = case.pop("uncharged", "prior"), case.pop("charge_all", False), case.pop("carry", "posterior")
     config = dataclasses.replace(TINY, **case)
     model, x, y, beta = build(config).double(), tokens(1), tokens(2), 0.3
     reference, noise = Reference(model, config), draws(config, 5, steps=2)
@@ -207,8 +221,14 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     z: Any = tuple(z0.expand(shape) for z0 in reference.z0) if config.z0 != "random" else normal(2, *shape, generator=seeded(6))
     for n in range(2):
         given = noise[n] if config.guidance != "mean" else None
-        out = model(state, x, targets=y, noise=given, uncharged_noise=uncharged, charge_all=charge_all)
-        z, logits, charges = reference.step(z, x, y, noise[n], uncharged, charge_all)
+        out = model(state, x, targets=y, noise=given, uncharged_noise=uncharged, charge_all=charge_all, carry=carry)
+        z, logits, charges = reference.step(z, x, y, noise[n], uncharged, charge_all, carry)
+        assert (out.carried is None) == (carry == "posterior" or config.guidance == "none")
+        if out.carried is not None:
+            assert (
+                close(out.carried, reference.swiglu("decoder", z[0][:, config.puzzle_tokens :])) and not out.carried.requires_grad
+            )
+            assert not close(out.carried, logits)
         assert close(out.logits, logits) and close(out.state.h, z[0]) and close(out.state.l, z[1])
         assert out.logits.shape == (BATCH, LENGTH, VOCABULARY)
         assert len(out.charges) == len(charges) == (0 if config.guidance == "none" else config.T if charge_all else 1)

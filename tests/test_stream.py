@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def fake_step(stream: Stream, number: int, halt: Tensor | None = None) -> Step:
     summary = torch.full((len(stream.age), state.h.shape[-1]), float(number))
     empty = torch.zeros(0)
     halt = torch.full((len(stream.age), 2), -1.0) if halt is None else halt
-    return Step(state=state, logits=empty, summary=summary, halt=halt, value=empty, charges=[])
+    return Step(state=state, logits=empty, carried=None, summary=summary, halt=halt, value=empty, charges=[])
 
 
 @pytest.mark.parametrize("stagger", [True, False])
@@ -199,6 +200,35 @@ def test_revealed_inputs_lie_between_the_data_sets_and_their_targets(split: Spli
         stream.advance()
 
 
+@pytest.mark.parametrize("reveal", [0.0, 1.0])
+def test_a_completion_that_is_answered_becomes_the_target(split: Split, model: GRAM, reveal: float) -> None:
+    """That of a carried state, of the input as it is shown; anything else changes nothing."""
+    size = 400
+    for carried in (True, False):
+        stream = stream_of(split, model, reveal=reveal, batch_size=size, stagger=False)
+        changed = 0
+        for pick in range(3):
+            answers = stream.targets.clone()
+            if pick == 2:
+                answers[:, 0] = 3 - answers[:, 0]  # another first cell: no completion at all
+            else:
+                for row, pair in enumerate(stream.pair.tolist()):
+                    owner = int(np.searchsorted(split.offsets, pair, side="right")) - 1
+                    answers[row] = torch.from_numpy(split.of(owner)[-1 - pick % len(split.of(owner))]).long()
+            step, logits = fake_step(stream, 0), torch.nn.functional.one_hot(answers, 3).float()
+            before, shown = stream.targets, stream.inputs
+            # Two halves, as micro-batches record them.
+            for rows in (slice(0, size // 2), slice(size // 2, size)):
+                part = step._replace(state=State(*(x[rows] for x in step.state)), summary=step.summary[rows], halt=step.halt[rows])
+                stream.record(part._replace(carried=logits[rows] if carried else None), rows)
+            fits = ((shown == 1) | (answers == shown)).all(dim=1) if pick < 2 else torch.zeros(size, dtype=torch.bool)
+            taken = fits & carried
+            assert torch.equal(stream.targets, torch.where(taken[:, None], answers, before))
+            assert torch.equal(stream.inputs, shown)
+            changed += int((stream.targets != before).any(dim=1).sum())
+        assert (changed > 0) == (carried and reveal == 0.0)  # what is revealed here leaves one completion
+
+
 def test_inputs_that_cannot_be_revealed(split: Split, model: GRAM) -> None:
     other = dataclasses.replace(split, completions=split.completions[:, :5])
     with pytest.raises(GramError, match=r"train: reveal: .* hold no part of its answers; use reveal: 0"):
@@ -246,7 +276,19 @@ def test_round_trip_of_the_tensors(split: Split, model: GRAM) -> None:
     other.load_tensors({name: tensor.clone() for name, tensor in stream.tensors().items()})
     other.generator.set_state(stream.generator.get_state())
     for number in range(3, 9):
-        for name in ("age", "first", "least", "finished", "pair", "summaries", "inputs", "targets", "visited", "finishing"):
+        for name in (
+            "age",
+            "first",
+            "least",
+            "finished",
+            "pair",
+            "revealed",
+            "summaries",
+            "inputs",
+            "targets",
+            "visited",
+            "finishing",
+        ):
             assert torch.equal(getattr(other, name), getattr(stream, name)), name
         assert all(torch.equal(a, b) for a, b in zip(other.state, stream.state, strict=True))
         for each in (stream, other):

@@ -106,6 +106,10 @@ class GRAM(Network):
             l = self.low(l + injected)  # noqa: E741
         return l, self.high(h + l)
 
+    def decode(self, state: State) -> Tensor:
+        """Logits at the answer's positions: [B, L_out, vocabulary]."""
+        return self.decoder(state.h[:, self.puzzle_tokens :][:, self.answers])
+
     def value(self, summary: Tensor) -> Tensor:
         """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]."""
         return self.value_head(summary).squeeze(-1).float().sigmoid()
@@ -125,6 +129,7 @@ class GRAM(Network):
         noise: Tensor | None = None,
         uncharged_noise: Source = "prior",
         charge_all: bool = False,
+        carry: Source = "posterior",
     ) -> Step:
         """One supervision step: T transitions, gradient through the last, then decode.
 
@@ -136,6 +141,8 @@ class GRAM(Network):
             noise: from :meth:`draw_noise`.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
             charge_all: charge every transition, not only the last.
+            carry: with targets, the source of the last noise in the state that goes on to the next supervision step, and that
+                the heads for halting and value read; the logits are always those of the posterior.
         """
         e_x = F.pad(self.embedding(inputs), (0, 0, self.puzzle_tokens, 0))
         e_y = None
@@ -143,6 +150,7 @@ class GRAM(Network):
             start, stop, _ = self.answers.indices(inputs.shape[1])
             e_y = self.guidance.embed_target(targets, self.puzzle_tokens + start, inputs.shape[1] - stop)
         charges: list[Charge] = []
+        p = q = drawn = None
         for t in range(self.T):
             last = t == self.T - 1
             charged = e_y is not None and (last or charge_all)
@@ -160,14 +168,21 @@ class GRAM(Network):
                 source = q if q is not None else p
                 assert source is not None
                 assert noise is not None or not self.guidance.draws, "a model whose guidance draws needs noise"
-                eps = (source if last else source.detach()).sample(None if noise is None else noise[t])
-                h = u + eps
+                drawn = None if noise is None else noise[t]
+                h = u + (source if last else source.detach()).sample(drawn)
             state = State(h, l)
-        content = state.h[:, self.puzzle_tokens :][:, self.answers]
-        summary = state.h[:, 0].detach()
+        logits = self.decode(state)
+        going_on = State(state.h.detach(), state.l.detach())
+        carried = None
+        if carry == "prior" and q is not None and p is not None:
+            with torch.no_grad():
+                going_on = State(u + p.sample(drawn), going_on.l)
+                carried = self.decode(going_on)
+        summary = going_on.h[:, 0]
         return Step(
-            state=State(state.h.detach(), state.l.detach()),
-            logits=self.decoder(content),
+            state=going_on,
+            logits=logits,
+            carried=carried,
             summary=summary,
             halt=self.halt_head(summary).float(),
             value=self.value(summary),

@@ -49,6 +49,7 @@ class Step(NamedTuple):
 
     state: State  # detached: gradients do not cross supervision steps
     logits: Tensor  # [B, L_out, vocabulary], where the answer is read
+    carried: Tensor | None  # the same, detached, read from ``state``, where that is not the state of ``logits``
     summary: Tensor  # [B, D], what the value head reads, detached; [B, 0] without one
     halt: Tensor  # [B, 2], fp32 logits of (halt, continue); zeros without a halting head
     value: Tensor  # [B], LPRM value in (0, 1); zeros without a value head
@@ -150,7 +151,7 @@ class Network(nn.Module):
         """A :class:`Step` of a network without guidance and value head."""
         nothing = torch.zeros(len(logits), 0, device=logits.device)
         halt = torch.zeros(len(logits), 2, device=logits.device) if halt is None else halt
-        return Step(state, logits, summary=nothing, halt=halt, value=self.value(nothing), charges=[])
+        return Step(state, logits, carried=None, summary=nothing, halt=halt, value=self.value(nothing), charges=[])
 
     def read(self, state: State, tokens: Tensor) -> Read:
         """A :class:`Read` of a network that neither halts nor values its answer."""

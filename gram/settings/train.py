@@ -90,6 +90,14 @@ class TrainConfig:
         gap="Open. With the posterior, the target reaches the decoder through noise that nobody charges for, and the "
         "prior learns nothing; see reports/DEVIATIONS.md.",
     )
+    carry_prior_from: int | None = setting(
+        None,
+        "with a value: from this optimizer step on, the state that goes on to the next supervision step has the prior's noise "
+        "in the place of the posterior's, and a row whose answer then is another completion of its input has that one as target",
+        gap="Not in the paper; off by default. The posterior carries states that the target has steered, and a rollout of the "
+        "prior soon leaves them; with the prior, every supervision step learns from states as a rollout meets them.",
+        least=0,
+    )
     halt_weight: float = setting(0.5, "weight of the halting loss; no gradient into the core", gap="Open; as in TRM.", least=0)
     lprm_weight: float = setting(
         0.5, "weight of the value (LPRM) loss; no gradient into the core", gap="Open; only scales the head's own gradient.", least=0
