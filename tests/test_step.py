@@ -47,6 +47,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"supervision": "all"},
     {"halt": "q", "halt_exploration": 0.5},
     {"lprm_reward": "tokens", "sampling": "inputs"},
+    {"carry_prior_from": STEPS // 2, "reveal": 0.5},
 ]
 
 
@@ -159,6 +160,28 @@ def test_a_step_reads_nothing_back_to_the_host(
         assert reads.found == []
         trainer.check_finite()
     assert reads.found == ["_local_scalar_dense"]  # that the instrument works
+
+
+def test_the_prior_carries_from_the_step_that_says_so(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    """Until then everything is as without; then the state is the prior's, while the loss still is the posterior's."""
+    plain, prior = (Trainer(change(settings, carry_prior_from=first), data_folder, tmp_path, CPU) for first in (None, 2))
+    for step in range(4):
+        before = prior.stream.state.h.clone()
+        for trainer in (plain, prior):
+            trainer.train_step()
+            trainer.log_losses()
+        a, b = (dict(trainer.history[-1]) for trainer in (plain, prior))
+        carried = b.pop("carried_exact")
+        same = torch.equal(plain.stream.state.h, prior.stream.state.h)
+        assert same == (step < 2) and not torch.equal(prior.stream.state.h, before)
+        if step < 2:
+            assert a == b and carried == b["posterior_exact"]
+        elif step == 2:
+            assert a["cross_entropy"] == b["cross_entropy"] and a["kl"] == b["kl"]
+        else:
+            assert a["cross_entropy"] != b["cross_entropy"]
 
 
 def test_compiled_steps_give_the_same_losses_and_the_same_names(

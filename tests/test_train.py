@@ -100,6 +100,8 @@ def test_watching_and_saving_do_not_change_the_run(gram_run: Path, run_changed: 
         {"weight_decay": 0.0},
         {"decay": "matrices"},
         {"supervision": "all"},
+        {"reveal": 0.5},
+        {"carry_prior_from": 8},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -253,8 +255,9 @@ def start(settings_file: Path, data: Path, output: Path) -> subprocess.Popen[str
 def test_killed_runs_end_with_the_same_bytes(
     settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
 ) -> None:
-    """Two processes, ended by SIGTERM and by SIGKILL just after a save, and this one for the rest."""
-    long = change(settings, steps=500, T=1, save_every=15, log_every=50, eval_every=150)
+    """Two processes, ended by SIGTERM and by SIGKILL just after a save, and this one for the rest; some inputs are revealed, and
+    the prior carries from a step between or after the stops."""
+    long = change(settings, steps=500, T=1, save_every=15, log_every=50, eval_every=150, reveal=0.5, carry_prior_from=40)
     whole = train_run(long, data_folder, tmp_path / "whole")
     output, resume = tmp_path / "killed", tmp_path / "killed" / "resume.safetensors"
     files.write_json(output / "config.json", long.as_dict())
