@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch import config as functorch_config
 
 from gram import checkpoint, files, losses, optim
 from gram.data import load_split
@@ -63,6 +64,9 @@ class Trainer:
             self.stream = Stream(self.splits["train"], self.model, self.config, self.draws, self.rows)
             self.gradients = optim.allocate_gradients(self.model)
         if self.config.compile != "none":
+            # Saving what was compiled for the next process now and then ends this one with a segmentation fault (pytorch/pytorch
+            # issue 177442; seen in the tests with torch 2.13). The kernels are kept all the same, by a cache of their own.
+            functorch_config.enable_autograd_cache = False
             # In place, so that the names of the weights stay; the averaged weights, rolled out now and then, are not compiled.
             self.model.compile(dynamic=False, mode="reduce-overhead" if self.config.compile == "graphs" else None)
         self.step = 0
