@@ -55,9 +55,7 @@ class Stream:
         self._counts = counts.to(device)
         self._offsets = torch.from_numpy(split.offsets[:-1]).to(device)
         self._owner = torch.repeat_interleave(torch.arange(len(counts)), counts).to(device)
-        # Of each input the row numbers of its completions; of those with fewer than the most, the first again.
-        places = torch.arange(int(split.counts.max()), device=device)
-        self._candidates = self._offsets[:, None] + torch.where(places < self._counts[:, None], places, 0)
+        self._places = torch.arange(int(split.counts.max()), device=device)  # of a completion among those of its input
         everywhere = torch.arange(config.batch_size, device=device)[self._rows]
         staggered = config.stagger and config.supervision == "streaming"
         self.age = everywhere % config.N_sup if staggered else torch.zeros_like(everywhere)
@@ -173,7 +171,9 @@ class Stream:
     def _accept(self, answers: Tensor, rows: slice) -> None:
         """Make an answer [b', L_out] that is a completion of its row's input, as the row shows it, the row's target."""
         pair = self.pair[rows]
-        candidates = self._candidates[self._owner[pair]]  # [b', m]
+        owner = self._owner[pair][:, None]
+        # Row numbers of the completions of each row's input; where it has fewer than the most, its first again: [b', m].
+        candidates = self._offsets[owner] + torch.where(self._places < self._counts[owner], self._places, 0)
         equal = (self._completions[candidates] == answers[:, None]).all(dim=-1)
         found = candidates.gather(1, equal.int().argmax(dim=1, keepdim=True)).squeeze(1)
         agrees = equal.any(dim=1)

@@ -19,8 +19,8 @@ def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
         charge_all=config.charged == "all",
         carry="posterior" if config.carry_prior_from is None or number < config.carry_prior_from else "prior",
     )
-    read = step.logits if step.carried is None else step.carried
-    hits = read.argmax(dim=-1) == rows.targets
+    posterior_hits = step.logits.argmax(dim=-1) == rows.targets
+    hits = posterior_hits if step.carried is None else step.carried.argmax(dim=-1) == rows.targets
     exact = hits.all(dim=-1)
     terms = {"cross_entropy": losses.cross_entropy(step.logits, rows.targets, config.cross_entropy)}
     weights = {"cross_entropy": 1.0}
@@ -28,7 +28,7 @@ def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
         terms["kl"], terms["kl_nats"] = losses.balanced_kl(step.charges, config)
         weights["kl"] = optim.beta(number, config)
     terms["halt_loss"] = losses.halt_loss(step.halt, exact)
-    terms["posterior_exact"] = (step.logits.argmax(dim=-1) == rows.targets).all(dim=-1).float()
+    terms["posterior_exact"] = posterior_hits.all(dim=-1).float()
     if config.carry_prior_from is not None:
         terms["carried_exact"] = exact.float()
     weights["halt_loss"] = config.halt_weight
