@@ -17,7 +17,7 @@ import yaml
 
 from gram import files
 from gram.errors import GramError, run
-from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig
+from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig, TrainConfig
 
 Section = TypeVar("Section")
 SHARED = "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
@@ -238,14 +238,21 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
     Raises:
         GramError: an unknown method, key or value.
     """
+    train = method_section(experiment, method, "train")
     return RunSettings(
         task=task,
         method=method,
         seed=seed,
         data=data_settings(experiment, task),
         model=method_section(experiment, method, "model"),
-        train=method_section(experiment, method, "train"),
+        train=dataclasses.replace(train, initial_weights=initial_weights(train, task, seed)),
     )
+
+
+def initial_weights(train: TrainConfig, task: str, seed: int) -> str | None:
+    """The path of a run's initial weights, with ``{task}`` and ``{seed}`` in it replaced by the run's own."""
+    path = train.initial_weights
+    return path and path.replace("{task}", task).replace("{seed}", str(seed))
 
 
 def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:

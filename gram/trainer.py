@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
 
-from gram import checkpoint, files, losses, optim
+from gram import checkpoint, files, initial, losses, optim
 from gram.data import load_split
 from gram.distributed import Processes
 from gram.errors import GramError
@@ -59,6 +59,8 @@ class Trainer:
         self.noise = seeded_generator(device, settings.seed, "noise")
         with explained(str(output), lambda: "the carry does not fit; lower train: batch_size"):
             self.model = build_model(settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")).to(device)
+            start = self.config.initial_weights
+            self.initial = initial.load(Path(start), self.model, self._data_md5()) if start else None
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(self.model, self.config.ema_decay)
             self.stream = Stream(self.splits["train"], self.model, self.config, self.draws, self.rows)
@@ -75,6 +77,9 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def _data_md5(self) -> dict[str, str]:
+        return {name: split.md5 for name, split in self.splits.items()}
 
     def _precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
@@ -217,7 +222,8 @@ class Trainer:
     def identity(self) -> str:
         """Hash of what a resume state must share with the run: settings, but for those of its execution, and data."""
         facts = self.settings.without_execution()
-        facts["data_md5"] = {name: split.md5 for name, split in self.splits.items()}
+        facts["data_md5"] = self._data_md5()
+        facts["initial_md5"] = self.initial["md5"] if self.initial else None
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def save_resume_state(self) -> None:
@@ -271,17 +277,21 @@ class Trainer:
             return
         checkpoint.save_weights(self.output / "weights.safetensors", ema=self.ema.model, raw=self.model)
         files.write_text(self.output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
+        spent = {
+            "steps": self.step,
+            "training_examples": int(finished.sum()),
+            "supervision_steps": self.step * self.supervision_steps * self.config.batch_size,
+            "seconds": round(self.seconds, 1),
+        }
         meta = {
             "task": self.settings.task,
             "method": self.settings.method,
             "seed": self.settings.seed,
-            "steps": self.step,
             "parameters": parameter_count(self.model),
-            "training_examples": int(finished.sum()),
-            "supervision_steps": self.step * self.supervision_steps * self.config.batch_size,
-            "data_md5": {name: split.md5 for name, split in self.splits.items()},
+            **initial.added(spent, self.initial),
+            "initial_weights": self.initial,
+            "data_md5": self._data_md5(),
             "settings": self.settings.as_dict(),
-            "seconds": round(self.seconds, 1),
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),
             "sessions": self.sessions,
             "processes": self.processes.count,

@@ -128,7 +128,7 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
         row = {
             "run": f"{one['task']} {one['method']} seed {one['seed']}",
             "folds": str(one.get("folds", 1)),
-            "steps each": distinct(m["steps"] for m in metas),
+            "steps each": distinct(steps_of(m) for m in metas),
             "training": duration(sum(m["seconds"] for m in metas)),
             "commit": distinct(commits),
             "code trained by": distinct(m["code_hash"] for m in metas),
@@ -136,6 +136,12 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
         }
         rows.append(row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")})
     return prose_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def steps_of(meta: dict[str, Any]) -> str:
+    """The optimizer steps of a run, after those that its initial weights had."""
+    before = (meta.get("initial_weights") or {}).get("steps", 0)
+    return f"{before} + {meta['steps'] - before}" if before else str(meta["steps"])
 
 
 def datasets(root: Path) -> str:

@@ -13,7 +13,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from gram.code_version import code_hash
-from gram.config import data_settings, evaluate_settings, load_experiment, method_section
+from gram.config import data_settings, evaluate_settings, initial_weights, load_experiment, method_section
 from gram.errors import GramError
 from gram.restore import trained_here
 
@@ -109,6 +109,12 @@ def threads_of(task, method):
 def processes_of(task, method):
     """Processes of a training, and so its GPUs. With fewer in the profile's total, Snakemake gives the job that many."""
     return resolved(method_section, task, method, "train").processes
+
+
+def initial_weights_of(task, method, seed):
+    """The files from which a training starts, if it names any."""
+    path = initial_weights(resolved(method_section, task, method, "train"), task, seed)
+    return [path, str(Path(path).with_name("meta.json"))] if path else []
 
 
 def overrides_of(task, *sections, method=None):

@@ -1,6 +1,7 @@
 # One training run per task, method and seed, or a kept one in its place.
 #
 # in:   results/data/{task}/train.parquet, valid.parquet, card.json, checked.json
+#       weights.safetensors and meta.json that a run's train.initial_weights names
 #       {reference_runs}/runs/{task}/{method}/seed{seed}/ of the runs that are kept there, if the configuration names a folder
 # out:  results/runs/{task}/{method}/seed{seed}/config.json: all settings of the run
 #       results/runs/{task}/{method}/seed{seed}/weights.safetensors, meta.json, history.jsonl
@@ -43,6 +44,7 @@ rule train:
         card="results/data/{task}/card.json",
         # ancient: a newly listed sum of another data set repeats the check, and must not train anew.
         checked=ancient("results/data/{task}/checked.json"),
+        initial=lambda wildcards: initial_weights_of(**wildcards),
     output:
         weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
         meta="results/runs/{task}/{method}/seed{seed}/meta.json",

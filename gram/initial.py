@@ -1,0 +1,44 @@
+"""Training that starts from the averaged weights of another run in the place of random ones (``train.initial_weights``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gram import checkpoint, files
+from gram.errors import GramError
+
+SPENT = ("steps", "training_examples", "supervision_steps", "seconds")  # what the meta of both runs has, and adds up
+
+
+def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, Any]:
+    """Load the averaged weights of a run, trained here or kept, into ``model``; returns what making them took.
+
+    Args:
+        path: weights.safetensors, beside its meta.json.
+        model: takes the weights, in its own precision.
+        data_md5: MD5 of each split that is trained on or watched.
+
+    Returns:
+        The path, the file's MD5, the commit that trained it, and all of ``SPENT``.
+
+    Raises:
+        GramError: missing or broken files, another architecture, or a run of other splits: what that one was trained on may
+            be what this one is tested on.
+    """
+    meta = files.read_json(path.with_name("meta.json"))
+    for split, md5 in data_md5.items():
+        if (found := meta["data_md5"].get(split)) != md5:
+            raise GramError(
+                f"{path}: train: initial_weights: a run whose {split} split has MD5 {found}, and here it has {md5}: it may have "
+                "been trained on what is tested here; name a run of the same data set"
+            )
+    checkpoint.load_weights(path, model, "ema")
+    return {"path": str(path), "md5": files.md5(path), "commit": meta["commit"]} | {name: meta[name] for name in SPENT}
+
+
+def added(spent: dict[str, float], initial: dict[str, Any] | None) -> dict[str, float]:
+    """What a run spent, all of ``SPENT``, together with what making its initial weights took."""
+    return {name: spent[name] + initial[name] for name in SPENT} if initial else spent
