@@ -83,9 +83,7 @@ def test_refuses_a_run_of_other_splits(gram_run: Path, settings: RunSettings, tm
     """Its training inputs may be test inputs here."""
     other = dataclasses.replace(settings.data, split=dataclasses.replace(settings.data.split, test_fraction=0.3))
     build(other, tmp_path / "other")
-    with pytest.raises(
-        GramError, match=r"weights\.safetensors: train: initial_weights: .*tested here; name a run"
-    ):
+    with pytest.raises(GramError, match=r"weights\.safetensors: train: initial_weights: .*tested here; name a run"):
         start(gram_run / "weights.safetensors", tmp_path / "other")
 
 
