@@ -203,3 +203,21 @@ def test_a_run_outside_the_configuration_is_built_by_its_name(committed: Any, tm
     workflow.edit(CONFIG, lambda config: config.update(runs=[{"task": "nqueens5", "methods": ["gram"], "seeds": [0]}], quick=None))
     data = {"Build the data set nqueens8", "Check the content of nqueens8 against resources/checksums.tsv"}
     assert workflow.planned("results/eval/nqueens8/gram/seed7/test.json") == training("nqueens8", "gram", seed=7) | data
+
+
+def test_a_run_follows_the_run_whose_weights_it_starts_from(built: Any) -> None:
+    start = {"train": {"initial_weights": "results/runs/{task}/gram/seed{seed}/weights.safetensors"}}
+    built.edit(NQUEENS6, lambda experiment: experiment["methods"].update(further=start))
+    evaluation = "results/eval/nqueens6/further/seed{}/test.json"
+    # That of seed 0 is there; that of seed 5 is trained first.
+    assert built.planned(evaluation.format(0)) == training("nqueens6", "further")
+    both = training("nqueens6", "further", seed=5) | training("nqueens6", "gram", seed=5)
+    assert built.planned(evaluation.format(5)) == both - {"Evaluate gram on the test split of nqueens6, seed 5"}
+    # Weights made anew train anew.
+    built.snakemake(evaluation.format(0))
+    built.edit(NQUEENS6, lambda experiment: experiment["methods"].update(gram={"train": {"beta1": 0.8}}))
+    again = training("nqueens6", "gram") | training("nqueens6", "further")
+    assert built.planned(evaluation.format(0)) == again - {
+        "Evaluate gram on the test split of nqueens6, seed 0",
+        "Freeze the settings of further on nqueens6, seed 0",
+    }
