@@ -55,12 +55,13 @@ class Trainer:
         torch.use_deterministic_algorithms(device.type == "cpu")
         self.task = make_task(settings.task, settings.data.generator)
         self.splits = {name: load_split(data, name) for name in ("train", "valid")}
+        self.data_md5 = {name: split.md5 for name, split in self.splits.items()}
         self.draws = seeded_generator(device, settings.seed, "draws")
         self.noise = seeded_generator(device, settings.seed, "noise")
         with explained(str(output), lambda: "the carry does not fit; lower train: batch_size"):
             self.model = build_model(settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")).to(device)
             start = self.config.initial_weights
-            self.initial = initial.load(Path(start), self.model, self._data_md5()) if start else None
+            self.initial = initial.load(Path(start), self.model, self.data_md5) if start else None
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(self.model, self.config.ema_decay)
             self.stream = Stream(self.splits["train"], self.model, self.config, self.draws, self.rows)
@@ -77,9 +78,6 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
-
-    def _data_md5(self) -> dict[str, str]:
-        return {name: split.md5 for name, split in self.splits.items()}
 
     def _precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
@@ -222,7 +220,7 @@ class Trainer:
     def identity(self) -> str:
         """Hash of what a resume state must share with the run: settings, but for those of its execution, and data."""
         facts = self.settings.without_execution()
-        facts["data_md5"] = self._data_md5()
+        facts["data_md5"] = self.data_md5
         facts["initial_md5"] = self.initial["md5"] if self.initial else None
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -290,7 +288,7 @@ class Trainer:
             "parameters": parameter_count(self.model),
             **initial.added(spent, self.initial),
             "initial_weights": self.initial,
-            "data_md5": self._data_md5(),
+            "data_md5": self.data_md5,
             "settings": self.settings.as_dict(),
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),
             "sessions": self.sessions,

@@ -12,12 +12,6 @@ from gram.settings.field import setting
 class TrainConfig:
     """Objective, optimizer and what is logged (sections 2.3 and B.1)."""
 
-    initial_weights: str | None = setting(
-        None,
-        "with a path: training starts from the averaged weights of that run's weights.safetensors, beside its meta.json, and not "
-        "from random ones, and what making them took is counted; {task} and {seed} in the path stand for the run's own",
-        gap="Not in the paper; off by default.",
-    )
     steps: int = setting(28000, "optimizer steps", least=1)
     N_sup: int = setting(16, "supervision steps that an input stays in the carry", least=1)
     supervision: Literal["streaming", "all"] = setting(
@@ -143,6 +137,12 @@ class TrainConfig:
         "at every step",
         gap="Open; as in HRM and TRM.",
         least=0,
+    )
+    initial_weights: str | None = setting(
+        None,
+        "with a path: training starts from the averaged weights of that run's weights.safetensors, beside its meta.json, and not "
+        "from random ones, and what making them took is counted; {task} and {seed} in the path stand for the run's own",
+        gap="Not in the paper; off by default.",
     )
     precision: Literal["fp32", "bf16"] = setting("fp32", "dtype of the forward pass; weights, losses and KL stay in fp32")
     compile: Literal["none", "default", "graphs"] = setting(
