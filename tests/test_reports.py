@@ -17,6 +17,7 @@ from gram import files
 from gram.reports.__main__ import BLOCKS, main
 from gram.reports.gaps import gap_defaults
 from gram.reports.reference import duration
+from gram.reports.results import steps_of
 from gram.settings import SECTIONS
 from gram.settings.generator import ColoringGenerator
 
@@ -199,3 +200,15 @@ def test_durations(seconds: float, expected: str) -> None:
 def test_the_pages_of_this_repository_are_up_to_date(command: Any) -> None:
     outcome = command(main, "--check", "--root", REPOSITORY)
     assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("meta", "shown"),
+    [
+        ({"steps": 26}, "26"),  # kept before runs could start from others
+        ({"steps": 26, "initial_weights": None}, "26"),
+        ({"steps": 26, "initial_weights": {"steps": 24}}, "24 + 2"),
+    ],
+)
+def test_steps_are_told_apart_from_those_of_the_initial_weights(meta: dict[str, Any], shown: str) -> None:
+    assert steps_of(meta) == shown
