@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
 
@@ -20,7 +21,7 @@ from gram.figures.__main__ import main
 from gram.figures.boards import ATTACKED, GIVEN, board_rows, draw_board, draw_boards, load_task, test_inputs, verdict
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
 from gram.figures.elbo import draw_elbo, elbo_data
-from gram.figures.style import COLOURS, MARKERS, new_figure
+from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
 from gram.figures.training import draw_training, training_data
 from gram.tables.names import METHODS
 
@@ -303,3 +304,12 @@ def test_a_broken_history_is_named(history: Any, command: Any, tmp_path: Path) -
     path.write_text("{broken\n", encoding="utf-8")
     outcome = command(main, "training", "--histories", path, "--output", tmp_path / "training")
     assert outcome.code == 2 and f"{path}: not a JSON-lines file" in outcome.err
+
+
+def test_methods_of_one_configuration_are_told_apart() -> None:
+    """Those of the committed configurations that draw figures of all their runs."""
+    for name in ("config.yaml", "reference.yaml", "proving_ground.yaml"):
+        runs = yaml.safe_load((Path(__file__).parents[1] / "config" / name).read_text(encoding="utf-8"))["runs"]
+        for task in {entry["task"] for entry in runs}:
+            methods = {method for entry in runs if entry["task"] == task for method in entry["methods"]}
+            assert len({colour(method) for method in methods}) == len({marker(method) for method in methods}) == len(methods), name

@@ -27,6 +27,8 @@ COLOURS = {
     "ar": "#888888",
     "mdlm": "#333333",
 }
+# The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no configuration shows beside them.
+ALIKE = {"revealed": "hrm", "revealed-carried": "looped", "settled": "trm", "settled-carried": "direct32"}
 OTHER = "#999999"
 CEILING = "#000000"
 MARKERS = {"gram": "o", "deterministic": "s", "trm": "^", "hrm": "v", "looped": "D", "direct8": "<", "direct32": ">"}
@@ -52,12 +54,12 @@ STYLE: Any = {  # matplotlib types its keys one by one
 
 def colour(method: str) -> str:
     """The method's colour."""
-    return COLOURS.get(method, OTHER)
+    return COLOURS.get(ALIKE.get(method, method), OTHER)
 
 
 def marker(method: str) -> str:
     """The method's marker, a second sign beside its colour."""
-    return MARKERS.get(method, "X")
+    return MARKERS.get(ALIKE.get(method, method), "X")
 
 
 def percent_axis(axes: Axes, what: str) -> None:
