@@ -65,7 +65,7 @@ def test_what_the_initial_weights_took_is_counted(
 def test_all_that_was_spent_adds_up() -> None:
     spent = {name: 1.5 * place for place, name in enumerate(SPENT)}
     assert added(spent, None) == spent
-    assert added(spent, {"path": "there", **{name: 10.0 for name in SPENT}}) == {name: spent[name] + 10 for name in SPENT}
+    assert added(spent, {"path": "there", **dict.fromkeys(SPENT, 10.0)}) == {name: spent[name] + 10 for name in SPENT}
 
 
 def test_a_resumed_run_keeps_its_own_weights_and_another_start_begins_anew(
