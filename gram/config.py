@@ -17,7 +17,7 @@ import yaml
 
 from gram import files
 from gram.errors import GramError, run
-from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig, TrainConfig
+from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig
 
 Section = TypeVar("Section")
 SHARED = "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
@@ -233,26 +233,23 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
 
 
 def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSettings:
-    """The settings of one training run.
+    """The settings of one training run, with ``{task}`` and ``{seed}`` in the path of its initial weights filled in.
 
     Raises:
         GramError: an unknown method, key or value.
     """
     train = method_section(experiment, method, "train")
+    if train.initial_weights:
+        path = train.initial_weights.replace("{task}", task).replace("{seed}", str(seed))
+        train = dataclasses.replace(train, initial_weights=path)
     return RunSettings(
         task=task,
         method=method,
         seed=seed,
         data=data_settings(experiment, task),
         model=method_section(experiment, method, "model"),
-        train=dataclasses.replace(train, initial_weights=initial_weights(train, task, seed)),
+        train=train,
     )
-
-
-def initial_weights(train: TrainConfig, task: str, seed: int) -> str | None:
-    """The path of a run's initial weights, with ``{task}`` and ``{seed}`` in it replaced by the run's own."""
-    path = train.initial_weights
-    return path and path.replace("{task}", task).replace("{seed}", str(seed))
 
 
 def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:

@@ -13,7 +13,7 @@ import yaml
 from snakemake.exceptions import WorkflowError
 
 from gram.code_version import code_hash
-from gram.config import data_settings, evaluate_settings, initial_weights, load_experiment, method_section
+from gram.config import data_settings, evaluate_settings, load_experiment, method_section, resolve
 from gram.errors import GramError
 from gram.restore import trained_here
 
@@ -113,7 +113,7 @@ def processes_of(task, method):
 
 def initial_weights_of(task, method, seed):
     """The files from which a training starts, if it names any."""
-    path = initial_weights(resolved(method_section, task, method, "train"), task, seed)
+    path = resolved(resolve, task, task, method, int(seed)).train.initial_weights
     return [path, str(Path(path).with_name("meta.json"))] if path else []
 
 
