@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gram.errors import GramError
 from gram.models.autoregressive import Autoregressive
@@ -18,7 +18,7 @@ from gram.models.layers import Block, Embedding, ModulatedBlock, Rotary, Stack, 
 from gram.models.looped import Looped
 from gram.models.network import Network, Shape, State
 from gram.settings import GramModel, ModelConfig
-from gram.settings.baselines import ArModel, DirectModel, HrmModel, LoopedModel, MdlmModel, Transformer, TrmModel
+from gram.settings.baselines import ArModel, DirectModel, HrmModel, InPlace, LoopedModel, MdlmModel, Transformer, TrmModel
 
 
 def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
@@ -39,9 +39,32 @@ def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
         return BUILDERS[type(config)](config, shape)
 
 
-def plain_stack(config: GramModel | Transformer, tokens: int, *, causal: bool = False, halves: bool = False) -> Stack:
-    """The layers of ``config`` for sequences of up to ``tokens`` tokens; ``halves`` as of :class:`gram.models.layers.Rotary`."""
-    rotary = Rotary(tokens, config.D // config.heads, config.rope_theta, halves=halves)
+def in_sequence(tokens: int) -> Tensor:
+    """The positions of ``tokens`` tokens one after another: int64 [tokens, 1]."""
+    return torch.arange(tokens)[:, None]
+
+
+def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) -> Tensor:
+    """The positions of a network that answers at its input's own tokens: int64 [puzzle_tokens + L, axes].
+
+    On the axes of the task, puzzle tokens lie before its origin, on all axes alike.
+
+    Raises:
+        GramError: heads too narrow for the axes of the task.
+    """
+    if config.rope == "sequence":
+        return in_sequence(puzzle_tokens + shape.length)
+    positions = torch.from_numpy(shape.coordinates)
+    head_dim, axes = config.D // config.heads, positions.shape[1]
+    if head_dim % (2 * axes):
+        raise GramError(f"model: rope: axial: D / heads is {head_dim}, not a multiple of 2 x {axes}, the axes of the task")
+    front = torch.arange(-puzzle_tokens, 0)[:, None].expand(-1, axes)
+    return torch.cat([front, positions])
+
+
+def plain_stack(config: GramModel | Transformer, positions: Tensor, *, causal: bool = False, halves: bool = False) -> Stack:
+    """The layers of ``config`` for tokens at ``positions`` [L, axes]; ``halves`` as of :class:`gram.models.layers.Rotary`."""
+    rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
     blocks = [
         Block(config.D, heads=config.heads, ffn_hidden=config.ffn_hidden, rotary=rotary, norm_eps=config.norm_eps, causal=causal)
         for _ in range(config.layers)
@@ -57,20 +80,12 @@ def build_gram(config: GramModel, shape: Shape) -> GRAM:
     """
     if not config.sigma_min < min(config.sigma_init, 1):  # 1 is the sigma of guidance by the mean alone
         raise GramError(f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1")
-    tokens = config.puzzle_tokens + shape.length
-    rotary = Rotary(tokens, config.D // config.heads, config.rope_theta)
-
-    def stack() -> Stack:
-        blocks = [
-            Block(config.D, heads=config.heads, ffn_hidden=config.ffn_hidden, rotary=rotary, norm_eps=config.norm_eps)
-            for _ in range(config.layers)
-        ]
-        return Stack(*blocks)
-
+    positions = in_place(config, shape, config.puzzle_tokens)
+    tokens = len(positions)
     z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
     z0 = State(*(nn.init.normal_(torch.empty(z0_tokens, config.D)) for _ in range(2)))
-    low = stack() if config.hierarchy == "two" else None
-    high = stack()
+    low = plain_stack(config, positions) if config.hierarchy == "two" else None
+    high = plain_stack(config, positions)
     guidance = None
     embedding = Embedding(shape.vocabulary, config.D)
     decoder = SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
@@ -103,7 +118,9 @@ def build_gram(config: GramModel, shape: Shape) -> GRAM:
 
 def build_direct(config: DirectModel, shape: Shape) -> Direct:
     """Direct Pred."""
-    return Direct(answers=shape.answers, D=config.D, vocabulary=shape.vocabulary, stack=plain_stack(config, shape.length))
+    return Direct(
+        answers=shape.answers, D=config.D, vocabulary=shape.vocabulary, stack=plain_stack(config, in_place(config, shape))
+    )
 
 
 def build_looped(config: LoopedModel, shape: Shape) -> Looped:
@@ -112,7 +129,7 @@ def build_looped(config: LoopedModel, shape: Shape) -> Looped:
         answers=shape.answers,
         D=config.D,
         vocabulary=shape.vocabulary,
-        stack=plain_stack(config, shape.length),
+        stack=plain_stack(config, in_place(config, shape)),
         loops=config.loops,
         gradient_loops=config.gradient_loops,
     )
@@ -125,14 +142,14 @@ def build_autoregressive(config: ArModel, shape: Shape) -> Autoregressive:
         outputs=shape.outputs,
         D=config.D,
         vocabulary=shape.vocabulary,
-        stack=plain_stack(config, shape.length + shape.outputs - 1, causal=True),
+        stack=plain_stack(config, in_sequence(shape.length + shape.outputs - 1), causal=True),
         temperature=config.temperature,
     )
 
 
 def build_masked_diffusion(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
     """MDLM."""
-    rotary = Rotary(shape.length + shape.outputs, config.D // config.heads, config.rope_theta)
+    rotary = Rotary(in_sequence(shape.length + shape.outputs), config.D // config.heads, config.rope_theta)
     blocks = [
         ModulatedBlock(
             config.D,
@@ -161,9 +178,9 @@ def build_masked_diffusion(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
 def build_hrm(config: HrmModel | TrmModel, shape: Shape) -> HRM:
     """HRM or TRM."""
     hrm = isinstance(config, HrmModel)
-    tokens = config.puzzle_tokens + shape.length
-    low = plain_stack(config, tokens, halves=True) if hrm else None
-    high = plain_stack(config, tokens, halves=True)
+    positions = in_place(config, shape, config.puzzle_tokens)
+    low = plain_stack(config, positions, halves=True) if hrm else None
+    high = plain_stack(config, positions, halves=True)
     return HRM(
         answers=shape.answers,
         D=config.D,

@@ -53,20 +53,30 @@ class Embedding(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary position embedding (RoPE) over 1-D positions; neighbouring channels form the rotated pairs.
+    """Rotary position embedding (RoPE); neighbouring channels form the rotated pairs.
+
+    With several axes (axial RoPE) every axis rotates an equal share of the pairs, each share with all frequencies from 1 down to
+    about 1 / theta.
 
     A pair is one complex number and its rotation one product, which is faster than splitting and joining halves. With ``halves``
     channel i and channel i + head_dim / 2 form a pair instead, as in HRM and TRM: the same but for the order of the channels of
     queries and keys.
+
+    Args:
+        positions: int64 [L, axes]; ``head_dim`` is a multiple of 2 x axes.
+        head_dim: channels of a head.
+        theta: base of the frequencies.
+        halves: see above.
     """
 
     rotation: Tensor
 
-    def __init__(self, length: int, head_dim: int, theta: float, *, halves: bool = False) -> None:
+    def __init__(self, positions: Tensor, head_dim: int, theta: float, *, halves: bool = False) -> None:
         super().__init__()
         self.halves = halves
-        frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
-        angles = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)  # [L, head_dim / 2]
+        channels = head_dim // positions.shape[1]  # of one axis
+        frequencies = theta ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
+        angles = (positions.double()[:, :, None] * frequencies).flatten(1)  # [L, head_dim / 2]
         rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
         self.register_buffer("rotation", torch.view_as_real(rotation) if halves else rotation, persistent=False)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gram.models.guidance import Gaussian
@@ -17,6 +19,7 @@ class Shape(NamedTuple):
     length: int  # tokens of the input, L
     vocabulary: int
     answers: slice = slice(None)  # positions of the input at which the answer's L_out tokens are read
+    coordinates: NDArray[np.int64] = np.zeros((0, 1), dtype=np.int64)  # [L, axes], of the task; no rows: it has none
 
     @property
     def outputs(self) -> int:
@@ -26,7 +29,7 @@ class Shape(NamedTuple):
     @classmethod
     def of(cls, task: Task) -> Shape:
         """The shape of a task."""
-        return cls(task.length, task.vocabulary, task.answers)
+        return cls(task.length, task.vocabulary, task.answers, task.coordinates)
 
 
 class State(NamedTuple):

@@ -29,14 +29,26 @@ class Transformer:
 
 
 @dataclass(frozen=True)
-class DirectModel(Transformer):
+class InPlace(Transformer):
+    """What those share that read the answer at the input's own tokens."""
+
+    rope: Literal["sequence", "axial"] = setting(
+        "sequence",
+        "what RoPE counts: the tokens before a token; or the coordinates that the task gives it (row and column of a board, the "
+        "two vertices of an edge), on each axis with an equal share of the channels",
+        gap="See GRAM.",
+    )
+
+
+@dataclass(frozen=True)
+class DirectModel(InPlace):
     """Direct Pred (27M with 8 layers, 100M with 32): one pass through plain blocks."""
 
     architecture: Literal["direct"] = setting("direct", "which network it is")
 
 
 @dataclass(frozen=True)
-class LoopedModel(Transformer):
+class LoopedModel(InPlace):
     """Looped TF (7M): one flat stack, looped with the input added again before every loop; the loss comes after the last."""
 
     architecture: Literal["looped"] = setting("looped", "which network it is")
@@ -57,7 +69,7 @@ class LoopedModel(Transformer):
 
 
 @dataclass(frozen=True)
-class HrmModel(Transformer):
+class HrmModel(InPlace):
     """HRM (27M), as in its repository: f_L and f_H, gradient through the last application of each."""
 
     architecture: Literal["hrm"] = setting("hrm", "which network it is")
@@ -74,7 +86,7 @@ class HrmModel(Transformer):
 
 
 @dataclass(frozen=True)
-class TrmModel(Transformer):
+class TrmModel(InPlace):
     """TRM (7M), as in its repository: one stack for both levels, gradient through the whole last cycle."""
 
     architecture: Literal["trm"] = setting("trm", "which network it is")

@@ -87,6 +87,13 @@ class GramModel:
         "answer of a rollout: the most probable tokens, or each drawn from its softmax at temperature 1 (Table 3); training "
         "does not depend on it",
     )
+    rope: Literal["sequence", "axial"] = setting(
+        "sequence",
+        "what RoPE counts: the tokens before a token; or the coordinates that the task gives it (row and column of a board, the "
+        "two vertices of an edge), on each axis with an equal share of the channels",
+        gap="Open. The paper says RoPE; HRM and TRM count tokens. In a sequence, a cell and the next one of its column are n tokens "
+        "apart, and a network has to learn what that means.",
+    )
     rope_theta: float = setting(10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0)
     norm_eps: float = setting(
         1e-5, "epsilon of the gainless post-norm RMSNorm", gap="Norm style is open; as in HRM and TRM.", least=0

@@ -67,6 +67,8 @@ class Coloring:
         self.ends = np.array(list(combinations(range(n), 2))).T  # [2, n (n - 1) / 2], vertices that each edge token joins
         self.length = self.ends.shape[1] + n
         self.answers = slice(self.ends.shape[1], self.length)
+        vertices = np.arange(n)
+        self.coordinates = np.hstack([self.ends, [vertices, vertices]]).T  # an edge's two vertices; a vertex twice
 
     @classmethod
     def from_settings(cls, name: str, size: int, generator: dict[str, Any]) -> Coloring:

@@ -54,6 +54,7 @@ class NQueens:
         self.removed = sorted(set(removed))
         self.length = n * n
         self.answers = slice(0, n * n)
+        self.coordinates = np.indices((n, n)).reshape(2, -1).T  # row and column
 
     @classmethod
     def from_settings(cls, name: str, size: int, generator: dict[str, Any]) -> NQueens:
