@@ -174,6 +174,11 @@ def test_first_edge_token_joins_the_first_two_vertices() -> None:
         assert np.flatnonzero(~conflicts).tolist() == [i, j]
 
 
+def test_an_edge_lies_at_its_two_vertices_and_a_vertex_at_itself() -> None:
+    edges = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert coloring(4).coordinates.tolist() == [*edges, [0, 0], [1, 1], [2, 2], [3, 3]]
+
+
 def test_splits_have_the_counts_asked_for_and_share_no_graph(enumeration: Enumeration) -> None:
     names = assign_splits(enumeration, SplitConfig(), None)
     assert [int((names == name).sum()) for name in SPLITS] == [57, 3, 20]  # 5 % of 60 validate

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gram.models.factory import build_model, parameter_count
+from gram.models.factory import build_model, in_sequence, parameter_count
 from gram.models.hrm import HRM
 from gram.models.layers import TRUNCATED_STD, Attention, Rotary
 from gram.models.network import Shape, State
@@ -170,11 +170,11 @@ def test_rope_of_halves_is_that_of_neighbours_with_the_channels_in_another_order
     d = D // heads
     order = [i // 2 + (i % 2) * (d // 2) for i in range(d)]  # channel of halves that is channel i of neighbours
     x = torch.randn(3, length, d, generator=seeded(0))
-    halves, neighbours = Rotary(length, d, 100.0, halves=True), Rotary(length, d, 100.0)
+    halves, neighbours = Rotary(in_sequence(length), d, 100.0, halves=True), Rotary(in_sequence(length), d, 100.0)
     assert torch.allclose(halves(x)[..., order], neighbours(x[..., order]), atol=1e-6)
     assert not torch.allclose(halves(x), neighbours(x), atol=1e-2)
     rotation = Reference(build(HRM_SMALL), HRM_SMALL).rotated(x.double())
-    assert torch.allclose(Rotary(length, d, 10000.0, halves=True)(x).double(), rotation, atol=1e-6)
+    assert torch.allclose(Rotary(in_sequence(length), d, 10000.0, halves=True)(x).double(), rotation, atol=1e-6)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         one, other = (Attention(D, heads=heads, rotary=rotary) for rotary in (halves, neighbours))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from gram.models.factory import in_sequence
 from gram.models.layers import Block, Embedding, Rotary
 
 
@@ -23,7 +25,7 @@ def test_embedding_starts_at_unit_variance() -> None:
 
 def test_rope_scores_depend_on_the_distance_only() -> None:
     length, d = 12, 8
-    rotary = Rotary(length, d, 100.0)
+    rotary = Rotary(in_sequence(length), d, 100.0)
     q, k = torch.randn(2, d, generator=seeded(0))
     turned_q, turned_k = rotary(q.expand(length, d)), rotary(k.expand(length, d))
     scores = turned_q @ turned_k.T
@@ -34,8 +36,32 @@ def test_rope_scores_depend_on_the_distance_only() -> None:
     assert torch.equal(turned_q[0], q) and rotary(q.expand(length, d).bfloat16()).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("halves", [False, True])
+def test_axial_rope_scores_depend_on_the_distance_along_each_axis(halves: bool) -> None:
+    rows, columns, d = 3, 4, 8
+    positions = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
+    rotary = Rotary(positions, d, 10.0, halves=halves)
+    q, k = torch.randn(2, d, generator=seeded(0))
+    scores = rotary(q.expand(rows * columns, d)) @ rotary(k.expand(rows * columns, d)).T
+    by_distance: dict[tuple[int, ...], list[float]] = {}
+    for one, here in enumerate(positions):
+        for other, there in enumerate(positions):
+            by_distance.setdefault(tuple((there - here).tolist()), []).append(float(scores[one, other]))
+    assert all(max(found) - min(found) < 1e-5 for found in by_distance.values())
+    means = torch.tensor([found[0] for found in by_distance.values()])
+    assert len(means.mul(1e4).round().unique()) == len(by_distance) == (2 * rows - 1) * (2 * columns - 1)
+
+
+def test_an_axis_has_its_share_of_the_channels_and_the_frequencies_of_a_head_so_wide() -> None:
+    x = torch.randn(4, 8, generator=seeded(0))
+    along = torch.arange(4)
+    turned = Rotary(torch.stack([along, 0 * along], dim=1), 8, 100.0)(x)
+    assert torch.allclose(turned[:, :4], Rotary(in_sequence(4), 4, 100.0)(x[:, :4]), atol=1e-6)
+    assert torch.equal(turned[:, 4:], x[:, 4:])
+
+
 def test_blocks_give_unit_rms_whatever_comes_in() -> None:
-    block = Block(8, heads=2, ffn_hidden=6, rotary=Rotary(5, 4, 100.0), norm_eps=1e-5)
+    block = Block(8, heads=2, ffn_hidden=6, rotary=Rotary(in_sequence(5), 4, 100.0), norm_eps=1e-5)
     for size in (0.1, 1.0, 1000.0):
         y = block(size * torch.randn(3, 5, 8, generator=seeded(0)))
         assert torch.allclose(y.square().mean(dim=-1), torch.ones(3, 5), atol=2e-3)

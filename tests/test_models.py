@@ -16,11 +16,13 @@ from torch.distributions import kl_divergence as reference_kl
 from gram import losses
 from gram.errors import GramError
 from gram.inference import rollout
-from gram.models.factory import build_model, parameter_count
+from gram.models.factory import build_model, in_place, parameter_count
 from gram.models.gram import GRAM
 from gram.models.guidance import Gaussian, Head
 from gram.models.network import Shape
 from gram.settings import GramModel, TrainConfig
+from gram.settings.baselines import TrmModel
+from gram.tasks import make_task
 
 # Table 1 of the paper: parameters at D = 512, in millions.
 PAPER_PARAMETERS = {"full": 10.5e6, "none": 7.3e6}
@@ -316,6 +318,26 @@ def test_parameters_at_paper_size(guidance: Any, n: int) -> None:
     count = parameter_count(model)
     assert count == sum(tensor.numel() for name, tensor in model.state_dict().items() if not name.startswith("z0_"))
     assert abs(count / PAPER_PARAMETERS[guidance] - 1) < 0.05
+
+
+@pytest.mark.parametrize("config", [TINY, TrmModel(D=8, heads=2, puzzle_tokens=2)], ids=["gram", "trm"])
+def test_rope_counts_tokens_or_the_axes_of_the_task(config: GramModel | TrmModel) -> None:
+    shape = Shape.of(make_task("nqueens4", {"removed": [3]}))
+    assert in_place(config, shape, 2).tolist() == [[i] for i in range(18)]
+    axial = dataclasses.replace(config, rope="axial")
+    assert in_place(axial, shape, 2).tolist() == [[-2, -2], [-1, -1], *([row, column] for row in range(4) for column in range(4))]
+    x = torch.randint(1, 3, (1, 16), generator=seeded(0))
+    answers = []
+    for each in (config, axial):
+        model = build_model(each, shape, seed=0)
+        answers.append(model(model.initial_state(x), x, noise=model.draw_noise(x, seeded(0))).logits)
+    assert not torch.allclose(*answers, atol=1e-3)
+
+
+def test_heads_too_narrow_for_the_axes_are_refused() -> None:
+    shape = Shape.of(make_task("nqueens4", {"removed": [3]}))
+    with pytest.raises(GramError, match=r"model: rope: axial: D / heads is 6, not a multiple of 2 x 2, the axes of the task"):
+        build_model(GramModel(D=12, heads=2, rope="axial"), shape, seed=0)
 
 
 def test_sixteen_puzzle_tokens_by_default() -> None:

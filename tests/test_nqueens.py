@@ -160,6 +160,13 @@ def test_verifier_equals_the_slow_one(n: int) -> None:
             assert valid.all() if name == "right" else not valid.any(), name
 
 
+def test_a_queen_lies_at_its_row_and_column() -> None:
+    task = NQueens("nqueens4", 4, [1])
+    columns = np.array([[1, 3, 0, 2]])
+    queens = np.flatnonzero(task.encode(columns)[0] == QUEEN)
+    assert task.coordinates[queens].tolist() == [[row, column] for row, column in enumerate(columns[0].tolist())]
+
+
 def test_conflicts_are_the_attacked_queens() -> None:
     task = make_task("nqueens6", {"removed": [2]})
     assert isinstance(task, NQueens)

@@ -91,8 +91,8 @@ class GramModel:
         "sequence",
         "what RoPE counts: the tokens before a token; or the coordinates that the task gives it (row and column of a board, the "
         "two vertices of an edge), on each axis with an equal share of the channels",
-        gap="Open. The paper says RoPE; HRM and TRM count tokens. In a sequence, a cell and the next one of its column are n tokens "
-        "apart, and a network has to learn what that means.",
+        gap="Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are then n tokens apart, which a "
+        "network has to learn.",
     )
     rope_theta: float = setting(10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0)
     norm_eps: float = setting(
