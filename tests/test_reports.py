@@ -17,7 +17,7 @@ from gram import files
 from gram.reports.__main__ import BLOCKS, main
 from gram.reports.gaps import gap_defaults
 from gram.reports.reference import duration
-from gram.reports.results import steps_of
+from gram.reports.results import seconds_in_all, steps_of
 from gram.settings import SECTIONS
 from gram.settings.generator import ColoringGenerator
 
@@ -60,6 +60,7 @@ def reference(root: Path, synthetic_evaluation: Make) -> Path:
             for fold in (0, 1):
                 meta = {"steps": 2000, "seconds": 90.0, "threads": 1, "device": "Some CPU", "commit": "c" * 40, "dirty": seed == 1}
                 meta |= {"code_hash": "0123456789ab", "torch": "2.13.0", "python": "3.11.7"}
+                meta |= {"task": f"nqueens5-fold{fold}", "method": method, "seed": seed}
                 files.write_json(folder / f"runs/nqueens5-fold{fold}/{method}/seed{seed}/meta.json", meta)
     return root
 
@@ -93,6 +94,17 @@ def test_results_are_those_of_the_reference_runs(reference: Path, command: Any) 
     assert rows["Deterministic twin"][1:] == ["0.0 ± 0.0 (2)", "0.0 ± 0.0 (2) of 90.0"]
     assert "`nqueens5`, 10 test inputs, 4 of them with several completions, over 2 folds" in text
     assert "8 runs, 12.0 min in all" in text and "Some CPU" in text
+
+
+def test_time_of_a_run_that_others_start_from_counts_once() -> None:
+    def meta(method: str, seconds: float, start: str | None, before: float = 0.0) -> dict[str, Any]:
+        initial = {"path": f"results/runs/nqueens7/{start}/seed0/weights.safetensors", "seconds": before} if start else None
+        return {"task": "nqueens7", "method": method, "seed": 0, "seconds": seconds, "initial_weights": initial}
+
+    first, second, third = meta("a", 100, None), meta("b", 130, "a", 100), meta("c", 150, "b", 130)
+    assert seconds_in_all([first, second, third]) == seconds_in_all([third, first, second]) == 150
+    assert seconds_in_all([second, meta("d", 110, "a", 100)]) == 140  # the 100 of a, which is not among them, once
+    assert seconds_in_all([first, first | {"seed": 1}]) == 200
 
 
 def test_reproduction_holds_every_seed_and_where_it_was_measured(reference: Path, command: Any) -> None:

@@ -28,7 +28,14 @@ COLOURS = {
     "mdlm": "#333333",
 }
 # The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no configuration shows beside them.
-ALIKE = {"revealed": "hrm", "revealed-carried": "looped", "settled": "trm", "settled-carried": "direct32"}
+ALIKE = {
+    "axial": "ar",
+    "axial-deterministic": "direct8",
+    "revealed": "hrm",
+    "revealed-carried": "looped",
+    "settled": "trm",
+    "settled-carried": "direct32",
+}
 OTHER = "#999999"
 CEILING = "#000000"
 MARKERS = {"gram": "o", "deterministic": "s", "trm": "^", "hrm": "v", "looped": "D", "direct8": "<", "direct32": ">"}

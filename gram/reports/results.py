@@ -70,13 +70,26 @@ def results_of(folder: Path) -> list[str]:
             "the most that as many independent samples reach on average.",
             overlap(first),
             f"Training: {len(metas)} {'run' if len(metas) == 1 else 'runs'}, "
-            f"{duration(sum(meta['seconds'] for meta in metas))} in all, each with {distinct(m['threads'] for m in metas)} thread "
+            f"{duration(seconds_in_all(metas))} in all, each with {distinct(m['threads'] for m in metas)} thread "
             f"on {distinct(m['device'] for m in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
             *(("The ordering among families that the paper finds:", "", *findings, "") if findings else ()),
         ]
     return lines
+
+
+def seconds_in_all(metas: list[dict[str, Any]]) -> float:
+    """What the runs took together: a run whose averaged weights others start from counts once, also where it is none of them."""
+    counted = {(meta["task"], meta["method"], f"seed{meta['seed']}") for meta in metas}
+    total = 0.0
+    for meta in metas:
+        total += meta["seconds"]
+        if start := meta.get("initial_weights"):
+            run = Path(start["path"]).parts[-4:-1]  # task, method and seed of a run's weights
+            total -= start["seconds"] if run in counted else 0
+            counted.add(run)
+    return total
 
 
 def reproduction(root: Path) -> str:
