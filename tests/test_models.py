@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -324,19 +325,21 @@ def test_parameters_at_paper_size(guidance: Any, n: int) -> None:
 def test_rope_counts_tokens_or_the_axes_of_the_task(config: GramModel | TrmModel) -> None:
     shape = Shape.of(make_task("nqueens4", {"removed": [3]}))
     assert in_place(config, shape, 2).tolist() == [[i] for i in range(18)]
-    axial = dataclasses.replace(config, rope="axial")
-    assert in_place(axial, shape, 2).tolist() == [[-2, -2], [-1, -1], *([row, column] for row in range(4) for column in range(4))]
+    axial, diagonal = (dataclasses.replace(config, D=16, rope=rope) for rope in ("axial", "diagonal"))
+    places = [(-2, -2), (-1, -1), *((row, column) for row in range(4) for column in range(4))]
+    assert in_place(axial, shape, 2).tolist() == [[row, column] for row, column in places]
+    assert in_place(diagonal, shape, 2).tolist() == [[row, column, row + column, row - column] for row, column in places]
     x = torch.randint(1, 3, (1, 16), generator=seeded(0))
     answers = []
-    for each in (config, axial):
+    for each in (dataclasses.replace(config, D=16), axial, diagonal):
         model = build_model(each, shape, seed=0)
         answers.append(model(model.initial_state(x), x, noise=model.draw_noise(x, seeded(0))).logits)
-    assert not torch.allclose(*answers, atol=1e-3)
+    assert all(not torch.allclose(one, other, atol=1e-3) for one, other in combinations(answers, 2))
 
 
 def test_heads_too_narrow_for_the_axes_are_refused() -> None:
     shape = Shape.of(make_task("nqueens4", {"removed": [3]}))
-    with pytest.raises(GramError, match=r"model: rope: axial: D / heads is 6, not a multiple of 2 x 2, the axes of the task"):
+    with pytest.raises(GramError, match=r"model: rope: axial: D / heads is 6, not a multiple of 2 x 2, for as many axes"):
         build_model(GramModel(D=12, heads=2, rope="axial"), shape, seed=0)
 
 

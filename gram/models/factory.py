@@ -47,19 +47,24 @@ def in_sequence(tokens: int) -> Tensor:
 def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) -> Tensor:
     """The positions of a network that answers at its input's own tokens: int64 [puzzle_tokens + L, axes].
 
-    On the axes of the task, puzzle tokens lie before its origin, on all axes alike.
+    On the axes of the task, puzzle tokens lie before its origin, on all axes alike. What is the same for all cells of a diagonal
+    is the sum or the difference of its two coordinates.
 
     Raises:
         GramError: heads too narrow for the axes of the task.
     """
     if config.rope == "sequence":
         return in_sequence(puzzle_tokens + shape.length)
-    positions = torch.from_numpy(shape.coordinates)
+    coordinates = torch.from_numpy(shape.coordinates)
+    front = torch.arange(-puzzle_tokens, 0)[:, None].expand(-1, coordinates.shape[1])
+    positions = torch.cat([front, coordinates])
+    if config.rope == "diagonal":
+        one, other = positions.T
+        positions = torch.stack([one, other, one + other, one - other], dim=1)
     head_dim, axes = config.D // config.heads, positions.shape[1]
     if head_dim % (2 * axes):
-        raise GramError(f"model: rope: axial: D / heads is {head_dim}, not a multiple of 2 x {axes}, the axes of the task")
-    front = torch.arange(-puzzle_tokens, 0)[:, None].expand(-1, axes)
-    return torch.cat([front, positions])
+        raise GramError(f"model: rope: {config.rope}: D / heads is {head_dim}, not a multiple of 2 x {axes}, for as many axes")
+    return positions
 
 
 def plain_stack(config: GramModel | Transformer, positions: Tensor, *, causal: bool = False, halves: bool = False) -> Stack:

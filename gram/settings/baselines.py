@@ -32,10 +32,10 @@ class Transformer:
 class InPlace(Transformer):
     """What those share that read the answer at the input's own tokens."""
 
-    rope: Literal["sequence", "axial"] = setting(
+    rope: Literal["sequence", "axial", "diagonal"] = setting(
         "sequence",
-        "what RoPE counts: the tokens before a token; or the coordinates that the task gives it (row and column of a board, the "
-        "two vertices of an edge), on each axis with an equal share of the channels",
+        "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
+        "vertices of an edge), each with an equal share of the channels; or those, their sum and their difference",
         gap="See GRAM.",
     )
 

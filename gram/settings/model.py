@@ -87,10 +87,10 @@ class GramModel:
         "answer of a rollout: the most probable tokens, or each drawn from its softmax at temperature 1 (Table 3); training "
         "does not depend on it",
     )
-    rope: Literal["sequence", "axial"] = setting(
+    rope: Literal["sequence", "axial", "diagonal"] = setting(
         "sequence",
-        "what RoPE counts: the tokens before a token; or the coordinates that the task gives it (row and column of a board, the "
-        "two vertices of an edge), on each axis with an equal share of the channels",
+        "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
+        "vertices of an edge), each with an equal share of the channels; or those, their sum and their difference",
         gap="Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are then n tokens apart, which a "
         "network has to learn.",
     )
