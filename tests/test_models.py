@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import combinations
 import itertools
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import pytest

@@ -29,8 +29,8 @@ COLOURS = {
 }
 # The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no configuration shows beside them.
 ALIKE = {
-    "axial": "ar",
-    "axial-deterministic": "direct8",
+    "diagonal": "ar",
+    "diagonal-deterministic": "direct8",
     "revealed": "hrm",
     "revealed-carried": "looped",
     "settled": "trm",
