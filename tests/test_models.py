@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable
-from itertools import combinations
 from typing import Any
 
 import pytest
@@ -334,7 +333,7 @@ def test_rope_counts_tokens_or_the_axes_of_the_task(config: GramModel | TrmModel
     for each in (dataclasses.replace(config, D=16), axial, diagonal):
         model = build_model(each, shape, seed=0)
         answers.append(model(model.initial_state(x), x, noise=model.draw_noise(x, seeded(0))).logits)
-    assert all(not torch.allclose(one, other, atol=1e-3) for one, other in combinations(answers, 2))
+    assert all(not torch.allclose(one, other, atol=1e-3) for one, other in itertools.combinations(answers, 2))
 
 
 def test_heads_too_narrow_for_the_axes_are_refused() -> None:

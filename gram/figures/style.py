@@ -30,6 +30,7 @@ COLOURS = {
 # The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no configuration shows beside them.
 ALIKE = {
     "diagonal": "ar",
+    "diagonal-carried": "mdlm",
     "diagonal-deterministic": "direct8",
     "revealed": "hrm",
     "revealed-carried": "looped",
