@@ -47,11 +47,11 @@ def in_sequence(tokens: int) -> Tensor:
 def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) -> Tensor:
     """The positions of a network that answers at its input's own tokens: int64 [puzzle_tokens + L, axes].
 
-    On the axes of the task, puzzle tokens lie before its origin, on all axes alike. What is the same for all cells of a diagonal
-    is the sum or the difference of its two coordinates.
+    Puzzle tokens lie before the origin of the task, on both coordinates alike. All cells of a diagonal have the same sum, or the
+    same difference, of their coordinates.
 
     Raises:
-        GramError: heads too narrow for the axes of the task.
+        GramError: heads too narrow for as many axes.
     """
     if config.rope == "sequence":
         return in_sequence(puzzle_tokens + shape.length)

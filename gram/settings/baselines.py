@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gram.settings.field import setting
+from gram.settings.model import ROPE, Rope
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,7 @@ class Transformer:
 class InPlace(Transformer):
     """What those share that read the answer at the input's own tokens."""
 
-    rope: Literal["sequence", "axial", "diagonal"] = setting(
-        "sequence",
-        "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
-        "vertices of an edge), each with an equal share of the channels; or those, their sum and their difference",
-        gap="See GRAM.",
-    )
+    rope: Rope = setting("sequence", ROPE, gap="See GRAM.")
 
 
 @dataclass(frozen=True)

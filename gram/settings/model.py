@@ -8,6 +8,13 @@ from typing import Literal
 from gram.settings.field import setting
 
 
+Rope = Literal["sequence", "axial", "diagonal"]
+ROPE = (
+    "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two vertices "
+    "of an edge), each with an equal share of the channels; or those, their sum and their difference"
+)
+
+
 @dataclass(frozen=True)
 class GramModel:
     """The architecture (sections 2 and B.1); symbols are the paper's."""
@@ -87,10 +94,9 @@ class GramModel:
         "answer of a rollout: the most probable tokens, or each drawn from its softmax at temperature 1 (Table 3); training "
         "does not depend on it",
     )
-    rope: Literal["sequence", "axial", "diagonal"] = setting(
+    rope: Rope = setting(
         "sequence",
-        "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
-        "vertices of an edge), each with an equal share of the channels; or those, their sum and their difference",
+        ROPE,
         gap="Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are then n tokens apart, which a "
         "network has to learn.",
     )
