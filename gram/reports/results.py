@@ -86,7 +86,8 @@ def seconds_in_all(metas: list[dict[str, Any]]) -> float:
     for meta in metas:
         total += meta["seconds"]
         if start := meta.get("initial_weights"):
-            run = Path(start["path"]).parts[-4:-1]  # task, method and seed of a run's weights
+            task, method, seed = Path(start["path"]).parts[-4:-1]  # of a run's weights
+            run = (task, method, seed)
             total -= start["seconds"] if run in counted else 0
             counted.add(run)
     return total

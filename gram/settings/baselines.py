@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gram.settings.field import setting
-from gram.settings.model import ROPE, Rope
+from gram.settings.model import ROPE
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Transformer:
 class InPlace(Transformer):
     """What those share that read the answer at the input's own tokens."""
 
-    rope: Rope = setting("sequence", ROPE, gap="See GRAM.")
+    rope: Literal["sequence", "axial", "diagonal"] = setting("sequence", ROPE, gap="See GRAM.")
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from typing import Literal
 
 from gram.settings.field import setting
 
-
-Rope = Literal["sequence", "axial", "diagonal"]
 ROPE = (
-    "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two vertices "
-    "of an edge), each with an equal share of the channels; or those, their sum and their difference"
+    "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
+    "vertices of an edge), each with an equal share of the channels; or those, their sum and their difference"
 )
 
 
@@ -94,7 +92,7 @@ class GramModel:
         "answer of a rollout: the most probable tokens, or each drawn from its softmax at temperature 1 (Table 3); training "
         "does not depend on it",
     )
-    rope: Rope = setting(
+    rope: Literal["sequence", "axial", "diagonal"] = setting(
         "sequence",
         ROPE,
         gap="Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are then n tokens apart, which a "
