@@ -185,7 +185,9 @@ def test_lint_is_clean(committed: Any, tmp_path: Path) -> None:
     assert "Congratulations" in committed(tmp_path / "gram").snakemake("--lint")
 
 
-@pytest.mark.parametrize("configuration", ["config.yaml", "smoke.yaml", "proving_ground.yaml", "single_gpu.yaml", "paper.yaml"])
+@pytest.mark.parametrize(
+    "configuration", ["config.yaml", "smoke.yaml", "proving_ground.yaml", "axial.yaml", "single_gpu.yaml", "paper.yaml"]
+)
 def test_the_committed_configurations_are_valid(committed: Any, tmp_path: Path, configuration: str) -> None:
     workflow = committed(tmp_path / "gram")
     assert TABLE_1 in workflow.planned("table1_small", "--configfile", f"config/{configuration}")
@@ -195,7 +197,8 @@ def test_plain_snakemake_builds_the_quick_part_of_the_default(committed: Any, tm
     jobs = committed(tmp_path / "gram").planned()
     assert "Write quick from all its configured runs" in jobs and TABLE_1 not in jobs
     trained = {job for job in jobs if job.startswith("Train ")}
-    assert len(trained) == 16 and not [job for job in trained if "coloring" in job]  # two methods, two seeds, four folds
+    # Two methods, and one with half the steps, two seeds, four folds.
+    assert len(trained) == 24 and not [job for job in trained if "coloring" in job]
 
 
 def test_a_run_outside_the_configuration_is_built_by_its_name(committed: Any, tmp_path: Path) -> None:
