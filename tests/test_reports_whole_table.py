@@ -91,7 +91,8 @@ def test_the_small_table_shows_its_methods_and_their_ordering(root: Path, synthe
     for method, hostile in (("gram", 0.6), ("hrm", 0.1), ("ar", 0.3)):
         one = synthetic_evaluation(task="coloring5", method=method, hostile={"accuracy": hostile, "coverage_macro": hostile})
         files.write_json(folder / f"eval/coloring5/{method}/seed0/test.json", one)
-        files.write_json(folder / f"runs/coloring5/{method}/seed0/meta.json", meta)
+        run = {"task": "coloring5", "method": method, "seed": 0}
+        files.write_json(folder / f"runs/coloring5/{method}/seed0/meta.json", run | meta)
     text = small_table1(root)
     table = rows(text)
     assert list(table)[1:] == ["HRM", "AR", "GRAM"] and table["AR"][1] == "30.0 (1)"
