@@ -24,9 +24,16 @@ class AdamATan2(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor] | Iterable[dict[str, Any]], *, lr: float, betas: tuple[float, float], weight_decay: float
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        *,
+        lr: float,
+        betas: tuple[float, float],
+        weight_decay: float,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "sign": False})
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "sign": False}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -43,7 +50,9 @@ class AdamATan2(torch.optim.Optimizer):
                     correction, direction = self._direction(self.state[p], p.grad, *group["betas"])
                     p.sub_(direction, alpha=lr / correction)
 
-    def _direction(self, state: dict[str, Tensor], gradient: Tensor, beta1: float, beta2: float) -> tuple[float, Tensor]:
+    def _direction(
+        self, state: dict[str, Tensor], gradient: Tensor, beta1: float, beta2: float
+    ) -> tuple[float, Tensor]:
         """Moves the moments in ``state``; returns 1 - beta1^t, and atan2(m, sqrt(v / (1 - beta2^t)))."""
         if not state:
             state["step"] = torch.zeros(())  # on the CPU, so that reading it never waits for a GPU

@@ -15,7 +15,9 @@ from gram import files
 from gram.errors import GramError
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], meta: dict[str, Any] | None = None
+) -> None:
     """Write tensors with an optional JSON header, atomically.
 
     Raises:
@@ -44,7 +46,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such checkpoint; train it with `snakemake {path}`") from error
     except (SafetensorError, ValueError, OSError) as error:
-        raise GramError(f"{path}: not a readable safetensors file ({error}); delete it and train again") from error
+        raise GramError(
+            f"{path}: not a readable safetensors file ({error}); delete it and train again"
+        ) from error
 
 
 def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -54,7 +58,11 @@ def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors whose name starts with ``prefix/``, without it."""
-    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
+    return {
+        name.removeprefix(f"{prefix}/"): t
+        for name, t in tensors.items()
+        if name.startswith(f"{prefix}/")
+    }
 
 
 def save_weights(path: Path, *, ema: nn.Module, raw: nn.Module) -> None:
@@ -108,7 +116,9 @@ def load_strictly(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimizer's state as named tensors; its settings come from the run's settings instead."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()}
+    return {
+        f"{index}/{key}": value for index, entry in state.items() for key, value in entry.items()
+    }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -117,4 +127,6 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor])
     for name, tensor in tensors.items():
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

@@ -42,7 +42,9 @@ def read_listed(path: Path) -> Listed:
         if number == 1 and tuple(line) == COLUMNS:
             continue
         if number == 1 or len(line) != len(COLUMNS) or not line[2].isdigit():
-            raise GramError(f"{path}: line {number}: expected {', '.join(COLUMNS)} separated by tabs; restore it with git")
+            raise GramError(
+                f"{path}: line {number}: expected {', '.join(COLUMNS)} separated by tabs; restore it with git"
+            )
         dataset, split, rows, md5 = line
         listed.setdefault(dataset, {})[split] = Sum(int(rows), md5)
     return listed
@@ -53,7 +55,12 @@ def write_listed(path: Path, listed: Listed) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow(COLUMNS)
-    for dataset in sorted(listed, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]):
+    for dataset in sorted(
+        listed,
+        key=lambda name: [
+            int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)
+        ],
+    ):
         for split in TABLES:
             writer.writerow((dataset, split, *listed[dataset][split]))
     files.write_text(path, text.getvalue())
@@ -113,20 +120,33 @@ def main() -> None:
     """Compare a data set with the listed content sums, or list its sums."""
     parser = argparse.ArgumentParser(prog="python -m gram.checksums", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("verify", help="fail if a data set differs from its listed sums; an unlisted one passes")
-    check.add_argument("--card", type=Path, required=True, help="card.json beside the Parquet files")
+    check = commands.add_parser(
+        "verify", help="fail if a data set differs from its listed sums; an unlisted one passes"
+    )
+    check.add_argument(
+        "--card", type=Path, required=True, help="card.json beside the Parquet files"
+    )
     check.add_argument("--output", type=Path, required=True, help="JSON file with the sums found")
-    record = commands.add_parser("record", help="list the sums of data sets, replacing what is listed for them")
-    record.add_argument("--cards", type=Path, nargs="+", required=True, help="card.json of each data set")
+    record = commands.add_parser(
+        "record", help="list the sums of data sets, replacing what is listed for them"
+    )
+    record.add_argument(
+        "--cards", type=Path, nargs="+", required=True, help="card.json of each data set"
+    )
     for command in (check, record):
-        command.add_argument("--checksums", type=Path, default=Path("resources/checksums.tsv"), help="the list")
+        command.add_argument(
+            "--checksums", type=Path, default=Path("resources/checksums.tsv"), help="the list"
+        )
     args = parser.parse_args()
     if args.command == "verify":
         result = verify(args.card, read_listed(args.checksums), args.checksums)
         if result["listed"]:
             print(f"{result['task']}: all tables agree with {args.checksums}")
         else:
-            print(f"note: {result['task']} is not listed in {args.checksums}; compared with its own card only", file=sys.stderr)
+            print(
+                f"note: {result['task']} is not listed in {args.checksums}; compared with its own card only",
+                file=sys.stderr,
+            )
         files.write_json(args.output, result)
     else:
         listed = read_listed(args.checksums) if args.checksums.exists() else {}

@@ -33,5 +33,7 @@ def code_hash(package: Path = PACKAGE) -> str:
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()
         if not name.startswith(NO_NUMBERS):
-            digest.update(f"{name}\0{without_comments(path.read_text(encoding='utf-8'))}\0".encode())
+            digest.update(
+                f"{name}\0{without_comments(path.read_text(encoding='utf-8'))}\0".encode()
+            )
     return digest.hexdigest()[:12]

@@ -31,7 +31,9 @@ COVERAGES = ("coverage_paper", "coverage_micro", "coverage_macro")
 COMPARED = ("accuracy", *COVERAGES, "hostile_accuracy", "hostile_coverage_macro")
 
 
-def compare(subject: Subject, config: EvaluateConfig, widths: Sequence[int], seeds: int) -> dict[str, Any]:
+def compare(
+    subject: Subject, config: EvaluateConfig, widths: Sequence[int], seeds: int
+) -> dict[str, Any]:
     """One run on one split, as the JSON's content: a row per sampler, width and rollout seed.
 
     Args:
@@ -44,21 +46,37 @@ def compare(subject: Subject, config: EvaluateConfig, widths: Sequence[int], see
         GramError: a run of a deterministic method, or settings that a sampler refuses.
     """
     if not subject.model.samples:
-        raise GramError(f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers cannot differ")
-    for sampler in SAMPLERS:  # settings that one of them refuses are found before hours are spent on the others
+        raise GramError(
+            f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers cannot differ"
+        )
+    for sampler in (
+        SAMPLERS
+    ):  # settings that one of them refuses are found before hours are spent on the others
         make_sampler(dataclasses.replace(config, sampler=sampler), max(widths))
     rows = []
-    with progress(total=sum(widths) * seeds * len(SAMPLERS), desc=subject.settings.task, unit="sample per input") as bar:
+    with progress(
+        total=sum(widths) * seeds * len(SAMPLERS),
+        desc=subject.settings.task,
+        unit="sample per input",
+    ) as bar:
         for width, seed, sampler in itertools.product(widths, range(seeds), SAMPLERS):
             chosen = dataclasses.replace(config, sampler=sampler, width=width, seed=seed)
-            drawn = draw(subject.model, subject.split, chosen, subject.generator("compare_samplers", seed, width))
+            drawn = draw(
+                subject.model,
+                subject.split,
+                chosen,
+                subject.generator("compare_samplers", seed, width),
+            )
             scored = metrics.slices(score(subject.task, subject.split, drawn))
             hostile = scored["slices"]["hostile"]
             values = {name: scored[name] for name in ("accuracy", *COVERAGES)}
             values |= {f"hostile_{name}": hostile[name] for name in ("accuracy", "coverage_macro")}
             rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
             bar.update(width)
-    return {"run": subject.facts(dataclasses.replace(config, width=max(widths))), "by_sampler": rows}
+    return {
+        "run": subject.facts(dataclasses.replace(config, width=max(widths))),
+        "by_sampler": rows,
+    }
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,7 +90,9 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for metric in COMPARED:
             if row[metric]["denominator"]:
                 groups.setdefault((row["width"], metric, row["sampler"]), []).append(row[metric])
-    means = {key: statistics.mean(value["value"] for value in values) for key, values in groups.items()}
+    means = {
+        key: statistics.mean(value["value"] for value in values) for key, values in groups.items()
+    }
     summary = []
     for (width, metric, sampler), values in groups.items():
         mean, iid = means[width, metric, sampler], means[width, metric, "iid"]
@@ -82,36 +102,62 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "metric": metric,
                 "sampler": sampler,
                 "mean": mean,
-                "std": statistics.stdev(value["value"] for value in values) if len(values) > 1 else None,
+                "std": statistics.stdev(value["value"] for value in values)
+                if len(values) > 1
+                else None,
                 "rollout_seeds": len(values),
                 "ceiling": values[0].get("ceiling"),
                 "to_iid": mean / iid if iid else None,
             }
         )
-    return sorted(summary, key=lambda row: (row["width"], COMPARED.index(row["metric"]), SAMPLERS.index(row["sampler"])))
+    return sorted(
+        summary,
+        key=lambda row: (
+            row["width"],
+            COMPARED.index(row["metric"]),
+            SAMPLERS.index(row["sampler"]),
+        ),
+    )
 
 
 def lines(summary: Sequence[dict[str, Any]]) -> list[str]:
     """The summary as text."""
-    found = [f"{'width':>5}  {'metric':<22}  {'sampler':<17}  {'mean':>6}  {'std':>6}  {'to iid':>6}  {'ceiling':>7}"]
+    found = [
+        f"{'width':>5}  {'metric':<22}  {'sampler':<17}  {'mean':>6}  {'std':>6}  {'to iid':>6}  {'ceiling':>7}"
+    ]
     for row in summary:
-        numbers = (f"{'-' if row[key] is None else format(row[key], '.3f'):>6}" for key in ("mean", "std", "to_iid", "ceiling"))
-        found.append(f"{row['width']:>5}  {row['metric']:<22}  {row['sampler']:<17}  {'  '.join(numbers)}")
+        numbers = (
+            f"{'-' if row[key] is None else format(row[key], '.3f'):>6}"
+            for key in ("mean", "std", "to_iid", "ceiling")
+        )
+        found.append(
+            f"{row['width']:>5}  {row['metric']:<22}  {row['sampler']:<17}  {'  '.join(numbers)}"
+        )
     return found
 
 
 def main() -> None:
     """Compare all samplers on a run at equal compute; prints and writes mean, standard deviation and ratio to independent ones."""
-    parser = argparse.ArgumentParser(prog="python -m gram.compare_samplers", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m gram.compare_samplers", description=main.__doc__
+    )
     add_arguments(parser, folds=True)
-    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="trajectories per input")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="rollout seeds per sampler and width")
+    parser.add_argument(
+        "--widths", type=int, nargs="+", default=WIDTHS, help="trajectories per input"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help="rollout seeds per sampler and width"
+    )
     args = parser.parse_args()
     config = parse(EvaluateConfig, args.settings, "evaluate")
     if min(*args.widths, args.seeds) < 1:
         raise GramError("--widths and --seeds must be at least 1")
-    subjects = load_subjects(args.run, args.data, args.split, config.weights, choose_device(args.device))
-    content = pool_folds([compare(subject, config, args.widths, args.seeds) for subject in subjects])
+    subjects = load_subjects(
+        args.run, args.data, args.split, config.weights, choose_device(args.device)
+    )
+    content = pool_folds(
+        [compare(subject, config, args.widths, args.seeds) for subject in subjects]
+    )
     summary = summarise(content["by_sampler"])
     print("\n".join(lines(summary)))
     files.write_json(args.output, content | {"summary": summary})

@@ -20,7 +20,9 @@ from gram.errors import GramError, run
 from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig
 
 Section = TypeVar("Section")
-SHARED = "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
+SHARED = (
+    "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
+)
 TAG = "architecture"  # the key that tells apart the dataclasses of the section model
 
 
@@ -42,11 +44,15 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     missing = [
         f.name
         for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if f.name not in values
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise GramError(f"{where}: the key {missing[0]!r} is missing")
-    converted = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    converted = {
+        key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()
+    }
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
         least, value = f.metadata.get("least"), converted.get(f.name)
         if least is not None and value is not None and not value >= least:  # so that NaN fails too
@@ -57,7 +63,9 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
 def tags(cls: Any) -> dict[str, Any]:
     """The dataclasses of a union by their tag, in order; the first is the default."""
     members = typing.get_args(cls)
-    return {getattr(member, TAG): member for member in members}  # a default is an attribute of its class
+    return {
+        getattr(member, TAG): member for member in members
+    }  # a default is an attribute of its class
 
 
 def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
@@ -77,7 +85,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         if value not in typing.get_args(hint):
-            raise GramError(f"{where}: {value!r} is none of {', '.join(map(repr, typing.get_args(hint)))}")
+            raise GramError(
+                f"{where}: {value!r} is none of {', '.join(map(repr, typing.get_args(hint)))}"
+            )
         return value
     if origin is types.UnionType:
         return None if value is None else _convert(typing.get_args(hint)[0], value, where)
@@ -119,7 +129,11 @@ class Experiment:
 
     def tasks(self, name: str) -> list[str]:
         """The trainable tasks of the experiment ``name``: itself, or its folds."""
-        return [name] if self.split.folds == 1 else [f"{name}-fold{fold}" for fold in range(self.split.folds)]
+        return (
+            [name]
+            if self.split.folds == 1
+            else [f"{name}-fold{fold}" for fold in range(self.split.folds)]
+        )
 
 
 def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
@@ -135,23 +149,32 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
     known_keys = ["generator", "methods", *SECTIONS]
     values = _read(path, [SHARED, *known_keys])
     if SHARED in values:
-        values = merge(_read(path.parents[1] / SHARED / f"{values[SHARED]}.yaml", known_keys), values)
+        values = merge(
+            _read(path.parents[1] / SHARED / f"{values[SHARED]}.yaml", known_keys), values
+        )
     values = merge(values, _known(overrides, f"overrides of {path.stem}", known_keys))
     given = {key: _mapping(values.get(key), f"{path}: {key}") for key in known_keys}
-    methods = {name: _mapping(own, f"{path}: methods: {name}") for name, own in given["methods"].items()}
+    methods = {
+        name: _mapping(own, f"{path}: methods: {name}") for name, own in given["methods"].items()
+    }
     experiment = Experiment(
         path=str(path),
         generator=given["generator"],
         split=parse(SplitConfig, given["split"], f"{path}: split"),
         sections={name: given[name] for name in ("model", "train", "evaluate")},
         methods={
-            name: {key: _mapping(section, f"{path}: methods: {name}: {key}") for key, section in own.items()}
+            name: {
+                key: _mapping(section, f"{path}: methods: {name}: {key}")
+                for key, section in own.items()
+            }
             for name, own in methods.items()
         },
     )
     for key in ("test_fraction", "valid_fraction"):
         if getattr(experiment.split, key) >= 1:
-            raise GramError(f"{path}: split: {key}: {getattr(experiment.split, key)} is not in [0, 1)")
+            raise GramError(
+                f"{path}: split: {key}: {getattr(experiment.split, key)} is not in [0, 1)"
+            )
     for method in methods:
         resolve(experiment, path.stem, method, 0)
         evaluate_settings(experiment, method)
@@ -224,8 +247,12 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
         GramError: an unknown method, key or value.
     """
     if method not in experiment.methods:
-        raise GramError(f"{experiment.path}: methods: no {method!r}; known ones: {', '.join(experiment.methods)}")
-    own = _known(experiment.methods[method], f"{experiment.path}: methods: {method}", experiment.sections)
+        raise GramError(
+            f"{experiment.path}: methods: no {method!r}; known ones: {', '.join(experiment.methods)}"
+        )
+    own = _known(
+        experiment.methods[method], f"{experiment.path}: methods: {method}", experiment.sections
+    )
     shared, values = experiment.sections[section], own.get(section, {})
     if values.get(TAG) in (None, shared.get(TAG, next(iter(tags(SECTIONS[section])), None))):
         values = merge(shared, values)
@@ -270,11 +297,18 @@ def load_run(path: Path) -> RunSettings:
 def main() -> None:
     """Freeze the settings of one run to JSON: the file that training reads."""
     parser = argparse.ArgumentParser(prog="python -m gram.config", description=main.__doc__)
-    parser.add_argument("--experiment", type=Path, required=True, help="a file of config/experiments")
+    parser.add_argument(
+        "--experiment", type=Path, required=True, help="a file of config/experiments"
+    )
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--overrides", type=yaml.safe_load, default={}, help="sections as YAML or JSON, merged over the file")
+    parser.add_argument(
+        "--overrides",
+        type=yaml.safe_load,
+        default={},
+        help="sections as YAML or JSON, merged over the file",
+    )
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     experiment = load_experiment(args.experiment, args.overrides)

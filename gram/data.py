@@ -59,7 +59,9 @@ def content_hash(tokens: Tokens) -> list[str]:
     return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.ascontiguousarray(tokens)]
 
 
-def assign_splits(enumeration: Enumeration, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
+def assign_splits(
+    enumeration: Enumeration, split: SplitConfig, fold: int | None
+) -> NDArray[np.str_]:
     """The split's name for every input, [N].
 
     Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
@@ -158,14 +160,20 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
     folds = settings.split.folds
     if (fold is None) != (folds == 1) or (fold or 0) >= folds:
         tasks = base if folds == 1 else f"{base}-fold0 to {base}-fold{folds - 1}"
-        raise GramError(f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}")
+        raise GramError(
+            f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}"
+        )
     enumeration = task.enumerate()
     if enumeration.tested is not None and folds > 1:
-        raise GramError(f"{settings.task}: split: folds: {folds}, but this task draws its test inputs; use folds: 1")
+        raise GramError(
+            f"{settings.task}: split: folds: {folds}, but this task draws its test inputs; use folds: 1"
+        )
     tables = build_tables(enumeration, settings)
     for name in ("train", "test"):
         if tables[name].empty:
-            raise GramError(f"{settings.task}: split: the {name} split is empty; change test_fraction or folds")
+            raise GramError(
+                f"{settings.task}: split: the {name} split is empty; change test_fraction or folds"
+            )
     card = {
         "task": settings.task,
         "settings": dataclasses.asdict(settings),
@@ -192,7 +200,9 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise GramError(f"{path}: not a readable Parquet file (truncated?); delete it and build it again") from error
+        raise GramError(
+            f"{path}: not a readable Parquet file (truncated?); delete it and build it again"
+        ) from error
 
 
 def _stack(column: pd.Series) -> Tokens:
@@ -217,7 +227,9 @@ def load_split(folder: Path, name: str) -> Split:
     expected = files.read_json(folder / "card.json")["tables"][name]["md5"]
     found = content_md5(table)
     if found != expected:
-        raise GramError(f"{path}: content MD5 {found}, but card.json says {expected}; delete the folder and build it again")
+        raise GramError(
+            f"{path}: content MD5 {found}, but card.json says {expected}; delete the folder and build it again"
+        )
     first = ~table["input_id"].duplicated()
     return Split(
         input_ids=table["input_id"][first].to_numpy(),
@@ -231,9 +243,16 @@ def load_split(folder: Path, name: str) -> Split:
 def main() -> None:
     """Build the data set of a task: train, valid, test, completions and a readable card with counts and MD5s."""
     parser = argparse.ArgumentParser(prog="python -m gram.data", description=main.__doc__)
-    parser.add_argument("--experiment", type=Path, required=True, help="a file of config/experiments")
+    parser.add_argument(
+        "--experiment", type=Path, required=True, help="a file of config/experiments"
+    )
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
-    parser.add_argument("--overrides", type=yaml.safe_load, default={}, help="sections as YAML or JSON, merged over the file")
+    parser.add_argument(
+        "--overrides",
+        type=yaml.safe_load,
+        default={},
+        help="sections as YAML or JSON, merged over the file",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     experiment = load_experiment(args.experiment, args.overrides)

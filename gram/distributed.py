@@ -39,7 +39,9 @@ class Processes:
         asks_first: whether no other process of the run has called it before.
     """
 
-    def __init__(self, rank: int = 0, count: int = 1, asks_first: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, rank: int = 0, count: int = 1, asks_first: Callable[[], bool] = lambda: True
+    ) -> None:
         self.rank, self.count, self._asks_first = rank, count, asks_first
 
     @property
@@ -55,7 +57,9 @@ class Processes:
         """
         share, rest = divmod(batch_size, self.count)
         if rest:
-            raise GramError(f"train: batch_size: {batch_size} is not a multiple of the {self.count} processes; change one of them")
+            raise GramError(
+                f"train: batch_size: {batch_size} is not a multiple of the {self.count} processes; change one of them"
+            )
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def most(self, value: int) -> int:
@@ -110,7 +114,9 @@ class Processes:
         try:
             collective(*arguments)
         except RuntimeError as error:
-            raise PeerLost("another process of this run has ended without a message; run the same command again") from error
+            raise PeerLost(
+                "another process of this run has ended without a message; run the same command again"
+            ) from error
 
     def speaks(self, error: GramError) -> bool:
         """Whether this process is the one to print ``error``: the first that asks. The others end silently."""
@@ -129,7 +135,9 @@ class Processes:
         if self.count == 1 or device.type == "cpu":
             return device
         if ":" in name:
-            raise GramError(f"--device {name}: each of the {self.count} processes takes its own GPU; use --device cuda")
+            raise GramError(
+                f"--device {name}: each of the {self.count} processes takes its own GPU; use --device cuda"
+            )
         device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)
         return device

@@ -24,7 +24,10 @@ def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tenso
     """At most ``limit`` (input, target) pairs, spread evenly over a split: int64 [B, L] and [B, L_out]."""
     rows = spread_rows(len(split.completions), limit)
     owners = np.searchsorted(split.offsets, rows, side="right") - 1
-    inputs, targets = (torch.from_numpy(tokens).long().to(device) for tokens in (split.inputs[owners], split.completions[rows]))
+    inputs, targets = (
+        torch.from_numpy(tokens).long().to(device)
+        for tokens in (split.inputs[owners], split.completions[rows])
+    )
     return inputs, targets
 
 
@@ -57,17 +60,32 @@ def supervised_pass(
     cross_entropy, kl = [], []
     for _ in range(config.N_sup):
         noise = model.draw_noise(inputs, generator)
-        step = model(state, inputs, targets=targets, noise=noise, uncharged_noise=uncharged_noise, charge_all=charge_all)
+        step = model(
+            state,
+            inputs,
+            targets=targets,
+            noise=noise,
+            uncharged_noise=uncharged_noise,
+            charge_all=charge_all,
+        )
         if not step.charges:
             return None
         state = step.state
         # The loss is a mean over tokens; a board's log-probability is their sum.
-        cross_entropy.append(targets.shape[1] * losses.cross_entropy(step.logits, targets, config.cross_entropy))
-        kl.append(torch.stack([kl_divergence(charge.q, charge.p).sum(dim=(1, 2)) for charge in step.charges]).sum(dim=0))
+        cross_entropy.append(
+            targets.shape[1] * losses.cross_entropy(step.logits, targets, config.cross_entropy)
+        )
+        kl.append(
+            torch.stack(
+                [kl_divergence(charge.q, charge.p).sum(dim=(1, 2)) for charge in step.charges]
+            ).sum(dim=0)
+        )
     return torch.stack(cross_entropy), torch.stack(kl)
 
 
-def bounds(model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator) -> Bounds | None:
+def bounds(
+    model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+) -> Bounds | None:
     """The full negative ELBO and the surrogate of some pairs; one sample of the noise each, the same for both.
 
     full: all T x N_sup transitions draw from the posterior. cross_entropy is -log p(y | z) after the last supervision step, kl
@@ -88,7 +106,9 @@ def bounds(model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, ge
         {full, surrogate} -> {cross_entropy, kl} in nats per board, means over the batch; None for a model without a KL.
     """
     start = generator.get_state()
-    full = supervised_pass(model, inputs, targets, config, generator, uncharged_noise="posterior", charge_all=True)
+    full = supervised_pass(
+        model, inputs, targets, config, generator, uncharged_noise="posterior", charge_all=True
+    )
     generator.set_state(start)
     as_trained = supervised_pass(
         model,
@@ -103,12 +123,20 @@ def bounds(model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, ge
         return None
     cross_entropy, kl = full
     return {
-        "full": {"cross_entropy": float(cross_entropy[-1].mean()), "kl": float(kl.sum(dim=0).mean())},
-        "surrogate": {name: float(term.mean()) for name, term in zip(("cross_entropy", "kl"), as_trained, strict=True)},
+        "full": {
+            "cross_entropy": float(cross_entropy[-1].mean()),
+            "kl": float(kl.sum(dim=0).mean()),
+        },
+        "surrogate": {
+            name: float(term.mean())
+            for name, term in zip(("cross_entropy", "kl"), as_trained, strict=True)
+        },
     }
 
 
-def watched_bounds(model: Network, split: Split, config: TrainConfig, generator: torch.Generator) -> Bounds | None:
+def watched_bounds(
+    model: Network, split: Split, config: TrainConfig, generator: torch.Generator
+) -> Bounds | None:
     """:func:`bounds` of at most ``eval_inputs`` pairs of a split; None without any, or for a model without a KL."""
     if not isinstance(model, GRAM):
         return None

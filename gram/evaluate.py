@@ -41,7 +41,13 @@ class Drawn(NamedTuple):
     halted: NDArray[np.bool_]  # [N, W]
 
 
-def draw_at(model: Network, split: Split, stops: Sequence[Stop], config: EvaluateConfig, generator: torch.Generator) -> list[Drawn]:
+def draw_at(
+    model: Network,
+    split: Split,
+    stops: Sequence[Stop],
+    config: EvaluateConfig,
+    generator: torch.Generator,
+) -> list[Drawn]:
     """W prior samples of every input; a deterministic model answers once, and its answer stands for all W.
 
     Args:
@@ -56,15 +62,24 @@ def draw_at(model: Network, split: Split, stops: Sequence[Stop], config: Evaluat
     index = np.repeat(np.arange(len(split.inputs)), draws)
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
     parts = []
-    with progress(total=len(index), desc="rollouts", unit="trajectory", leave=False, delay=BAR_DELAY) as bar:
+    with progress(
+        total=len(index), desc="rollouts", unit="trajectory", leave=False, delay=BAR_DELAY
+    ) as bar:
         for start in range(0, len(index), rows):
-            batch = torch.from_numpy(split.inputs[index[start : start + rows]]).long().to(generator.device)
+            batch = (
+                torch.from_numpy(split.inputs[index[start : start + rows]])
+                .long()
+                .to(generator.device)
+            )
             parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
             bar.update(len(batch))
     shape = (len(split.inputs), draws)
     drawn = []
     for read in zip(*parts, strict=True):
-        stacked = [torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:]) for column in zip(*read, strict=True)]
+        stacked = [
+            torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
+            for column in zip(*read, strict=True)
+        ]
         tokens, *others = (np.repeat(column, config.width // draws, axis=1) for column in stacked)
         drawn.append(Drawn(tokens.astype(np.uint8), *others))
     return drawn
@@ -90,7 +105,9 @@ def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
 def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
     """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W, L]."""
     N, W, L = drawn.tokens.shape
-    return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(N, W, L)
+    return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(
+        N, W, L
+    )
 
 
 def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
@@ -112,15 +129,22 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
             f"{task.name}: the verifier and the enumeration of completions disagree: a bug in gram/tasks, please report it"
         )
     answers = {"vote": majority(answer_numbers(tokens)), "lprm": drawn.value.argmax(axis=1)}
-    violations = {name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()}
+    violations = {
+        name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()
+    }
     return metrics.Samples(split.counts, found, answers, violations)
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
     """How much of a split training has met: its inputs (none of a test split), and its completions as targets of other inputs."""
-    seen = {kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")}
+    seen = {
+        kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")
+    }
     rows = {kind: getattr(split, kind) for kind in seen}
-    return {kind: metrics.ratio(sum(row.tobytes() in seen[kind] for row in rows[kind]), len(rows[kind])) for kind in seen}
+    return {
+        kind: metrics.ratio(sum(row.tobytes() in seen[kind] for row in rows[kind]), len(rows[kind]))
+        for kind in seen
+    }
 
 
 def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
@@ -138,7 +162,9 @@ def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.Dat
     )
 
 
-def load_model(settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device) -> Network:
+def load_model(
+    settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device
+) -> Network:
     """The trained network of a run, ready for rollouts."""
     model = build_model(settings.model, Shape.of(task), seed=0)
     checkpoint.load_weights(weights, model, which)
@@ -173,7 +199,9 @@ class Subject:
 
     def generator(self, *names: str | int) -> torch.Generator:
         """A generator for one named purpose of this run and split."""
-        return seeded_generator(self.device, self.settings.seed, names[0], self.split_name, *names[1:])
+        return seeded_generator(
+            self.device, self.settings.seed, names[0], self.split_name, *names[1:]
+        )
 
     def facts(self, config: EvaluateConfig) -> dict[str, Any]:
         """What a JSON says of the run and of the test-time compute of ``config``."""
@@ -202,12 +230,16 @@ class Subject:
             "data_md5": {self.split_name: self.split.md5, "train": self.train.md5},
             "checkpoint": str(self.weights),
             "checkpoint_md5": files.md5(self.weights),
-            "trained_by": {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")},
+            "trained_by": {
+                key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")
+            },
             "evaluated_by": provenance(self.device),
         }
 
 
-def load_subject(run_folder: Path, data: Path, split_name: str, which: str, device: torch.device) -> Subject:
+def load_subject(
+    run_folder: Path, data: Path, split_name: str, which: str, device: torch.device
+) -> Subject:
     """A run and the split it is evaluated on, with ``which`` weights ("ema" or "raw").
 
     Raises:
@@ -230,7 +262,11 @@ def load_subject(run_folder: Path, data: Path, split_name: str, which: str, devi
 
 
 def load_subjects(
-    run_folders: Sequence[Path], data: Sequence[Path], split_name: str, which: str, device: torch.device
+    run_folders: Sequence[Path],
+    data: Sequence[Path],
+    split_name: str,
+    which: str,
+    device: torch.device,
 ) -> list[Subject]:
     """:func:`load_subject` for one run, or for the run of every fold with its data.
 
@@ -238,8 +274,13 @@ def load_subjects(
         GramError: not one data set per run, or what :func:`load_subject` raises.
     """
     if len(run_folders) != len(data):
-        raise GramError(f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}")
-    return [load_subject(run, folder, split_name, which, device) for run, folder in zip(run_folders, data, strict=True)]
+        raise GramError(
+            f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}"
+        )
+    return [
+        load_subject(run, folder, split_name, which, device)
+        for run, folder in zip(run_folders, data, strict=True)
+    ]
 
 
 def evaluate(
@@ -266,10 +307,20 @@ def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
     """What every command takes that rolls out trained runs; with ``folds``, --run and --data name those of all folds."""
     several: dict[str, Any] = {"nargs": "+"} if folds else {}
     more = "; with folds all of them" if folds else ": config.json, weights.safetensors, meta.json"
-    parser.add_argument("--run", type=Path, required=True, help=f"folder of the run{more}", **several)
-    parser.add_argument("--data", type=Path, required=True, help=f"folder of the data set{' of each --run' * folds}", **several)
+    parser.add_argument(
+        "--run", type=Path, required=True, help=f"folder of the run{more}", **several
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help=f"folder of the data set{' of each --run' * folds}",
+        **several,
+    )
     parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON")
+    parser.add_argument(
+        "--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
 

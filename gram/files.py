@@ -73,7 +73,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
     except ValueError as error:
-        raise GramError(f"{path}: not a JSON file ({error}); delete it and build it again") from error
+        raise GramError(
+            f"{path}: not a JSON file ({error}); delete it and build it again"
+        ) from error
 
 
 def copy(source: Path, target: Path) -> None:

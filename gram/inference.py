@@ -33,12 +33,19 @@ class Rollout(NamedTuple):
 
 def _where(mask: Tensor, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> list[Tensor]:
     """Row by row from ``a`` where ``mask`` [B], else from ``b``, for tensors of any number of dimensions."""
-    return [torch.where(mask.view(-1, *[1] * (x.dim() - 1)), x, y) for x, y in zip(a, b, strict=True)]
+    return [
+        torch.where(mask.view(-1, *[1] * (x.dim() - 1)), x, y) for x, y in zip(a, b, strict=True)
+    ]
 
 
 @torch.no_grad()
 def rollouts(
-    model: Network, inputs: Tensor, *, stops: Sequence[Stop], generator: torch.Generator, sampler: Independent | None = None
+    model: Network,
+    inputs: Tensor,
+    *,
+    stops: Sequence[Stop],
+    generator: torch.Generator,
+    sampler: Independent | None = None,
 ) -> list[Rollout]:
     """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of ``stops``.
 
@@ -58,7 +65,9 @@ def rollouts(
     kept: Rollout | None = None
     found: dict[Stop, Rollout] = {}
     for n in range(1, max(stop.depth for stop in stops) + 1):
-        read = model.roll(state, inputs, noise=sampler.noise(model, inputs, generator), generator=generator)
+        read = model.roll(
+            state, inputs, noise=sampler.noise(model, inputs, generator), generator=generator
+        )
         now = Rollout(read.tokens, read.value, n - born, halted | read.halts)
         kept = Rollout(*_where(halted, kept, now)) if kept else now
         halted = now.halted
@@ -72,6 +81,8 @@ def rollouts(
     return [found[stop] for stop in stops]
 
 
-def rollout(model: Network, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False) -> Rollout:
+def rollout(
+    model: Network, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False
+) -> Rollout:
     """The answers of independent trajectories at one :class:`Stop`; see :func:`rollouts`."""
     return rollouts(model, inputs, stops=[Stop(depth, act)], generator=generator)[0]

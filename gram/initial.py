@@ -10,7 +10,12 @@ from torch import nn
 from gram import checkpoint, files
 from gram.errors import GramError
 
-SPENT = ("steps", "training_examples", "supervision_steps", "seconds")  # what the meta of both runs has, and adds up
+SPENT = (
+    "steps",
+    "training_examples",
+    "supervision_steps",
+    "seconds",
+)  # what the meta of both runs has, and adds up
 
 
 def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, Any]:
@@ -36,7 +41,9 @@ def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, An
                 "been trained on what is tested here; name a run of the same data set"
             )
     checkpoint.load_weights(path, model, "ema")
-    return {"path": str(path), "md5": files.md5(path), "commit": meta["commit"]} | {name: meta[name] for name in SPENT}
+    return {"path": str(path), "md5": files.md5(path), "commit": meta["commit"]} | {
+        name: meta[name] for name in SPENT
+    }
 
 
 def added(spent: dict[str, float], initial: dict[str, Any] | None) -> dict[str, float]:

@@ -26,7 +26,10 @@ def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     Raises:
         GramError: a number that half precision does not hold; names its tensor.
     """
-    small = {name: tensor.to(DTYPE) if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    small = {
+        name: tensor.to(DTYPE) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
     for name, tensor in small.items():
         if not torch.isfinite(tensor).all():
             found, most = tensors[name].abs().max(), torch.finfo(DTYPE).max
@@ -48,13 +51,19 @@ def keep(run_folder: Path, output: Path) -> None:
     tensors = halved(checkpoint.read_weights(full, WHICH), full)
     meta = files.read_json(run_folder / "meta.json")
     if KEPT in meta:
-        raise GramError(f"{run_folder}: a kept run already, without its full weights; give the run as it was trained")
+        raise GramError(
+            f"{run_folder}: a kept run already, without its full weights; give the run as it was trained"
+        )
     trained = parse(RunSettings, meta["settings"], f"{run_folder / 'meta.json'}: settings")
     if difference := first_difference(load_run(config), trained):
         key, now, then = difference
-        raise GramError(f"{config}: {key}: {now!r}, but it was trained with {then!r} (meta.json): give the run as it was trained")
+        raise GramError(
+            f"{config}: {key}: {now!r}, but it was trained with {then!r} (meta.json): give the run as it was trained"
+        )
     if trained_here(output):
-        raise GramError(f"{output}: holds a run as it was trained, which its kept weights must not replace; give another folder")
+        raise GramError(
+            f"{output}: holds a run as it was trained, which its kept weights must not replace; give another folder"
+        )
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > MOST_BYTES:
         raise GramError(
@@ -73,7 +82,9 @@ def keep(run_folder: Path, output: Path) -> None:
 def main() -> None:
     """Copy a trained run with its averaged weights alone, in half precision: what a repository can hold."""
     parser = argparse.ArgumentParser(prog="python -m gram.keep", description=main.__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run, as training left it")
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of the run, as training left it"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     keep(args.run, args.output)

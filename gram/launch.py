@@ -44,8 +44,12 @@ def visible_gpus() -> list[str]:
     if VISIBLE not in os.environ:
         return uuids
     names = [name.strip() for name in os.environ[VISIBLE].split(",")]
-    shown = itertools.takewhile(lambda name: re.fullmatch(r"\d+|[A-Za-z].*", name) and name != "NoDevFiles", names)
-    return [uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in shown]
+    shown = itertools.takewhile(
+        lambda name: re.fullmatch(r"\d+|[A-Za-z].*", name) and name != "NoDevFiles", names
+    )
+    return [
+        uuids[int(name)] if name.isdigit() and int(name) < len(uuids) else name for name in shown
+    ]
 
 
 def candidates(device: str) -> list[str]:
@@ -59,7 +63,9 @@ def candidates(device: str) -> list[str]:
     if not number or kind != "cuda":
         return gpus
     if not number.isdigit() or int(number) >= len(gpus):
-        raise GramError(f"--device {device}: {len(gpus)} GPUs are visible here; use --device cpu or auto")
+        raise GramError(
+            f"--device {device}: {len(gpus)} GPUs are visible here; use --device cpu or auto"
+        )
     return [gpus[int(number)]]
 
 
@@ -103,10 +109,16 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int]:
         GramError: there are fewer than ``count``, or the lock files cannot be opened.
     """
     if len(gpus) < count:
-        raise GramError(f"{count} GPUs are needed and {len(gpus)} visible; set train: processes: {len(gpus)}, or use --device cpu")
+        raise GramError(
+            f"{count} GPUs are needed and {len(gpus)} visible; set train: processes: {len(gpus)}, or use --device cpu"
+        )
     taken = try_take(gpus, count, folder)
     if taken is None:
-        print(f"waiting: other jobs of this machine use the GPUs; {count} of {', '.join(gpus)} wanted", file=sys.stderr, flush=True)
+        print(
+            f"waiting: other jobs of this machine use the GPUs; {count} of {', '.join(gpus)} wanted",
+            file=sys.stderr,
+            flush=True,
+        )
     while taken is None:
         time.sleep(POLL_SECONDS)
         taken = try_take(gpus, count, folder)
@@ -116,8 +128,15 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int]:
 def main() -> None:
     """Wait for free GPUs, then become the module: as plain python, or under torchrun with several processes."""
     parser = argparse.ArgumentParser(prog="python -m gram.launch", description=main.__doc__)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0; handed on to the module")
-    parser.add_argument("--processes", type=int, default=1, help="processes that share the work, each with a GPU of its own")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda or cuda:0; handed on to the module"
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="processes that share the work, each with a GPU of its own",
+    )
     parser.add_argument("module", help="such as gram.train")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the module's own")
     args = parser.parse_args()
@@ -125,12 +144,22 @@ def main() -> None:
     if gpus := candidates(device):
         taken = take(gpus, args.processes, Path(tempfile.gettempdir()))
         for descriptor in taken.values():
-            os.set_inheritable(descriptor, True)  # through exec; the children of the job do not get it
+            os.set_inheritable(
+                descriptor, True
+            )  # through exec; the children of the job do not get it
         os.environ[VISIBLE] = ",".join(taken)
-        device = device.partition(":")[0]  # the number has done its work: among the visible GPUs it would be another
+        device = device.partition(":")[
+            0
+        ]  # the number has done its work: among the visible GPUs it would be another
     command = [sys.executable, "-m"]
     if args.processes > 1:
-        command += ["torch.distributed.run", "--standalone", "--nproc-per-node", str(args.processes), "-m"]
+        command += [
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(args.processes),
+            "-m",
+        ]
     os.execv(sys.executable, [*command, args.module, *args.arguments, "--device", device])
 
 

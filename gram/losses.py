@@ -22,7 +22,11 @@ def stablemax_log_probabilities(logits: Tensor) -> Tensor:
 
 def cross_entropy(logits: Tensor, targets: Tensor, kind: str) -> Tensor:
     """Mean over tokens of -log p(target), in nats: [B, L, V], [B, L] -> fp32 [B]."""
-    log_p = stablemax_log_probabilities(logits) if kind == "stablemax" else F.log_softmax(logits.float(), dim=-1)
+    log_p = (
+        stablemax_log_probabilities(logits)
+        if kind == "stablemax"
+        else F.log_softmax(logits.float(), dim=-1)
+    )
     return -log_p.gather(-1, targets.unsqueeze(-1)).squeeze(-1).mean(dim=-1).float()
 
 

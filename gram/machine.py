@@ -27,9 +27,13 @@ def explained(where: str, mend: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+            sign in str(error) for sign in OUT_OF_MEMORY
+        ):
             raise GramError(f"{where}: out of memory; {mend()}") from error
-        from torch._dynamo.exc import TorchDynamoException  # here, because this import takes seconds
+        from torch._dynamo.exc import (
+            TorchDynamoException,
+        )  # here, because this import takes seconds
 
         if isinstance(error, TorchDynamoException):
             cause = str(error).strip().partition("\n")[0]

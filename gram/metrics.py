@@ -41,14 +41,22 @@ class Samples:
 
     def where(self, mask: NDArray[np.bool_]) -> Samples:
         """Only the inputs under ``mask`` [N]."""
-        parts = ({name: values[mask] for name, values in group.items()} for group in (self.answers, self.violations))
+        parts = (
+            {name: values[mask] for name, values in group.items()}
+            for group in (self.answers, self.violations)
+        )
         return Samples(self.counts[mask], self.found[mask], *parts)
 
 
 def ratio(numerator: float, denominator: float, **more: float | None) -> dict[str, float | None]:
     """A metric that can be pooled: value (null over nothing), numerator, denominator."""
     value = float(numerator) / float(denominator) if denominator else None
-    return {"value": value, "numerator": float(numerator), "denominator": float(denominator), **more}
+    return {
+        "value": value,
+        "numerator": float(numerator),
+        "denominator": float(denominator),
+        **more,
+    }
 
 
 def iid_ceiling(counts: NDArray[np.int64], draws: int) -> Floats:
@@ -85,7 +93,9 @@ def expected_best(valid: NDArray[np.bool_], draws: int) -> Floats:
     return 1 - missed(valid.sum(axis=1), valid.shape[1], draws)
 
 
-def expected_highest(valid: NDArray[np.bool_], value: NDArray[np.floating[Any]], draws: int) -> Floats:
+def expected_highest(
+    valid: NDArray[np.bool_], value: NDArray[np.floating[Any]], draws: int
+) -> Floats:
     """How often the sample of the highest value is valid, over all subsets of ``draws`` among W samples: [N, W] twice -> [N].
 
     The r-th highest is the highest of a subset that misses the r - 1 above it, but not itself. Of equal values the earlier
@@ -97,7 +107,9 @@ def expected_highest(valid: NDArray[np.bool_], value: NDArray[np.floating[Any]],
     return np.asarray(np.take_along_axis(valid, order, axis=1) @ share)
 
 
-def coverages(counts: NDArray[np.int64], found: Floats, draws: int) -> dict[str, dict[str, float | None]]:
+def coverages(
+    counts: NDArray[np.int64], found: Floats, draws: int
+) -> dict[str, dict[str, float | None]]:
     """The three averages of found / m, each beside the ceiling of ``draws`` independent samples.
 
     Args:
@@ -147,7 +159,9 @@ def slices(samples: Samples) -> dict[str, Any]:
     """``metrics`` with the slices baseline (one completion) and hostile (several) under it."""
     several = samples.counts > 1
     parts = {"baseline": samples.where(~several), "hostile": samples.where(several)}
-    return metrics(samples) | {"slices": {name: {"inputs": len(p.counts)} | metrics(p) for name, p in parts.items()}}
+    return metrics(samples) | {
+        "slices": {name: {"inputs": len(p.counts)} | metrics(p) for name, p in parts.items()}
+    }
 
 
 def by_completions(samples: Samples) -> list[dict[str, Any]]:

@@ -30,8 +30,12 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW 
     betas = (config.beta1, config.beta2)
     if config.optimizer == "adam_atan2":
         groups += [{"params": signed, "sign": True}] if signed else []
-        return AdamATan2(groups, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay, fused=True)
+        return AdamATan2(
+            groups, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(
+        groups, lr=config.learning_rate, betas=betas, weight_decay=config.weight_decay, fused=True
+    )
 
 
 def allocate_gradients(model: nn.Module) -> list[Tensor]:
@@ -81,7 +85,11 @@ def set_rates(optimizer: torch.optim.Optimizer, step: int, config: TrainConfig) 
 
 def rates(step: int, config: TrainConfig) -> dict[str, float]:
     """What the schedules say at optimizer step ``step``, for the history."""
-    return {"learning_rate": learning_rate(step, config), "weight_decay": weight_decay(step, config), "beta": beta(step, config)}
+    return {
+        "learning_rate": learning_rate(step, config),
+        "weight_decay": weight_decay(step, config),
+        "beta": beta(step, config),
+    }
 
 
 class EMA:

@@ -17,7 +17,14 @@ from gram.metrics import ratio
 
 PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
 SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
-KEYS = ("n_completions", "depth", "width", "step", "sampler", "rollout_seed")  # rows of a table are matched by these
+KEYS = (
+    "n_completions",
+    "depth",
+    "width",
+    "step",
+    "sampler",
+    "rollout_seed",
+)  # rows of a table are matched by these
 SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler")
 
 
@@ -32,7 +39,10 @@ def pool_values(values: Sequence[Any]) -> Any:
             more["ceiling"] = best / denominator if denominator else None
         return ratio(sum(v["numerator"] for v in values), denominator, **more)
     if isinstance(first, dict):
-        return {key: first[key] if key in KEYS else pool_values([v[key] for v in values]) for key in first}
+        return {
+            key: first[key] if key in KEYS else pool_values([v[key] for v in values])
+            for key in first
+        }
     return sum(values)
 
 
@@ -54,11 +64,17 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     names = [split_fold(run["task"]) for run in runs]
     base = {name for name, _ in names}
     folds = runs[0]["folds"]
-    if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(range(folds)):
-        raise GramError(f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}")
+    if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(
+        range(folds)
+    ):
+        raise GramError(
+            f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}"
+        )
     for key in SAME:
         if len({run[key] for run in runs}) > 1:
-            raise GramError(f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}")
+            raise GramError(
+                f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}"
+            )
     facts = dict(runs[0])
     facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD}
     facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
@@ -67,9 +83,14 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key in ("trained_by", "evaluated_by"):
         hashes = sorted({run[key]["code_hash"] for run in runs})
         facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
-    parts = {key: [evaluation[key] for evaluation in evaluations] for key in evaluations[0] if key != "run"}
+    parts = {
+        key: [evaluation[key] for evaluation in evaluations]
+        for key in evaluations[0]
+        if key != "run"
+    }
     return {"run": facts} | {
-        key: pool_rows(tables) if isinstance(tables[0], list) else pool_values(tables) for key, tables in parts.items()
+        key: pool_rows(tables) if isinstance(tables[0], list) else pool_values(tables)
+        for key, tables in parts.items()
     }
 
 
@@ -81,17 +102,25 @@ def pool_folds(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Pool the evaluations of all folds of one task, method and seed."""
     parser = argparse.ArgumentParser(prog="python -m gram.pool", description=main.__doc__)
-    parser.add_argument("--evaluations", type=Path, nargs="+", required=True, help="one JSON per fold")
-    parser.add_argument("--fold-samples", type=Path, nargs="+", default=[], help="one Parquet per fold")
+    parser.add_argument(
+        "--evaluations", type=Path, nargs="+", required=True, help="one JSON per fold"
+    )
+    parser.add_argument(
+        "--fold-samples", type=Path, nargs="+", default=[], help="one Parquet per fold"
+    )
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--samples", type=Path, help="Parquet file to write")
     args = parser.parse_args()
     content = pool([files.read_json(path) for path in args.evaluations])
     if args.samples and len(args.fold_samples) != len(args.evaluations):
-        raise GramError(f"--samples: needs one of --fold-samples per evaluation, found {len(args.fold_samples)}")
+        raise GramError(
+            f"--samples: needs one of --fold-samples per evaluation, found {len(args.fold_samples)}"
+        )
     if args.samples:
         with files.atomic_write(args.samples) as temporary:
-            pd.concat([read_table(path) for path in args.fold_samples]).to_parquet(temporary, index=False)
+            pd.concat([read_table(path) for path in args.fold_samples]).to_parquet(
+                temporary, index=False
+            )
     files.write_json(args.output, content)
 
 

@@ -19,7 +19,9 @@ from gram.seeds import child_seed
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -58,7 +60,9 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Peak memory of this process: allocated on the GPU, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    unit = 1 if platform.system() == "Darwin" else 1024  # getrusage counts bytes on macOS, KiB on Linux
+    unit = (
+        1 if platform.system() == "Darwin" else 1024
+    )  # getrusage counts bytes on macOS, KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
@@ -80,7 +84,11 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise GramError(f"--device {name}: no such device; use auto, cpu, cuda or cuda:0") from error
+        raise GramError(
+            f"--device {name}: no such device; use auto, cpu, cuda or cuda:0"
+        ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise GramError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu or auto")
+        raise GramError(
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu or auto"
+        )
     return device

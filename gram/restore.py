@@ -44,11 +44,17 @@ def check(reference: Path, config: Path, card: Path) -> None:
     """
     for name in ("config.json", *RESTORED):
         if not (reference / name).exists():
-            raise GramError(f"{reference / name}: missing from a reference run; restore it with git, or keep the run again")
+            raise GramError(
+                f"{reference / name}: missing from a reference run; restore it with git, or keep the run again"
+            )
     meta = files.read_json(reference / "meta.json")
     if KEPT not in meta:
-        raise GramError(f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m gram.keep`")
-    mend = TRAIN_IT + (f", or check out commit {meta['commit'][:12]}, which made it" if meta["commit"] else "")
+        raise GramError(
+            f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m gram.keep`"
+        )
+    mend = TRAIN_IT + (
+        f", or check out commit {meta['commit'][:12]}, which made it" if meta["commit"] else ""
+    )
     try:
         kept = load_run(reference / "config.json")
     except GramError as error:
@@ -67,7 +73,9 @@ def check(reference: Path, config: Path, card: Path) -> None:
             )
     weights = reference / "weights.safetensors"
     if (found := files.md5(weights)) != meta[KEPT]["md5"]:
-        raise GramError(f"{weights}: MD5 {found}, but its meta.json says {meta[KEPT]['md5']}; restore both with git")
+        raise GramError(
+            f"{weights}: MD5 {found}, but its meta.json says {meta[KEPT]['md5']}; restore both with git"
+        )
 
 
 def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
@@ -77,7 +85,9 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
         GramError: a run that was trained there, or as of :func:`check`; nothing is written then.
     """
     if trained_here(output):
-        raise GramError(f"{output}: holds a run that was trained here; move it away to restore {reference}, or keep it: {TRAIN_IT}")
+        raise GramError(
+            f"{output}: holds a run that was trained here; move it away to restore {reference}, or keep it: {TRAIN_IT}"
+        )
     check(reference, config, card)
     for name in RESTORED:
         files.copy(reference / name, output / name)
@@ -86,8 +96,12 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
 def main() -> None:
     """Copy a kept run to where a training would leave it; fails if it has other settings or data than were asked for."""
     parser = argparse.ArgumentParser(prog="python -m gram.restore", description=main.__doc__)
-    parser.add_argument("--reference", type=Path, required=True, help="folder that python -m gram.keep wrote")
-    parser.add_argument("--config", type=Path, required=True, help="config.json of the run that is asked for")
+    parser.add_argument(
+        "--reference", type=Path, required=True, help="folder that python -m gram.keep wrote"
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="config.json of the run that is asked for"
+    )
     parser.add_argument("--card", type=Path, required=True, help="card.json of its data set")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     args = parser.parse_args()

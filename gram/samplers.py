@@ -65,7 +65,9 @@ class Grouped(Independent):
         chosen = self.by_input(inputs)[:, :rows].flatten(0, 1)
         noise = model.draw_noise(chosen, generator)
         if noise is None:
-            raise GramError("evaluate: sampler: this model draws no noise in its transitions that could be shared; use iid")
+            raise GramError(
+                "evaluate: sampler: this model draws no noise in its transitions that could be shared; use iid"
+            )
         return noise.view(len(noise), -1, rows, *noise.shape[2:])
 
 
@@ -118,11 +120,15 @@ class Repulsion(Grouped):
     def move(self, state: State) -> State:
         h = self.by_input(state.h).flatten(2).float()  # [N, W, L' * D]
         # Without the shortcut through matrix products, which leaves a distance between equal states.
-        distance = torch.cdist(h, h, compute_mode="donot_use_mm_for_euclid_dist") / h.shape[-1] ** 0.5  # [N, W, W]
+        distance = (
+            torch.cdist(h, h, compute_mode="donot_use_mm_for_euclid_dist") / h.shape[-1] ** 0.5
+        )  # [N, W, W]
         pairs = torch.ones_like(distance[0], dtype=torch.bool).triu(diagonal=1)
         median = distance[:, pairs].median(dim=1).values[:, None, None]
         push = self.strength * self.group ** -(distance / median).square() / distance
-        push = torch.where((distance > 0) & (median > 0), push, 0)  # equal states have no direction and stay
+        push = torch.where(
+            (distance > 0) & (median > 0), push, 0
+        )  # equal states have no direction and stay
         moved = h + push.sum(dim=2, keepdim=True) * h - push @ h
         return state._replace(h=moved.to(state.h.dtype).view_as(state.h))
 

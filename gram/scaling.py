@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from gram import files, metrics
 from gram.config import merge, parse
 from gram.errors import run
-from gram.evaluate import Drawn, Subject, add_arguments, answer_numbers, canonical, draw_at, load_subjects, majority, score
+from gram.evaluate import (
+    Drawn,
+    Subject,
+    add_arguments,
+    answer_numbers,
+    canonical,
+    draw_at,
+    load_subjects,
+    majority,
+    score,
+)
 from gram.inference import Stop
 from gram.pool import pool_folds
 from gram.provenance import choose_device
@@ -46,7 +56,9 @@ def voted(answers: NDArray[np.int64], valid: NDArray[np.bool_], width: int) -> f
     return float(valid[:, used].reshape(-1, width)[np.arange(len(chosen)), chosen].sum()) / groups
 
 
-def by_depth_and_width(depth: int, drawn: Drawn, samples: metrics.Samples, widths: Sequence[int]) -> list[dict[str, Any]]:
+def by_depth_and_width(
+    depth: int, drawn: Drawn, samples: metrics.Samples, widths: Sequence[int]
+) -> list[dict[str, Any]]:
     """One row per width for the samples read at ``depth``; see the head of this file."""
     N = len(samples.counts)
     valid = samples.found >= 0
@@ -57,7 +69,9 @@ def by_depth_and_width(depth: int, drawn: Drawn, samples: metrics.Samples, width
             "width": width,
             "accuracy": metrics.ratio(valid.sum(), valid.size),
             "accuracy_vote": metrics.ratio(voted(answers, valid, width), N),
-            "accuracy_lprm": metrics.ratio(metrics.expected_highest(valid, drawn.value, width).sum(), N),
+            "accuracy_lprm": metrics.ratio(
+                metrics.expected_highest(valid, drawn.value, width).sum(), N
+            ),
             "accuracy_best": metrics.ratio(metrics.expected_best(valid, width).sum(), N),
             **metrics.coverages(samples.counts, metrics.expected_found(samples, width), width),
         }
@@ -96,7 +110,9 @@ def halting(drawn: Drawn, samples: metrics.Samples, depth: int) -> dict[str, Any
     return {"halting": whole, "by_halting_step": rows}
 
 
-def scaling(subject: Subject, config: EvaluateConfig, depths: Sequence[int], widths: Sequence[int]) -> dict[str, Any]:
+def scaling(
+    subject: Subject, config: EvaluateConfig, depths: Sequence[int], widths: Sequence[int]
+) -> dict[str, Any]:
     """The scaling of one run on one split, as the JSON's content.
 
     Args:
@@ -107,13 +123,17 @@ def scaling(subject: Subject, config: EvaluateConfig, depths: Sequence[int], wid
         widths: numbers of samples to choose among.
     """
     depths, widths = sorted(set(depths)), sorted(set(widths))
-    config = dataclasses.replace(config, depth=depths[-1], width=widths[-1], act=False, sampler="iid")
+    config = dataclasses.replace(
+        config, depth=depths[-1], width=widths[-1], act=False, sampler="iid"
+    )
     stops = [*(Stop(depth) for depth in depths), Stop(config.depth, act=True)]
     generator = subject.generator("scaling", config.seed)
     *drawn, kept = draw_at(subject.model, subject.split, stops, config, generator)
     rows = []
     for depth, read in zip(depths, drawn, strict=True):
-        read = read._replace(tokens=canonical(subject.task, subject.split, read))  # a vote counts what means the same
+        read = read._replace(
+            tokens=canonical(subject.task, subject.split, read)
+        )  # a vote counts what means the same
         rows += by_depth_and_width(depth, read, score(subject.task, subject.split, read), widths)
     halts = halting(kept, score(subject.task, subject.split, kept), config.depth)
     return {"run": subject.facts(config), "by_depth_and_width": rows} | halts
@@ -123,15 +143,24 @@ def main() -> None:
     """Measure accuracy and coverage of a run over depths and widths, and where its trajectories would halt."""
     parser = argparse.ArgumentParser(prog="python -m gram.scaling", description=main.__doc__)
     add_arguments(parser, folds=True)
-    parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS, help="supervision steps to read at")
-    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="samples to choose among")
+    parser.add_argument(
+        "--depths", type=int, nargs="+", default=DEPTHS, help="supervision steps to read at"
+    )
+    parser.add_argument(
+        "--widths", type=int, nargs="+", default=WIDTHS, help="samples to choose among"
+    )
     args = parser.parse_args()
     # The extremes are checked as the settings are.
     for pick in (min, max):
         given = {"depth": pick(args.depths), "width": pick(args.widths)}
         config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
-    subjects = load_subjects(args.run, args.data, args.split, config.weights, choose_device(args.device))
-    files.write_json(args.output, pool_folds([scaling(subject, config, args.depths, args.widths) for subject in subjects]))
+    subjects = load_subjects(
+        args.run, args.data, args.split, config.weights, choose_device(args.device)
+    )
+    files.write_json(
+        args.output,
+        pool_folds([scaling(subject, config, args.depths, args.widths) for subject in subjects]),
+    )
 
 
 if __name__ == "__main__":

@@ -40,10 +40,17 @@ class Stream:
     """
 
     def __init__(
-        self, split: Split, model: Network, config: TrainConfig, generator: torch.Generator, rows: slice | None = None
+        self,
+        split: Split,
+        model: Network,
+        config: TrainConfig,
+        generator: torch.Generator,
+        rows: slice | None = None,
     ) -> None:
         if config.halt == "q" and config.supervision == "all":
-            raise GramError("train: halt: q replaces rows early, but supervision: all runs every row to N_sup; change one of them")
+            raise GramError(
+                "train: halt: q replaces rows early, but supervision: all runs every row to N_sup; change one of them"
+            )
         device = generator.device
         self.config = config
         self.generator = generator
@@ -55,7 +62,9 @@ class Stream:
         self._counts = counts.to(device)
         self._offsets = torch.from_numpy(split.offsets[:-1]).to(device)
         self._owner = torch.repeat_interleave(torch.arange(len(counts)), counts).to(device)
-        self._places = torch.arange(int(split.counts.max()), device=device)  # of a completion among those of its input
+        self._places = torch.arange(
+            int(split.counts.max()), device=device
+        )  # of a completion among those of its input
         everywhere = torch.arange(config.batch_size, device=device)[self._rows]
         staggered = config.stagger and config.supervision == "streaming"
         self.age = everywhere % config.N_sup if staggered else torch.zeros_like(everywhere)
@@ -74,7 +83,9 @@ class Stream:
         """A random (input, completion) pair for every row: [b] row numbers of the completions."""
         B, device = self.config.batch_size, self.generator.device
         if self.config.sampling == "pairs":
-            pair = torch.randint(len(self._completions), (B,), generator=self.generator, device=device)
+            pair = torch.randint(
+                len(self._completions), (B,), generator=self.generator, device=device
+            )
         else:
             index = torch.randint(len(self._inputs), (B,), generator=self.generator, device=device)
             uniform = torch.rand(B, generator=self.generator, device=device, dtype=torch.float64)
@@ -88,10 +99,14 @@ class Stream:
             GramError: inputs that cannot show a part of the answer and still leave less open than all others.
         """
         if self._inputs.shape[1] != self._completions.shape[1]:
-            raise GramError("train: reveal: this task's inputs hold no part of its answers; use reveal: 0")
+            raise GramError(
+                "train: reveal: this task's inputs hold no part of its answers; use reveal: 0"
+            )
         fewest = int((self._inputs[self._owner] != self._completions).sum(dim=1).min())
         if fewest < 2:
-            raise GramError(f"train: reveal: an input leaves {fewest} positions open, and none can leave fewer; use reveal: 0")
+            raise GramError(
+                f"train: reveal: an input leaves {fewest} positions open, and none can leave fewer; use reveal: 0"
+            )
         return fewest
 
     def _draw_revealed(self) -> Tensor:
@@ -115,7 +130,9 @@ class Stream:
 
     def _start(self) -> State:
         """z_0 for every row."""
-        z0 = self.model.initial_state(self.inputs[:1].expand(self.config.batch_size, -1), self.generator)
+        z0 = self.model.initial_state(
+            self.inputs[:1].expand(self.config.batch_size, -1), self.generator
+        )
         return State(*(part[self._rows] for part in z0))
 
     def _draw_least(self) -> Tensor:
@@ -125,14 +142,18 @@ class Stream:
             return torch.full_like(self.age, config.N_sup)
         B = config.batch_size
         explores = torch.rand(B, generator=self.generator, device=device) < config.halt_exploration
-        steps = torch.randint(2, max(config.N_sup, 2) + 1, (B,), generator=self.generator, device=device)
+        steps = torch.randint(
+            2, max(config.N_sup, 2) + 1, (B,), generator=self.generator, device=device
+        )
         return torch.where(explores, steps, 1)[self._rows]
 
     @property
     def inputs(self) -> Tensor:
         """[b, L] int64."""
         inputs = self._inputs[self._owner[self.pair]]
-        return torch.where(self.revealed, self.targets, inputs) if self.config.reveal > 0 else inputs
+        return (
+            torch.where(self.revealed, self.targets, inputs) if self.config.reveal > 0 else inputs
+        )
 
     @property
     def targets(self) -> Tensor:
@@ -173,7 +194,9 @@ class Stream:
         pair = self.pair[rows]
         owner = self._owner[pair][:, None]
         # Row numbers of the completions of each row's input; where it has fewer than the most, its first again: [b', m].
-        candidates = self._offsets[owner] + torch.where(self._places < self._counts[owner], self._places, 0)
+        candidates = self._offsets[owner] + torch.where(
+            self._places < self._counts[owner], self._places, 0
+        )
         equal = (self._completions[candidates] == answers[:, None]).all(dim=-1)
         found = candidates.gather(1, equal.int().argmax(dim=1, keepdim=True)).squeeze(1)
         agrees = equal.any(dim=1)
@@ -193,7 +216,9 @@ class Stream:
         self.first = torch.where(done, 0, self.first)
         z0 = self._start()
         mask = done[:, None, None]
-        self.state = State(*(torch.where(mask, start, now) for start, now in zip(z0, self.state, strict=True)))
+        self.state = State(
+            *(torch.where(mask, start, now) for start, now in zip(z0, self.state, strict=True))
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs; the first dimension of each is the rows."""
@@ -212,7 +237,14 @@ class Stream:
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Put back what :meth:`tensors` gave, from all B rows of the carry."""
         # Cloned, so that the rows of one process are aligned as in a training that was never interrupted.
-        own = {name: tensor[self._rows].clone().to(self.age.device) for name, tensor in tensors.items()}
-        self.age, self.first, self.least, self.finished = own["age"], own["first"], own["least"], own["finished"]
+        own = {
+            name: tensor[self._rows].clone().to(self.age.device) for name, tensor in tensors.items()
+        }
+        self.age, self.first, self.least, self.finished = (
+            own["age"],
+            own["first"],
+            own["least"],
+            own["finished"],
+        )
         self.pair, self.revealed, self.summaries = own["pair"], own["revealed"], own["summaries"]
         self.state = State(own["h"], own["l"])

@@ -45,12 +45,18 @@ def train(trainer: Trainer) -> None:
     config, processes = trainer.config, trainer.processes
     resumed = trainer.restore()
     if processes.most(trainer.step) != trainer.step:
-        raise GramError(f"{trainer.output}: not all processes find the same resume state; the folder must be one that all share")
+        raise GramError(
+            f"{trainer.output}: not all processes find the same resume state; the folder must be one that all share"
+        )
     if not resumed and processes.first:
         trainer.log_rollouts()
     before, clock = trainer.seconds, time.monotonic()
     with progress(
-        total=config.steps, initial=trainer.step, unit="step", desc=trainer.output.name, disable=not processes.first
+        total=config.steps,
+        initial=trainer.step,
+        unit="step",
+        desc=trainer.output.name,
+        disable=not processes.first,
     ) as bar:
         while trainer.step < config.steps:
             trainer.train_step()
@@ -61,7 +67,9 @@ def train(trainer: Trainer) -> None:
                 trainer.log_losses()
             if processes.first and (last or trainer.step % config.eval_every == 0):
                 bar.set_postfix_str(describe(trainer.log_rollouts()))
-            number = processes.most(stop.number)  # so that a signal to one process stops all of them here
+            number = processes.most(
+                stop.number
+            )  # so that a signal to one process stops all of them here
             if number:
                 trainer.save_resume_state()
                 name = signal.Signals(number).name

@@ -44,12 +44,24 @@ class Trainer:
     """
 
     def __init__(
-        self, settings: RunSettings, data: Path, output: Path, device: torch.device, processes: Processes | None = None
+        self,
+        settings: RunSettings,
+        data: Path,
+        output: Path,
+        device: torch.device,
+        processes: Processes | None = None,
     ) -> None:
-        self.settings, self.config, self.output, self.device = settings, settings.train, output, device
+        self.settings, self.config, self.output, self.device = (
+            settings,
+            settings.train,
+            output,
+            device,
+        )
         self.processes = processes or Processes()
         self.rows = self.processes.rows(self.config.batch_size)
-        self.micro_batch = min(self.config.micro_batch or self.config.batch_size, self.rows.stop - self.rows.start)
+        self.micro_batch = min(
+            self.config.micro_batch or self.config.batch_size, self.rows.stop - self.rows.start
+        )
         self.supervision_steps = self.config.N_sup if self.config.supervision == "all" else 1
         torch.set_num_threads(self.config.threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
@@ -59,19 +71,25 @@ class Trainer:
         self.draws = seeded_generator(device, settings.seed, "draws")
         self.noise = seeded_generator(device, settings.seed, "noise")
         with explained(str(output), lambda: "the carry does not fit; lower train: batch_size"):
-            self.model = build_model(settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")).to(device)
+            self.model = build_model(
+                settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")
+            ).to(device)
             start = self.config.initial_weights
             self.initial = initial.load(Path(start), self.model, self.data_md5) if start else None
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(self.model, self.config.ema_decay)
-            self.stream = Stream(self.splits["train"], self.model, self.config, self.draws, self.rows)
+            self.stream = Stream(
+                self.splits["train"], self.model, self.config, self.draws, self.rows
+            )
             self.gradients = optim.allocate_gradients(self.model)
         if self.config.compile != "none":
             # Saving what was compiled for the next process now and then ends this one with a segmentation fault (pytorch/pytorch
             # issue 177442; seen in the tests with torch 2.13). The kernels are kept all the same, by a cache of their own.
             functorch_config.enable_autograd_cache = False
             # In place, so that the names of the weights stay; the averaged weights, rolled out now and then, are not compiled.
-            self.model.compile(dynamic=False, mode="reduce-overhead" if self.config.compile == "graphs" else None)
+            self.model.compile(
+                dynamic=False, mode="reduce-overhead" if self.config.compile == "graphs" else None
+            )
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
@@ -81,7 +99,9 @@ class Trainer:
 
     def _precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16")
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"
+        )
 
     # One step -----------------------------------------------------------------------------------------------------
 
@@ -99,7 +119,10 @@ class Trainer:
         # In place: the gradients stay ours, where a CUDA graph would reuse its own memory for those of the next micro-batch.
         self.optimizer.zero_grad(set_to_none=False)
         terms: dict[str, Tensor] = {}
-        with explained(f"{self.output}: step {self.step}", lambda: f"{micro_batch_mend(self.micro_batch)}; {self._kept()}"):
+        with explained(
+            f"{self.output}: step {self.step}",
+            lambda: f"{micro_batch_mend(self.micro_batch)}; {self._kept()}",
+        ):
             for n in range(self.supervision_steps):
                 if n > 0:
                     stream.advance()
@@ -110,7 +133,9 @@ class Trainer:
                 terms["value_loss"] = value_loss.detach()
                 terms["loss"] = terms["loss"] + config.lprm_weight * terms["value_loss"]
             self.processes.sum_([*self.gradients, *terms.values()])
-            terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip or math.inf)
+            terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), config.grad_clip or math.inf
+            )
             self.optimizer.step()
             self.ema.update()
             stream.advance()
@@ -141,14 +166,23 @@ class Trainer:
                     noise[:, rows] if noise is not None else None,
                     stream.last[rows],
                 )
-                step, hits, row_terms, weights = supervise(self.model, config, self.step, micro_batch)
+                step, hits, row_terms, weights = supervise(
+                    self.model, config, self.step, micro_batch
+                )
             means = {name: self._mean(term) for name, term in row_terms.items()}
-            loss = sum((weight * means[name] for name, weight in weights.items()), start=torch.zeros((), device=self.device))
+            loss = sum(
+                (weight * means[name] for name, weight in weights.items()),
+                start=torch.zeros((), device=self.device),
+            )
             loss.backward()  # type: ignore[no-untyped-call]
             stream.record(step, rows)
             for name, term in (means | {"loss": loss}).items():
                 terms[name] = terms.get(name, 0) + term.detach()
-            rewards.append(hits.all(dim=-1).float() if config.lprm_reward == "exact" else hits.float().mean(dim=-1))
+            rewards.append(
+                hits.all(dim=-1).float()
+                if config.lprm_reward == "exact"
+                else hits.float().mean(dim=-1)
+            )
         return torch.cat(rewards)
 
     def _mean(self, values: Tensor) -> Tensor:
@@ -192,8 +226,12 @@ class Trainer:
         """A history line with the mean of every loss term since the line before."""
         self.check_finite()
         last = max((line["step"] for line in self.history if line["event"] == "losses"), default=0)
-        means = {name: float(total) / (self.step - last) for name, total in sorted(self.sums.items())}
-        self.history.append({"event": "losses", "step": self.step} | means | optim.rates(self.step - 1, self.config))
+        means = {
+            name: float(total) / (self.step - last) for name, total in sorted(self.sums.items())
+        }
+        self.history.append(
+            {"event": "losses", "step": self.step} | means | optim.rates(self.step - 1, self.config)
+        )
         self.sums = {}
 
     def log_rollouts(self) -> dict[str, Any]:
@@ -202,7 +240,12 @@ class Trainer:
         def generator(*names: str) -> torch.Generator:
             return seeded_generator(self.device, self.settings.seed, *names, self.step)
 
-        with self._precision(), explained(f"{self.output}: rollouts at step {self.step}", lambda: "lower train: eval_inputs"):
+        with (
+            self._precision(),
+            explained(
+                f"{self.output}: rollouts at step {self.step}", lambda: "lower train: eval_inputs"
+            ),
+        ):
             found = observed(self.ema.model, self.task, self.splits, self.config, generator)
         self.history.append({"event": "rollout", "step": self.step} | found)
         return self.history[-1]
@@ -215,7 +258,11 @@ class Trainer:
         return self.output / "resume.safetensors"
 
     def _kept(self) -> str:
-        return f"the last good state is kept in {self.resume_path}" if self.resume_path.exists() else "nothing was saved yet"
+        return (
+            f"the last good state is kept in {self.resume_path}"
+            if self.resume_path.exists()
+            else "nothing was saved yet"
+        )
 
     def identity(self) -> str:
         """Hash of what a resume state must share with the run: settings, but for those of its execution, and data."""
@@ -227,7 +274,9 @@ class Trainer:
     def save_resume_state(self) -> None:
         """Write everything that continuing needs, with as many processes as may be; only if the losses so far were finite."""
         self.check_finite()
-        carry = {name: self.processes.gather(tensor) for name, tensor in self.stream.tensors().items()}
+        carry = {
+            name: self.processes.gather(tensor) for name, tensor in self.stream.tensors().items()
+        }
         tensors = (
             checkpoint.prefixed("model", self.model.state_dict())
             | checkpoint.prefixed("ema", self.ema.model.state_dict())
@@ -254,13 +303,19 @@ class Trainer:
         tensors, facts = checkpoint.read_tensors(self.resume_path)
         if facts.get("identity") != self.identity():
             if self.processes.first:
-                print(f"{self.resume_path}: saved for other settings or data; starting from step 0", file=sys.stderr)
+                print(
+                    f"{self.resume_path}: saved for other settings or data; starting from step 0",
+                    file=sys.stderr,
+                )
             return False
         checkpoint.load_strictly(self.model, checkpoint.under("model", tensors), self.resume_path)
         checkpoint.load_strictly(self.ema.model, checkpoint.under("ema", tensors), self.resume_path)
         checkpoint.load_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
         self.stream.load_tensors(checkpoint.under("stream", tensors))
-        self.sums = {name: tensor.to(self.device) for name, tensor in checkpoint.under("sums", tensors).items()}
+        self.sums = {
+            name: tensor.to(self.device)
+            for name, tensor in checkpoint.under("sums", tensors).items()
+        }
         self.draws.set_state(tensors["draws"])
         self.noise.set_state(tensors["noise"])
         self.step, self.seconds, self.history = facts["step"], facts["seconds"], facts["history"]
@@ -273,8 +328,12 @@ class Trainer:
         peak_memory = self.processes.most(peak_memory_bytes(self.device))
         if not self.processes.first:
             return
-        checkpoint.save_weights(self.output / "weights.safetensors", ema=self.ema.model, raw=self.model)
-        files.write_text(self.output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self.history))
+        checkpoint.save_weights(
+            self.output / "weights.safetensors", ema=self.ema.model, raw=self.model
+        )
+        files.write_text(
+            self.output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self.history)
+        )
         spent = {
             "steps": self.step,
             "training_examples": int(finished.sum()),

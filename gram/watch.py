@@ -16,7 +16,11 @@ from gram.tasks import Task
 
 
 def observed(
-    model: Network, task: Task, splits: dict[str, Split], config: TrainConfig, generator: Callable[..., torch.Generator]
+    model: Network,
+    task: Task,
+    splits: dict[str, Split],
+    config: TrainConfig,
+    generator: Callable[..., torch.Generator],
 ) -> dict[str, Any]:
     """Prior rollouts on every split, and the bounds on validation pairs.
 
@@ -31,7 +35,8 @@ def observed(
         Each split's name -> :func:`rollout_counts`, and elbo -> :func:`gram.elbo.bounds` where there are any.
     """
     found: dict[str, Any] = {
-        name: rollout_counts(model, task, split, config, generator("watch", name)) for name, split in splits.items()
+        name: rollout_counts(model, task, split, config, generator("watch", name))
+        for name, split in splits.items()
     }
     bounds = watched_bounds(model, splits["valid"], config, generator("elbo"))
     return found | ({"elbo": bounds} if bounds else {})

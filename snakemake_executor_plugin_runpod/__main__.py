@@ -16,7 +16,9 @@ from snakemake_executor_plugin_runpod.ledger import costs, read_ledger
 
 def reap(client: Client, run: str | None, *, yes: bool) -> int:
     """List the pods of a run, or of all; end them if ``yes``. How many of them are still there."""
-    named = re.compile(rf"{PREFIX}-{re.escape(run) if run else '.+'}-[0-9a-f]{{6}}-.+-[0-9a-f]{{8}}")
+    named = re.compile(
+        rf"{PREFIX}-{re.escape(run) if run else '.+'}-[0-9a-f]{{6}}-.+-[0-9a-f]{{8}}"
+    )
     pods = [pod for pod in patiently(client.pods, SECONDS_TO_END) if named.fullmatch(pod["name"])]
     left = 0
     for pod in sorted(pods, key=lambda pod: pod["name"]):
@@ -28,9 +30,13 @@ def reap(client: Client, run: str | None, *, yes: bool) -> int:
             except ApiError as error:
                 what = f"NOT ended: {error}"
         left += what != "ended"
-        print(f"{pod['id']}  {pod['status']:<12}  {pod.get('cost') or 0:.2f} $/h  {pod['name']}  {what}")
+        print(
+            f"{pod['id']}  {pod['status']:<12}  {pod.get('cost') or 0:.2f} $/h  {pod['name']}  {what}"
+        )
     whose = f"of run {run}" if run else "of any run"
-    print(f"{len(pods)} pods {whose}, {left} left" + ("" if yes or not pods else "; --yes ends them"))
+    print(
+        f"{len(pods)} pods {whose}, {left} left" + ("" if yes or not pods else "; --yes ends them")
+    )
     return left
 
 
@@ -45,11 +51,19 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m snakemake_executor_plugin_runpod")
     commands = parser.add_subparsers(dest="command", required=True)
-    reaping = commands.add_parser("reap", help="list the pods that this executor made and that still exist, or end them")
-    reaping.add_argument("--run", help="only those of the run of this name (runpod-run); default: of every run")
-    reaping.add_argument("--key-file", type=Path, help="file of mode 0600 with the API key; default: RUNPOD_API_KEY")
+    reaping = commands.add_parser(
+        "reap", help="list the pods that this executor made and that still exist, or end them"
+    )
+    reaping.add_argument(
+        "--run", help="only those of the run of this name (runpod-run); default: of every run"
+    )
+    reaping.add_argument(
+        "--key-file", type=Path, help="file of mode 0600 with the API key; default: RUNPOD_API_KEY"
+    )
     reaping.add_argument("--api-url", default=URL, help="address of the API (default: %(default)s)")
-    reaping.add_argument("--yes", action="store_true", help="end them; also those of a head that is at work")
+    reaping.add_argument(
+        "--yes", action="store_true", help="end them; also those of a head that is at work"
+    )
     cost = commands.add_parser("costs", help="pods, hours and dollars of each run in a ledger")
     cost.add_argument("ledger", type=Path)
     arguments = parser.parse_args()
@@ -57,7 +71,11 @@ def main() -> int:
         if arguments.command == "costs":
             print_costs(arguments.ledger)
             return 0
-        left = reap(Client(load_key(arguments.key_file), arguments.api_url), arguments.run, yes=arguments.yes)
+        left = reap(
+            Client(load_key(arguments.key_file), arguments.api_url),
+            arguments.run,
+            yes=arguments.yes,
+        )
         return 1 if arguments.yes and left else 0
     except RunPodError as error:
         print(f"error: {error}", file=sys.stderr)

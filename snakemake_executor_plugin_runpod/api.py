@@ -47,7 +47,9 @@ class ApiError(RunPodError):
         return self.status in (0, 408, 429) or self.status >= 500
 
 
-def backoff(attempt: int, first: float = 1.0, longest: float = 60.0, error: ApiError | None = None) -> float:
+def backoff(
+    attempt: int, first: float = 1.0, longest: float = 60.0, error: ApiError | None = None
+) -> float:
     """Seconds to wait after failure number ``attempt`` (from 0): doubled each time, a random half of it, never under Retry-After.
 
     Random, so that jobs which failed together do not come back together.
@@ -90,7 +92,9 @@ class Client:
     def __init__(self, key: ApiKey, url: str = URL) -> None:
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-            raise RunPodError(f"runpod-api-url: {url}: must begin with https://, because the API key is sent there")
+            raise RunPodError(
+                f"runpod-api-url: {url}: must begin with https://, because the API key is sent there"
+            )
         self.url = url.rstrip("/")
         self._key = key
         self._session = requests.Session()
@@ -126,7 +130,12 @@ class Client:
         where = f"RunPod: {method} {path}"
         try:
             answer = self._session.request(
-                method, self.url + path, json=body, auth=self._sign, timeout=TIMEOUT, allow_redirects=False
+                method,
+                self.url + path,
+                json=body,
+                auth=self._sign,
+                timeout=TIMEOUT,
+                allow_redirects=False,
             )
             if answer.status_code == 204:
                 return None
@@ -142,9 +151,15 @@ class Client:
         details = [str(problem.get(part)) for part in ("title", "detail") if problem.get(part)]
         details += [str(violation) for violation in problem.get("errors") or []]
         if answer.status_code in (401, 403) and method == "GET":
-            details.append("is this your own key? inside a pod RUNPOD_API_KEY is a key of that pod alone; use runpod-key-file")
+            details.append(
+                "is this your own key? inside a pod RUNPOD_API_KEY is a key of that pod alone; use runpod-key-file"
+            )
         text = f"{where}: {answer.status_code}: {'; '.join(details) or 'no problem document'}"
-        raise ApiError(answer.status_code, self._key.scrub(" ".join(text.split())), _seconds(answer.headers.get("Retry-After")))
+        raise ApiError(
+            answer.status_code,
+            self._key.scrub(" ".join(text.split())),
+            _seconds(answer.headers.get("Retry-After")),
+        )
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = self._key.header()

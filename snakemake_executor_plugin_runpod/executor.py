@@ -57,7 +57,9 @@ class Executor(RemoteExecutor):
         self.ready = True
         if not settings.cpu_types:
             # Snakemake runs local rules by itself, here; which rules need a pod is a matter of this executor alone.
-            self.workflow.localrules(*(rule.name for rule in self.workflow.rules if not may_use_gpu(rule)))
+            self.workflow.localrules(
+                *(rule.name for rule in self.workflow.rules if not may_use_gpu(rule))
+            )
 
     @property
     def cores(self) -> str:
@@ -92,13 +94,19 @@ class Executor(RemoteExecutor):
             "cwd": str(Path.cwd()),
             "grace": settings.grace,
             "jobs": rules_and_wildcards(job),
-            "limit": 60 * job.resources["runtime"] if job.resources.get("runtime") else settings.time_limit,
+            "limit": 60 * job.resources["runtime"]
+            if job.resources.get("runtime")
+            else settings.time_limit,
         }
         bodies = self.requests(job)
         if self.key.within((task, bodies)):
-            raise WorkflowError("the API key stands in this job's command or in a declared environment variable; take it out")
+            raise WorkflowError(
+                "the API key stands in this job's command or in a declared environment variable; take it out"
+            )
         submitted = self.fleet.submit(job.name, bodies, task)
-        self.report_job_submission(SubmittedJobInfo(job, external_jobid=submitted.name, aux={"job": submitted}))
+        self.report_job_submission(
+            SubmittedJobInfo(job, external_jobid=submitted.name, aux={"job": submitted})
+        )
 
     def requests(self, job: JobExecutorInterface) -> list[dict[str, Any]]:
         """The requests that would create a job's pod, the preferred first."""
@@ -120,7 +128,9 @@ class Executor(RemoteExecutor):
         names = words(resources.get("runpod_gpu", settings.gpu_types))
         return [{**body, "gpu": {"id": name, "count": max(1, count), **floor}} for name in names]
 
-    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
+    async def check_active_jobs(
+        self, active_jobs: list[SubmittedJobInfo]
+    ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Ask how the pods are, report the jobs that have ended, and yield the others."""
         if not self.ready:
             return
@@ -142,7 +152,9 @@ class Executor(RemoteExecutor):
                 if outcome == "done":
                     self.report_job_success(info)
                 else:
-                    self.report_job_error(info, msg=f"RunPod: {outcome}. ", aux_logs=[str(job.folder / "log.txt")])
+                    self.report_job_error(
+                        info, msg=f"RunPod: {outcome}. ", aux_logs=[str(job.folder / "log.txt")]
+                    )
         except RunPodError as error:
             self.failed = True
             self.fleet.close()

@@ -9,10 +9,18 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from snakemake_executor_plugin_runpod import pod as runner
-from snakemake_executor_plugin_runpod.api import ALIVE, REFUSED, ApiError, Client, backoff, patiently
+from snakemake_executor_plugin_runpod.api import (
+    ALIVE,
+    REFUSED,
+    ApiError,
+    Client,
+    backoff,
+    patiently,
+)
 from snakemake_executor_plugin_runpod.errors import RunPodError
 from snakemake_executor_plugin_runpod.ledger import Ledger, compute_of, iso_date
 from snakemake_executor_plugin_runpod.pods import Job, Pods
@@ -81,15 +89,27 @@ class Fleet:
         patiently(self.client.pods, SECONDS_TO_END)
         self.heartbeat.start(self.say)
         # From here on, pods of an earlier head end their jobs by themselves, too.
-        mine = [pod for pod in patiently(self.client.pods, SECONDS_TO_END) if pod["name"].startswith(self.label)]
+        mine = [
+            pod
+            for pod in patiently(self.client.pods, SECONDS_TO_END)
+            if pod["name"].startswith(self.label)
+        ]
         for pod in mine:
-            self.say(f"RunPod: ending pod {pod['id']} ({pod['name']}), which an earlier head left behind")
+            self.say(
+                f"RunPod: ending pod {pod['id']} ({pod['name']}), which an earlier head left behind"
+            )
             patiently(lambda pod_id=pod["id"]: self.client.delete(pod_id), SECONDS_TO_END)  # type: ignore[misc]
         ids = {pod["id"] for pod in mine}
         end = time.monotonic() + SECONDS_TO_END
-        while left := ids & {pod["id"] for pod in patiently(self.client.pods, SECONDS_TO_END) if pod["status"] in ALIVE}:
+        while left := ids & {
+            pod["id"]
+            for pod in patiently(self.client.pods, SECONDS_TO_END)
+            if pod["status"] in ALIVE
+        }:
             if time.monotonic() > end:
-                raise RunPodError(f"RunPod still runs pods of an earlier head: {', '.join(sorted(left))}; try again, or use reap")
+                raise RunPodError(
+                    f"RunPod still runs pods of an earlier head: {', '.join(sorted(left))}; try again, or use reap"
+                )
             time.sleep(min(1.0, self.heartbeat.beat))
         self.pods.pay_leftovers(self.volume.jobs, {pod["id"]: pod for pod in mine})
 
@@ -111,14 +131,23 @@ class Fleet:
             for job in self.existing():
                 job.outcome = job.outcome or "ended with the head"
                 try:
-                    patiently(lambda job=job: self.pods.end(job), max(0.0, end - time.monotonic()), longest=5.0)  # type: ignore[misc]
+                    left = max(0.0, end - time.monotonic())
+                    patiently(partial(self.pods.end, job), left, longest=5.0)
                 except ApiError as error:
-                    self.say(f"RunPod: pod {job.pod_id} could not be ended and is billed on; run reap ({error})")
+                    self.say(
+                        f"RunPod: pod {job.pod_id} could not be ended and is billed on; run reap ({error})"
+                    )
             if any(job.unsure for job in self.jobs):
                 try:
-                    patiently(lambda: self.pods.end_unanswered(self.jobs), max(0.0, end - time.monotonic()), longest=5.0)
+                    patiently(
+                        lambda: self.pods.end_unanswered(self.jobs),
+                        max(0.0, end - time.monotonic()),
+                        longest=5.0,
+                    )
                 except ApiError as error:
-                    self.say(f"RunPod: a pod may exist whose creation was not answered; run reap ({error})")
+                    self.say(
+                        f"RunPod: a pod may exist whose creation was not answered; run reap ({error})"
+                    )
             self.heartbeat.stop()
 
     # The jobs
@@ -134,7 +163,11 @@ class Fleet:
         name = f"{self.label}{_plain(what)}-{secrets.token_hex(4)}"
         folder = self.volume.jobs / name
         folder.mkdir()
-        pace = {"session": self.heartbeat.session, "beat": self.heartbeat.beat, "stale": self.heartbeat.stale}
+        pace = {
+            "session": self.heartbeat.session,
+            "beat": self.heartbeat.beat,
+            "stale": self.heartbeat.stale,
+        }
         runner.write(folder / "job.json", {**task, **pace})
         command = f"{self.python} {self.volume.runner} {folder}"
         job = Job(name, folder, [{**body, "name": name, "args": command} for body in bodies])
@@ -160,7 +193,11 @@ class Fleet:
             try:
                 self.pods.look()
                 for job in self.jobs:
-                    if job.pod_id is not None and job.outcome is not None and (not job.paid or self.pods.works(job.pod_id)):
+                    if (
+                        job.pod_id is not None
+                        and job.outcome is not None
+                        and (not job.paid or self.pods.works(job.pod_id))
+                    ):
                         self.pods.end(job)
                 self.pods.end_strays(self.jobs, {job.name for job in self.jobs if job.unsure})
             except ApiError as error:
@@ -216,22 +253,31 @@ class Fleet:
                 job.next_body += 1
                 refusal = str(error)
         job.next_body = 0
-        job.not_before = now + backoff(job.rounds, first=self.heartbeat.beat, longest=20 * self.heartbeat.beat)
+        job.not_before = now + backoff(
+            job.rounds, first=self.heartbeat.beat, longest=20 * self.heartbeat.beat
+        )
         job.rounds += 1
         if now - job.asked_since > self.capacity_timeout:
             job.outcome = f"no pod for {now - job.asked_since:.0f} s: every type is refused; the last answer: {refusal}"
             job.over = True
         else:
             wait = job.not_before - now
-            self.say(f"RunPod: no pod for {job.name}: every type is refused; asking again in {wait:.0f} s; last answer: {refusal}")
+            self.say(
+                f"RunPod: no pod for {job.name}: every type is refused; asking again in {wait:.0f} s; last answer: {refusal}"
+            )
 
     def _placed(self, job: Job, pod: dict[str, Any]) -> None:
         job.pod_id, job.price = pod["id"], float(pod.get("cost") or 0.0)
         job.compute = compute_of(pod)
         job.started, job.began = time.monotonic(), iso_date(time.time())
         job.heard = (None, job.started)
-        runner.write(job.folder / "pod.json", {"id": job.pod_id, "compute": job.compute, "price": job.price, "start": job.began})
-        self.say(f"RunPod: {job.name} has pod {job.pod_id}: {job.compute} at {job.price:.2f} dollars per hour")
+        runner.write(
+            job.folder / "pod.json",
+            {"id": job.pod_id, "compute": job.compute, "price": job.price, "start": job.began},
+        )
+        self.say(
+            f"RunPod: {job.name} has pod {job.pod_id}: {job.compute} at {job.price:.2f} dollars per hour"
+        )
 
     # How it ends
 
@@ -258,10 +304,17 @@ class Fleet:
         if ended is None:
             return False
         job.over = True
-        job.outcome = "done" if ended["code"] == 0 else ended["reason"] or f"exit status {ended['code']}"
+        job.outcome = (
+            "done" if ended["code"] == 0 else ended["reason"] or f"exit status {ended['code']}"
+        )
         return True
 
 
 def _plain(text: str) -> str:
     """A rule's name as a part of a pod's name."""
-    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in text.lower())[:24].strip("-") or "job"
+    return (
+        "".join(
+            letter if letter.isalnum() and letter.isascii() else "-" for letter in text.lower()
+        )[:24].strip("-")
+        or "job"
+    )

@@ -57,7 +57,9 @@ def load_key(path: Path | None, environment: MutableMapping[str, str] = os.envir
     if path is None:
         where, text = VARIABLE, environment.pop(VARIABLE, "")
         if not text:
-            raise RunPodError(f"no API key: set {VARIABLE}, or name a file of mode 0600 with runpod-key-file")
+            raise RunPodError(
+                f"no API key: set {VARIABLE}, or name a file of mode 0600 with runpod-key-file"
+            )
     else:
         where = str(path)
         try:
@@ -70,5 +72,7 @@ def load_key(path: Path | None, environment: MutableMapping[str, str] = os.envir
     text = text.strip()
     # A line break or the like would come back in the error message of the HTTP library.
     if not re.fullmatch(r"[!-~]{8,}", text):
-        raise RunPodError(f"{where}: this is no API key: it must be one word of at least 8 printable ASCII characters")
+        raise RunPodError(
+            f"{where}: this is no API key: it must be one word of at least 8 printable ASCII characters"
+        )
     return ApiKey(text)

@@ -49,7 +49,16 @@ class Ledger:
         """All lines so far, also of other runs."""
         return read_ledger(self.path) if self.path.exists() else []
 
-    def pay(self, name: str, pod_id: str, compute: str, price: float, start: str, seconds: float, outcome: str) -> None:
+    def pay(
+        self,
+        name: str,
+        pod_id: str,
+        compute: str,
+        price: float,
+        start: str,
+        seconds: float,
+        outcome: str,
+    ) -> None:
         """Add the line of a pod.
 
         Args:
@@ -92,7 +101,15 @@ class Ledger:
     def pay_listed(self, pod: dict[str, Any], outcome: str) -> None:
         """Add the line of a pod of which only the API's own record is known."""
         seconds = time.time() - timestamp(pod["createdAt"])
-        self.pay(pod["name"], pod["id"], compute_of(pod), float(pod.get("cost") or 0.0), pod["createdAt"], seconds, outcome)
+        self.pay(
+            pod["name"],
+            pod["id"],
+            compute_of(pod),
+            float(pod.get("cost") or 0.0),
+            pod["createdAt"],
+            seconds,
+            outcome,
+        )
 
 
 def read_ledger(path: Path) -> list[dict[str, Any]]:
@@ -111,7 +128,9 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
             lines.append(json.loads(text))
         except ValueError:
             if number < len(texts):
-                raise RunPodError(f"{path}:{number}: no JSON; mend or delete this line of the ledger") from None
+                raise RunPodError(
+                    f"{path}:{number}: no JSON; mend or delete this line of the ledger"
+                ) from None
     return lines
 
 

@@ -77,8 +77,13 @@ def claim(folder: pathlib.Path, owner: str) -> bool:
     except OSError:
         (mine / "owner").unlink()
         mine.rmdir()
-    if (folder / "lock/owner").read_text(encoding="utf-8") == owner and not (folder / "exit.json").exists():
-        write(folder / "exit.json", {"code": None, "reason": "the container was restarted while the job ran"})
+    if (folder / "lock/owner").read_text(encoding="utf-8") == owner and not (
+        folder / "exit.json"
+    ).exists():
+        write(
+            folder / "exit.json",
+            {"code": None, "reason": "the container was restarted while the job ran"},
+        )
     return False
 
 
@@ -103,7 +108,12 @@ def run(folder: pathlib.Path, job: dict[str, Any], head: Head, told: list[int]) 
     write(folder / "heartbeat", {"beat": 0})
     with open(folder / "log.txt", "ab") as log:
         process = subprocess.Popen(
-            ["bash", "-c", job["command"]], cwd=job["cwd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            ["bash", "-c", job["command"]],
+            cwd=job["cwd"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         reason: str | None = None
         beats = 0
@@ -129,7 +139,9 @@ def remove_this_pod(pod_id: str) -> None:
     """Ask RunPod to remove this pod, with the tool and the key of this pod alone that RunPod puts into containers."""
     for command in REMOVALS:
         try:
-            done = subprocess.run([*command, pod_id], stdin=subprocess.DEVNULL, timeout=60, check=False)
+            done = subprocess.run(
+                [*command, pod_id], stdin=subprocess.DEVNULL, timeout=60, check=False
+            )
         except (OSError, subprocess.TimeoutExpired):
             continue
         if done.returncode == 0:
@@ -146,13 +158,19 @@ def main(folder: pathlib.Path) -> None:
     def handle(number: int, frame: FrameType | None) -> None:
         told.append(number)
 
-    signal.signal(signal.SIGTERM, handle)  # process 1 of a container gets only the signals that it handles
+    signal.signal(
+        signal.SIGTERM, handle
+    )  # process 1 of a container gets only the signals that it handles
     if claim(folder, pod_id or "unknown"):
         run(folder, job, head, told)
     asked: float | None = None
     while not told:
         time.sleep(min(job["beat"], LONGEST_NAP))
-        if pod_id and head.gone() and (asked is None or time.monotonic() - asked > SECONDS_BETWEEN_REMOVALS):
+        if (
+            pod_id
+            and head.gone()
+            and (asked is None or time.monotonic() - asked > SECONDS_BETWEEN_REMOVALS)
+        ):
             asked = time.monotonic()
             remove_this_pod(pod_id)
 

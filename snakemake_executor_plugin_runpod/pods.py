@@ -57,7 +57,9 @@ class Pods:
         say: prints a line.
     """
 
-    def __init__(self, client: Client, ledger: Ledger, label: str, beat: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: Client, ledger: Ledger, label: str, beat: float, say: Callable[[str], None]
+    ) -> None:
         self.client = client
         self.ledger = ledger
         self.label = label
@@ -81,7 +83,9 @@ class Pods:
         """Whether the API says that the pod will not end its job."""
         assert self.listing is not None and job.pod_id is not None
         pod = self.listing.get(job.pod_id)
-        if pod is None:  # a new pod may be missing from a list; asked for by its id it must be there
+        if (
+            pod is None
+        ):  # a new pod may be missing from a list; asked for by its id it must be there
             try:
                 pod = self.client.pod(job.pod_id)
             except ApiError as error:
@@ -96,7 +100,12 @@ class Pods:
 
     def gone(self, job: Job) -> bool:
         """Whether the pod of a lost job has left the API's list of working pods."""
-        return job.pod_id is not None and job.paid and self.listing is not None and not self.works(job.pod_id)
+        return (
+            job.pod_id is not None
+            and job.paid
+            and self.listing is not None
+            and not self.works(job.pod_id)
+        )
 
     def works(self, pod_id: str) -> bool:
         """Whether the API lists a pod that is not stopped."""
@@ -126,7 +135,9 @@ class Pods:
         if job.paid:
             return
         seconds = time.monotonic() - job.started
-        self.ledger.pay(job.name, job.pod_id, job.compute, job.price, job.began, seconds, str(job.outcome))
+        self.ledger.pay(
+            job.name, job.pod_id, job.compute, job.price, job.began, seconds, str(job.outcome)
+        )
         job.paid = True
         if job.outcome == "done":
             shutil.rmtree(job.folder, ignore_errors=True)
@@ -139,7 +150,11 @@ class Pods:
         assert self.listing is not None
         known = {job.pod_id for job in jobs} | self._strays
         for pod in self.listing.values():
-            if pod["name"].startswith(self.label) and pod["id"] not in known and pod["name"] not in hoped:
+            if (
+                pod["name"].startswith(self.label)
+                and pod["id"] not in known
+                and pod["name"] not in hoped
+            ):
                 self.client.delete(pod["id"])
                 self._strays.add(pod["id"])
                 self.ledger.pay_listed(pod, "a pod without a job")
@@ -165,9 +180,20 @@ class Pods:
                 until, outcome = time.time(), "ended by the next head"
             else:  # nobody saw when: its last heartbeat is the best that is known
                 beat = record.with_name("heartbeat")
-                until, outcome = (beat if beat.exists() else record).stat().st_mtime, "vanished while no head was watching"
+                until, outcome = (
+                    (beat if beat.exists() else record).stat().st_mtime,
+                    "vanished while no head was watching",
+                )
             seconds = until - timestamp(note["start"])
-            self.ledger.pay(record.parent.name, note["id"], note["compute"], note["price"], note["start"], seconds, outcome)
+            self.ledger.pay(
+                record.parent.name,
+                note["id"],
+                note["compute"],
+                note["price"],
+                note["start"],
+                seconds,
+                outcome,
+            )
         for pod in ended.values():
             if pod["id"] not in paid:
                 self.ledger.pay_listed(pod, "ended by the next head")

@@ -33,33 +33,65 @@ def setting(default: Any, text: str, **metadata: Any) -> Any:
 class ExecutorSettings(ExecutorSettingsBase):
     """What the executor can be told. Seconds, dollars and gigabytes throughout."""
 
-    image: Optional[str] = setting(None, "Container image of the pods; it must hold Python and Snakemake. Required.")
-    volume_id: Optional[str] = setting(None, "Network volume that this machine and every pod mount. Required.")
-    mount_path: str = setting("/workspace", "Where the network volume is mounted, here and in the pods.")
+    image: Optional[str] = setting(
+        None, "Container image of the pods; it must hold Python and Snakemake. Required."
+    )
+    volume_id: Optional[str] = setting(
+        None, "Network volume that this machine and every pod mount. Required."
+    )
+    mount_path: str = setting(
+        "/workspace", "Where the network volume is mounted, here and in the pods."
+    )
     gpu_types: Optional[str] = setting(
         None,
         "GPU types by RunPod's names, comma-separated, the preferred one first; where one is refused, the next is tried. Required.",
     )
     cpu_types: Optional[str] = setting(
-        None, "CPU flavours (cpu5c,cpu3c) for jobs without the resource gpu. Without it, those run on this machine."
+        None,
+        "CPU flavours (cpu5c,cpu3c) for jobs without the resource gpu. Without it, those run on this machine.",
     )
-    data_centers: Optional[str] = setting(None, "Data centers to use, comma-separated; a volume lives in one.")
-    cloud: str = setting("SECURE", "SECURE or COMMUNITY; network volumes exist in SECURE.", choices=CLOUDS)
-    min_cuda: Optional[str] = setting(None, "Lowest CUDA version that the driver of the pod's machine must support, like 13.0.")
+    data_centers: Optional[str] = setting(
+        None, "Data centers to use, comma-separated; a volume lives in one."
+    )
+    cloud: str = setting(
+        "SECURE", "SECURE or COMMUNITY; network volumes exist in SECURE.", choices=CLOUDS
+    )
+    min_cuda: Optional[str] = setting(
+        None, "Lowest CUDA version that the driver of the pod's machine must support, like 13.0."
+    )
     disk: int = setting(20, "Container disk of a pod in GB.")
     max_pods: int = setting(4, "How many pods may exist at a time.")
     budget: Optional[float] = setting(
-        None, "Dollars that this run may cost; then its pods are ended and Snakemake stops. Required."
+        None,
+        "Dollars that this run may cost; then its pods are ended and Snakemake stops. Required.",
     )
-    run: str = setting("snakemake", "Name of the run: part of the names of its pods, and of the lines of its ledger.")
-    state: Path = setting(Path(".snakemake/runpod"), "Folder on the volume for the ledger, the logs and the state of the pods.")
-    key_file: Optional[Path] = setting(None, "File of mode 0600 with the API key; without it RUNPOD_API_KEY is used.")
-    python: Optional[str] = setting(None, "Python of the pods, if it is not at the path of the one that runs here.")
-    time_limit: Optional[float] = setting(None, "Seconds that a job may take; the resource runtime (minutes) goes first.")
+    run: str = setting(
+        "snakemake",
+        "Name of the run: part of the names of its pods, and of the lines of its ledger.",
+    )
+    state: Path = setting(
+        Path(".snakemake/runpod"),
+        "Folder on the volume for the ledger, the logs and the state of the pods.",
+    )
+    key_file: Optional[Path] = setting(
+        None, "File of mode 0600 with the API key; without it RUNPOD_API_KEY is used."
+    )
+    python: Optional[str] = setting(
+        None, "Python of the pods, if it is not at the path of the one that runs here."
+    )
+    time_limit: Optional[float] = setting(
+        None, "Seconds that a job may take; the resource runtime (minutes) goes first."
+    )
     beat: float = setting(15.0, "Seconds between two heartbeats, of this machine and of a pod.")
-    stale: float = setting(300.0, "Seconds without a heartbeat until the other side counts as gone.")
-    start_timeout: float = setting(1800.0, "Seconds that a pod may take until its job runs; pulling an image takes minutes.")
-    capacity_timeout: float = setting(3600.0, "Seconds to keep asking while every GPU type is refused; then the job fails.")
+    stale: float = setting(
+        300.0, "Seconds without a heartbeat until the other side counts as gone."
+    )
+    start_timeout: float = setting(
+        1800.0, "Seconds that a pod may take until its job runs; pulling an image takes minutes."
+    )
+    capacity_timeout: float = setting(
+        3600.0, "Seconds to keep asking while every GPU type is refused; then the job fails."
+    )
     grace: float = setting(30.0, "Seconds that a job gets to save its state when it is ended.")
     api_url: str = setting(URL, "Address of the API.")
 
@@ -79,19 +111,36 @@ def check(settings: ExecutorSettings) -> None:
         if not getattr(settings, name):
             raise RunPodError(f"{option(name)}: give {what}")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", settings.run):
-        raise RunPodError(f"{option('run')}: {settings.run!r}: use small letters, digits and single hyphens")
-    for name in ("budget", "max_pods", "disk", "beat", "stale", "start_timeout", "grace", "time_limit"):
+        raise RunPodError(
+            f"{option('run')}: {settings.run!r}: use small letters, digits and single hyphens"
+        )
+    for name in (
+        "budget",
+        "max_pods",
+        "disk",
+        "beat",
+        "stale",
+        "start_timeout",
+        "grace",
+        "time_limit",
+    ):
         value = getattr(settings, name)
         if value is not None and not value > 0:
             raise RunPodError(f"{option(name)}: {value:g}: must be more than 0")
     if settings.stale < 3 * settings.beat:
-        raise RunPodError(f"{option('stale')}: {settings.stale:g}: must be at least three heartbeats of {settings.beat:g} s")
+        raise RunPodError(
+            f"{option('stale')}: {settings.stale:g}: must be at least three heartbeats of {settings.beat:g} s"
+        )
     mount = Path(settings.mount_path)
     for path in (Path.cwd(), settings.state.resolve()):
         if not path.is_relative_to(mount):
-            raise RunPodError(f"{option('mount_path')}: {path} is not on the volume, which is mounted at {mount}")
+            raise RunPodError(
+                f"{option('mount_path')}: {path} is not on the volume, which is mounted at {mount}"
+            )
         if re.search(r"[\s'\"\\]", str(path)):
-            raise RunPodError(f"{path}: pods are started by a plain command line; use a path without blanks and quotes")
+            raise RunPodError(
+                f"{path}: pods are started by a plain command line; use a path without blanks and quotes"
+            )
 
 
 def words(text: Optional[str]) -> list[str]:

@@ -84,7 +84,9 @@ class Heartbeat:
         """
         last = read_json(self.path)
         if last is not None and not last["ended"] and not _died_here(last):
-            say(f"RunPod: waiting {self.stale:g} s to see whether the head on {last['host']} (process {last['pid']}) is alive")
+            say(
+                f"RunPod: waiting {self.stale:g} s to see whether the head on {last['host']} (process {last['pid']}) is alive"
+            )
             end = time.monotonic() + self.stale
             while time.monotonic() < end:
                 time.sleep(min(self.beat, self.stale / 10))
@@ -92,7 +94,9 @@ class Heartbeat:
                 if now is not None and now["ended"]:
                     break
                 if now is not None and now != last:
-                    raise RunPodError(f"{self.path}: a head on {last['host']} (process {last['pid']}) is running this workflow")
+                    raise RunPodError(
+                        f"{self.path}: a head on {last['host']} (process {last['pid']}) is running this workflow"
+                    )
         self._write(ended=False)
         self._thread.start()
 
@@ -112,7 +116,13 @@ class Heartbeat:
 
     def _write(self, *, ended: bool) -> None:
         self._count += 1
-        content = {"session": self.session, "host": platform.node(), "pid": os.getpid(), "beat": self._count, "ended": ended}
+        content = {
+            "session": self.session,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "beat": self._count,
+            "ended": ended,
+        }
         pod.write(self.path, content)
 
 

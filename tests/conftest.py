@@ -86,7 +86,9 @@ def change() -> Callable[..., RunSettings]:
 
     def apply(settings: RunSettings, **values: Any) -> RunSettings:
         for key, value in values.items():
-            owner = next((name for name in ("model", "train") if hasattr(getattr(settings, name), key)), None)
+            owner = next(
+                (name for name in ("model", "train") if hasattr(getattr(settings, name), key)), None
+            )
             if owner is None:
                 settings = dataclasses.replace(settings, **{key: value})
             else:
@@ -110,13 +112,23 @@ def train_run() -> Callable[[RunSettings, Path, Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def gram_run(settings: RunSettings, data_folder: Path, train_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gram_run(
+    settings: RunSettings,
+    data_folder: Path,
+    train_run: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A trained tiny GRAM, seed 0; not to be changed."""
     return train_run(settings, data_folder, tmp_path_factory.mktemp("runs") / "gram")
 
 
 @pytest.fixture(scope="session")
-def deterministic_run(experiment: Experiment, data_folder: Path, train_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deterministic_run(
+    experiment: Experiment,
+    data_folder: Path,
+    train_run: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A trained tiny deterministic twin, seed 0; not to be changed."""
     settings = resolve(experiment, "nqueens5", "deterministic", 0)
     return train_run(settings, data_folder, tmp_path_factory.mktemp("runs") / "deterministic")
@@ -142,11 +154,15 @@ def chi_square() -> Callable[..., float]:
     """
 
     def p_value(observed: Tensor, expected: Tensor) -> float:
-        assert abs(float(observed.sum() - expected.sum())) < 1e-6 * float(expected.sum()), "both are counts of the same draws"
+        assert abs(float(observed.sum() - expected.sum())) < 1e-6 * float(expected.sum()), (
+            "both are counts of the same draws"
+        )
         observed, expected = observed.double().flatten(), expected.double().flatten()
         rare = expected < 5
         if rare.any():
-            observed, expected = (torch.cat((x[~rare], x[rare].sum()[None])) for x in (observed, expected))
+            observed, expected = (
+                torch.cat((x[~rare], x[rare].sum()[None])) for x in (observed, expected)
+            )
         if expected[-1] < 1e-9:  # what cannot occur
             if observed[-1] > 0:
                 return 0.0
@@ -175,7 +191,12 @@ def toy() -> Toy:
     p = torch.zeros(2, vocabulary, vocabulary)
     p[0, 1, 1], p[0, 1, 2], p[0, 2, 2] = 0.5, 0.3, 0.2
     p[1, 1, 2], p[1, 2, 1], p[1, 2, 3] = 0.5, 0.3, 0.2
-    return Toy(Shape(3, vocabulary, slice(1, 3)), torch.tensor([[1, 0, 0], [2, 0, 0]]), outputs, p.flatten(1))
+    return Toy(
+        Shape(3, vocabulary, slice(1, 3)),
+        torch.tensor([[1, 0, 0], [2, 0, 0]]),
+        outputs,
+        p.flatten(1),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -183,17 +204,25 @@ def supervise_fresh() -> Callable[..., Supervised]:
     """``supervise_fresh(model, inputs, targets, noise)``: the one supervision step of rows that stay for one, from z_0."""
 
     def once(
-        model: Network, inputs: Tensor, targets: Tensor, noise: Tensor | None = None, config: TrainConfig | None = None
+        model: Network,
+        inputs: Tensor,
+        targets: Tensor,
+        noise: Tensor | None = None,
+        config: TrainConfig | None = None,
     ) -> Supervised:
         config = config or TrainConfig(N_sup=1)
         last = torch.ones(len(inputs), dtype=torch.bool)
-        return supervise(model, config, 0, Rows(model.initial_state(inputs), inputs, targets, noise, last))
+        return supervise(
+            model, config, 0, Rows(model.initial_state(inputs), inputs, targets, noise, last)
+        )
 
     return once
 
 
 @pytest.fixture(scope="session")
-def fit_toy(toy: Toy, supervise_fresh: Callable[..., Supervised]) -> Callable[[Network, int], Network]:
+def fit_toy(
+    toy: Toy, supervise_fresh: Callable[..., Supervised]
+) -> Callable[[Network, int], Network]:
     """``fit_toy(model, steps)``: trained by its own objective on targets drawn as the toy says."""
 
     def fit(model: Network, steps: int) -> Network:
@@ -201,11 +230,15 @@ def fit_toy(toy: Toy, supervise_fresh: Callable[..., Supervised]) -> Callable[[N
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
         inputs = toy.inputs.repeat_interleave(64, dim=0)
         for _ in range(steps):
-            targets = toy.outputs[torch.multinomial(toy.p, 64, replacement=True, generator=generator)].flatten(0, 1)
+            targets = toy.outputs[
+                torch.multinomial(toy.p, 64, replacement=True, generator=generator)
+            ].flatten(0, 1)
             noise = model.training_noise(inputs, generator)
             done = supervise_fresh(model, inputs, targets, noise)
             optimizer.zero_grad()
-            sum(weight * done.terms[name].mean() for name, weight in done.weights.items()).backward()
+            sum(
+                weight * done.terms[name].mean() for name, weight in done.weights.items()
+            ).backward()
             optimizer.step()
         return model.requires_grad_(False)
 
@@ -221,7 +254,9 @@ class Outcome(NamedTuple):
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
     """``command(main, "--flag", value)``: a command line as ``python -m`` would run it, in this process."""
 
     def call(main: Callable[[], None], *arguments: object) -> Outcome:
@@ -246,7 +281,11 @@ def synthetic_evaluation() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def scalings() -> list[dict[str, Any]]:
     """Two seeds of GRAM and one of its twin, over depth and width."""
-    return [synthetic.scaling("gram", 0), synthetic.scaling("gram", 2), synthetic.scaling("deterministic", 0)]
+    return [
+        synthetic.scaling("gram", 0),
+        synthetic.scaling("gram", 2),
+        synthetic.scaling("deterministic", 0),
+    ]
 
 
 @pytest.fixture

@@ -9,14 +9,25 @@ from gram.figures.samplers import COLOURS
 from gram.figures.scaling import CHOOSERS
 from gram.metrics import ratio
 
-NAMES = ("accuracy", "accuracy_paper", "exact_match", "coverage_paper", "coverage_micro", "coverage_macro")
+NAMES = (
+    "accuracy",
+    "accuracy_paper",
+    "exact_match",
+    "coverage_paper",
+    "coverage_micro",
+    "coverage_macro",
+)
 
 
 def metric(name: str, values: dict[str, float | None]) -> dict[str, float | None]:
     """A metric of an evaluation; see :func:`evaluation`."""
     value = values.get(name, 0.25)
     ceiling = {"ceiling": 0.9} if name.startswith("coverage") else {}
-    return {"value": value, "numerator": (value or 0) * 40, "denominator": 0.0 if value is None else 40.0} | ceiling
+    return {
+        "value": value,
+        "numerator": (value or 0) * 40,
+        "denominator": 0.0 if value is None else 40.0,
+    } | ceiling
 
 
 def evaluation(
@@ -51,7 +62,11 @@ def evaluation(
             "supervision_steps_seen": 640,
             "training_examples": 160,
         },
-        **{"data_md5": {"test": "a", "train": "b"}, "trained_by": {"code_hash": code}, "evaluated_by": {"code_hash": code}},
+        **{
+            "data_md5": {"test": "a", "train": "b"},
+            "trained_by": {"code_hash": code},
+            "evaluated_by": {"code_hash": code},
+        },
     }
     slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in NAMES}}
     return {
@@ -62,10 +77,13 @@ def evaluation(
         },
         "metrics": {name: metric(name, values) for name in NAMES} | {"slices": slices},
         "by_completions": [
-            {"n_completions": m, "inputs": count} | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}
+            {"n_completions": m, "inputs": count}
+            | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}
             for m, count, part in ((1, 6, values), (2, 4, hostile))
         ],
-        "by_width": [{"width": w} | {name: metric(name, values) for name in NAMES[3:]} for w in (1, 2, 5, 20)],
+        "by_width": [
+            {"width": w} | {name: metric(name, values) for name in NAMES[3:]} for w in (1, 2, 5, 20)
+        ],
     }
 
 
@@ -73,7 +91,10 @@ def scaling(method: str, seed: int) -> dict[str, Any]:
     """What gram.scaling writes, at depths 1 and 4 and widths 1 and 5; values that say where they stand."""
     rows = [
         {"depth": depth, "width": width, "accuracy": ratio(depth + seed, 10)}
-        | {metric: ratio(depth + place + seed + (width > 1), 10) for place, metric in enumerate(CHOOSERS)}
+        | {
+            metric: ratio(depth + place + seed + (width > 1), 10)
+            for place, metric in enumerate(CHOOSERS)
+        }
         for depth in (1, 4)
         for width in (1, 5)
     ]
@@ -93,6 +114,9 @@ def comparison() -> dict[str, Any]:
         for width in (2, 5):
             for seed in (0, 1):
                 value = ratio(place + width + 2 * seed, 20)
-                values = {name: value | ({"ceiling": 0.1 * width} if "coverage" in name else {}) for name in COMPARED}
+                values = {
+                    name: value | ({"ceiling": 0.1 * width} if "coverage" in name else {})
+                    for name in COMPARED
+                }
                 rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
     return {"run": evaluation()["run"], "by_sampler": rows, "summary": summarise(rows)}

@@ -18,7 +18,17 @@ from gram.models.network import Shape
 from gram.settings import GramModel, TrainConfig
 from gram.stream import Stream
 
-TINY = GramModel(D=8, heads=2, ffn_hidden=6, layers=1, K=2, T=2, puzzle_tokens=1, guidance_hidden=5, decoder_hidden=4)
+TINY = GramModel(
+    D=8,
+    heads=2,
+    ffn_hidden=6,
+    layers=1,
+    K=2,
+    T=2,
+    puzzle_tokens=1,
+    guidance_hidden=5,
+    decoder_hidden=4,
+)
 LENGTH, VOCABULARY = 6, 3
 
 
@@ -58,10 +68,14 @@ def repeated() -> Tensor:
     ],
     ids=str,
 )
-def test_trajectories_differ_exactly_where_something_is_drawn(changes: dict[str, Any], samples: bool, repeated: Tensor) -> None:
+def test_trajectories_differ_exactly_where_something_is_drawn(
+    changes: dict[str, Any], samples: bool, repeated: Tensor
+) -> None:
     model = build(**changes)
     values = rollout(model, repeated, depth=2, generator=seeded(3)).value
-    assert model.samples == samples and len(set(values.double().round(decimals=6).tolist())) == (8 if samples else 1)
+    assert model.samples == samples and len(set(values.double().round(decimals=6).tolist())) == (
+        8 if samples else 1
+    )
     assert torch.equal(values, rollout(model, repeated, depth=2, generator=seeded(3)).value)
     again = rollout(model, repeated, depth=2, generator=seeded(4)).value
     assert torch.equal(values, again) != samples
@@ -81,9 +95,12 @@ def test_sampled_answers_have_the_probabilities_of_the_softmax() -> None:
 
 def test_sampled_decoding_changes_the_answer_and_nothing_before_it(repeated: Tensor) -> None:
     plain, sampled = (
-        rollout(build(guidance="none", decoding=d), repeated, depth=2, generator=seeded(0)) for d in ("argmax", "sample")
+        rollout(build(guidance="none", decoding=d), repeated, depth=2, generator=seeded(0))
+        for d in ("argmax", "sample")
     )
-    assert torch.equal(plain.value, sampled.value) and len(plain.tokens.unique(dim=0)) == 1 < len(sampled.tokens.unique(dim=0))
+    assert torch.equal(plain.value, sampled.value) and len(plain.tokens.unique(dim=0)) == 1 < len(
+        sampled.tokens.unique(dim=0)
+    )
 
 
 def test_one_long_step_has_the_transitions_of_several_short_ones(repeated: Tensor) -> None:
@@ -107,10 +124,16 @@ def test_a_flat_state_loses_one_stack_and_never_moves_l(repeated: Tensor) -> Non
 def test_heads_without_mu_or_sigma_have_half_the_weights() -> None:
     full, noise, mean = (build(guidance=kind).guidance for kind in ("full", "noise", "mean"))
     assert full is not None and noise is not None and mean is not None
-    assert parameter_count(full.prior) == 2 * parameter_count(noise.prior) == 2 * parameter_count(mean.prior)
+    assert (
+        parameter_count(full.prior)
+        == 2 * parameter_count(noise.prior)
+        == 2 * parameter_count(mean.prior)
+    )
     u = torch.randn(3, 4, TINY.D, generator=seeded(0))
     assert not noise.prior(u).mu.any() and noise.prior(u).sigma.std() > 0
-    assert torch.allclose(mean.prior(u).sigma, torch.ones(3, 4, TINY.D)) and mean.prior(u).mu.std() > 0
+    assert (
+        torch.allclose(mean.prior(u).sigma, torch.ones(3, 4, TINY.D)) and mean.prior(u).mu.std() > 0
+    )
 
 
 def test_a_random_z0_is_standard_normal_for_every_row_and_not_stored() -> None:
@@ -130,7 +153,9 @@ def test_rows_that_start_again_draw_their_z0_from_the_streams_generator(data_fol
     config = TrainConfig(batch_size=6, N_sup=2, stagger=False)
 
     def states(seed: int) -> list[Tensor]:
-        model = build_model(dataclasses.replace(TINY, z0="random", guidance="none"), Shape(25, VOCABULARY), seed=0)
+        model = build_model(
+            dataclasses.replace(TINY, z0="random", guidance="none"), Shape(25, VOCABULARY), seed=0
+        )
         stream = Stream(split, model, config, seeded(seed))
         found = [stream.state.h.clone()]
         for _ in range(4):

@@ -52,7 +52,9 @@ def test_steps_follow_the_formula() -> None:
 def test_scale_of_the_gradients_does_not_matter() -> None:
     plain = trained(gradients(6))
     assert torch.allclose(trained([1000 * g for g in gradients(6)]), plain, rtol=1e-6, atol=0)
-    assert torch.equal(trained([1024 * g for g in gradients(6)]), plain)  # a power of two rounds nothing differently
+    assert torch.equal(
+        trained([1024 * g for g in gradients(6)]), plain
+    )  # a power of two rounds nothing differently
     assert not torch.allclose(trained([10**n * g for n, g in enumerate(gradients(6))]), plain)
 
 
@@ -65,7 +67,11 @@ def test_group_by_sign_is_sign_descent() -> None:
 
 def net() -> HRM:
     """A tiny TRM."""
-    model = build_model(TrmModel(D=8, heads=2, ffn_hidden=4, layers=1, K=1, T=1, puzzle_tokens=2), Shape(4, 3), seed=0)
+    model = build_model(
+        TrmModel(D=8, heads=2, ffn_hidden=4, layers=1, K=1, T=1, puzzle_tokens=2),
+        Shape(4, 3),
+        seed=0,
+    )
     assert isinstance(model, HRM)
     return model
 
@@ -73,7 +79,9 @@ def net() -> HRM:
 @pytest.mark.parametrize("decay", ["all", "matrices"])
 def test_puzzle_vector_has_a_group_of_its_own(decay: Any) -> None:
     model = net()
-    *others, signed = optim.build_optimizer(model, TrainConfig(optimizer="adam_atan2", decay=decay)).param_groups
+    *others, signed = optim.build_optimizer(
+        model, TrainConfig(optimizer="adam_atan2", decay=decay)
+    ).param_groups
     assert signed["sign"] and len(signed["params"]) == 1 and signed["params"][0] is model.puzzle
     assert not any(group["sign"] for group in others)
     assert sum(len(group["params"]) for group in others) == len(list(model.parameters())) - 1
@@ -84,12 +92,17 @@ def advance(model: HRM, optimizer: torch.optim.Optimizer, steps: range) -> None:
     """Some steps on random gradients."""
     for n in steps:
         for parameter in model.parameters():
-            parameter.grad = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(n))
+            parameter.grad = torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(n)
+            )
         optimizer.step()
 
 
 def test_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
-    config, path = TrainConfig(optimizer="adam_atan2", learning_rate=RATE), tmp_path / "optimizer.safetensors"
+    config, path = (
+        TrainConfig(optimizer="adam_atan2", learning_rate=RATE),
+        tmp_path / "optimizer.safetensors",
+    )
     whole, resumed = net(), net()
     first, second = optim.build_optimizer(whole, config), optim.build_optimizer(resumed, config)
     advance(whole, first, range(3))
@@ -98,4 +111,6 @@ def test_state_passes_through_a_checkpoint(tmp_path: Path) -> None:
     checkpoint.load_optimizer(second, checkpoint.read_tensors(path)[0])
     advance(whole, first, range(3, 6))
     advance(resumed, second, range(3, 6))
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True)
+    )

@@ -38,7 +38,10 @@ def trained(toy: Any, fit_toy: Callable[[Network, int], Autoregressive]) -> Auto
 
 def enumerated(model: Autoregressive, toy: Any) -> Tensor:
     """p of every output for every input of the toy: [2, outputs]."""
-    rows = [model.log_likelihood(row.expand(len(toy.outputs), -1), toy.outputs).exp() for row in toy.inputs]
+    rows = [
+        model.log_likelihood(row.expand(len(toy.outputs), -1), toy.outputs).exp()
+        for row in toy.inputs
+    ]
     return torch.stack(rows).detach()
 
 
@@ -55,7 +58,9 @@ def test_the_likelihood_of_all_outputs_sums_to_one(toy: Any, trained: Autoregres
         assert torch.allclose(enumerated(model, toy).sum(dim=1), torch.ones(2), atol=1e-5)
 
 
-def test_a_network_that_sees_the_answer_has_no_such_sum(toy: Any, fit_toy: Callable[[Network, int], Autoregressive]) -> None:
+def test_a_network_that_sees_the_answer_has_no_such_sum(
+    toy: Any, fit_toy: Callable[[Network, int], Autoregressive]
+) -> None:
     leaking = small(toy.shape)
     for block in leaking.stack.blocks:
         block.attention.causal = False
@@ -63,15 +68,21 @@ def test_a_network_that_sees_the_answer_has_no_such_sum(toy: Any, fit_toy: Calla
 
 
 def test_training_finds_the_distribution_of_the_targets(toy: Any, trained: Autoregressive) -> None:
-    assert float((enumerated(trained, toy) - toy.p).abs().sum(dim=1).max()) < 0.2  # twice the total variation
+    assert (
+        float((enumerated(trained, toy) - toy.p).abs().sum(dim=1).max()) < 0.2
+    )  # twice the total variation
 
 
-def test_samples_agree_with_the_enumerated_likelihood(toy: Any, trained: Autoregressive, chi_square: Callable[..., float]) -> None:
+def test_samples_agree_with_the_enumerated_likelihood(
+    toy: Any, trained: Autoregressive, chi_square: Callable[..., float]
+) -> None:
     for observed, p in zip(drawn(trained, toy), enumerated(trained, toy), strict=True):
         assert chi_square(observed, DRAWS * p / p.sum()) > 0.01
 
 
-def test_a_sampler_at_another_temperature_is_caught(toy: Any, trained: Autoregressive, chi_square: Callable[..., float]) -> None:
+def test_a_sampler_at_another_temperature_is_caught(
+    toy: Any, trained: Autoregressive, chi_square: Callable[..., float]
+) -> None:
     wrong = small(toy.shape, temperature=0.5)
     wrong.load_state_dict(trained.state_dict())
     for observed, p in zip(drawn(wrong, toy), enumerated(trained, toy), strict=True):
@@ -84,7 +95,9 @@ def test_temperature_zero_takes_the_most_probable_token(toy: Any, trained: Autor
     counts = drawn(greedy, toy)
     assert trained.samples and not greedy.samples
     assert torch.equal(counts.max(dim=1).values, torch.full((2,), DRAWS))
-    assert torch.equal(counts.argmax(dim=1), toy.p.argmax(dim=1))  # here the first token's mode leads to the mode
+    assert torch.equal(
+        counts.argmax(dim=1), toy.p.argmax(dim=1)
+    )  # here the first token's mode leads to the mode
 
 
 def test_cached_logits_equal_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +105,11 @@ def test_cached_logits_equal_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) 
     inputs = torch.randint(3, (5, 9), generator=seeded_generator(CPU, 0))
     seen: list[Tensor] = []
     answer = model.answer
-    monkeypatch.setattr(model, "answer", lambda logits, generator: (seen.append(logits), answer(logits, generator))[1])
+    monkeypatch.setattr(
+        model,
+        "answer",
+        lambda logits, generator: (seen.append(logits), answer(logits, generator))[1],
+    )
     state = model.initial_state(inputs)
     with torch.no_grad():
         tokens = model.roll(state, inputs, noise=None, generator=seeded_generator(CPU, 1)).tokens
@@ -110,11 +127,15 @@ def test_no_logit_depends_on_its_own_or_a_later_target() -> None:
     for i in range(4):
         other = targets.clone()
         other[0, i] = (other[0, i] + 1) % 3
-        changed = (model(state, inputs, targets=other).logits - logits).abs().amax(dim=(0, 2)) > 1e-6
+        changed = (model(state, inputs, targets=other).logits - logits).abs().amax(
+            dim=(0, 2)
+        ) > 1e-6
         assert changed.tolist() == [j > i for j in range(4)]
 
 
-def test_loss_is_the_exact_likelihood_per_token(toy: Any, supervise_fresh: Callable[..., Supervised]) -> None:
+def test_loss_is_the_exact_likelihood_per_token(
+    toy: Any, supervise_fresh: Callable[..., Supervised]
+) -> None:
     model = small(toy.shape)
     inputs, targets = toy.inputs, torch.tensor([[1, 2], [3, 0]])
     done = supervise_fresh(model, inputs, targets)
@@ -124,8 +145,12 @@ def test_loss_is_the_exact_likelihood_per_token(toy: Any, supervise_fresh: Calla
 
 def test_stablemax_is_refused(toy: Any, supervise_fresh: Callable[..., Supervised]) -> None:
     model = small(toy.shape)
-    with pytest.raises(GramError, match="stablemax: Autoregressive draws its tokens from a softmax"):
-        supervise_fresh(model, toy.inputs, toy.outputs[:2], config=TrainConfig(cross_entropy="stablemax"))
+    with pytest.raises(
+        GramError, match="stablemax: Autoregressive draws its tokens from a softmax"
+    ):
+        supervise_fresh(
+            model, toy.inputs, toy.outputs[:2], config=TrainConfig(cross_entropy="stablemax")
+        )
 
 
 def test_parameters_at_paper_size() -> None:

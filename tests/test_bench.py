@@ -35,14 +35,20 @@ def swiglu(inputs: int, hidden: int, outputs: int, *, backward: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "changed", [{}, {"K": 3, "T": 3, "puzzle_tokens": 2}, {"guidance": "none"}, {"supervision": "all"}], ids=str
+    "changed",
+    [{}, {"K": 3, "T": 3, "puzzle_tokens": 2}, {"guidance": "none"}, {"supervision": "all"}],
+    ids=str,
 )
-def test_counted_flops_are_those_of_the_formula(changed: dict[str, Any], settings: RunSettings, change: Any) -> None:
+def test_counted_flops_are_those_of_the_formula(
+    changed: dict[str, Any], settings: RunSettings, change: Any
+) -> None:
     settings = change(settings, **changed)
     model, train = settings.model, settings.train
     D, tokens = model.D, model.puzzle_tokens + 25
     layer = 2 * (4 * D * D + 2 * tokens * D) + swiglu(D, model.ffn_hidden, D, backward=0)
-    flops = (model.T - 1 + 3) * tokens * (model.K + 1) * model.layers * layer  # gradient through the last transition alone
+    flops = (
+        (model.T - 1 + 3) * tokens * (model.K + 1) * model.layers * layer
+    )  # gradient through the last transition alone
     flops += 25 * swiglu(D, model.decoder_hidden, 3, backward=2)
     if model.guidance == "full":
         hidden = model.guidance_hidden
@@ -57,7 +63,9 @@ def test_counted_flops_are_those_of_the_formula(changed: dict[str, Any], setting
 # Variants and optimizations -----------------------------------------------------------------------------------------
 
 
-def test_a_variants_name_sets_precision_compilation_and_rows(settings: RunSettings, change: Any) -> None:
+def test_a_variants_name_sets_precision_compilation_and_rows(
+    settings: RunSettings, change: Any
+) -> None:
     start = change(settings, precision="bf16", compile="graphs", micro_batch=2)
     for name, expected in {
         "fp32": ("fp32", "none", None),
@@ -66,17 +74,27 @@ def test_a_variants_name_sets_precision_compilation_and_rows(settings: RunSettin
         "fp32-micro64": ("fp32", "none", 64),
     }.items():
         changed = variants.variant_settings(name, start)
-        assert (changed.train.precision, changed.train.compile, changed.train.micro_batch) == expected
-        assert change(changed, precision="bf16", compile="graphs", micro_batch=2) == start  # and nothing else
+        assert (
+            changed.train.precision,
+            changed.train.compile,
+            changed.train.micro_batch,
+        ) == expected
+        assert (
+            change(changed, precision="bf16", compile="graphs", micro_batch=2) == start
+        )  # and nothing else
 
 
-@pytest.mark.parametrize("name", ["fp16", "fp32-fast", "", "compiled", "fp32-micro0", "fp32-micro4-compiled"])
+@pytest.mark.parametrize(
+    "name", ["fp16", "fp32-fast", "", "compiled", "fp32-micro0", "fp32-micro4-compiled"]
+)
 def test_unknown_variant_is_named(name: str, settings: RunSettings) -> None:
     with pytest.raises(GramError, match=f"--variants {name}: expected"):
         variants.variant_settings(name, settings)
 
 
-@pytest.mark.parametrize("one", [one for one in OPTIMIZATIONS if one.patch], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one", [one for one in OPTIMIZATIONS if one.patch], ids=lambda one: one.name
+)
 @pytest.mark.parametrize("charged", ["last", "all"])
 def test_the_other_way_computes_the_same_step(
     one: Optimization, charged: str, settings: RunSettings, data_folder: Path, change: Any
@@ -93,7 +111,10 @@ def test_the_other_way_computes_the_same_step(
     for nets in ((same.model, patched.model), (same.ema.model, patched.ema.model)):
         expected, found = (net.state_dict() for net in nets)
         # Adam's step is a sign where the gradient is near zero, so last bits may show there.
-        assert all(torch.allclose(found[name], value, rtol=1e-4, atol=1e-4) for name, value in expected.items())
+        assert all(
+            torch.allclose(found[name], value, rtol=1e-4, atol=1e-4)
+            for name, value in expected.items()
+        )
     # Afterwards nothing is left of the patch: the next step is computed as ever.
     patched.model.load_state_dict(same.model.state_dict())
     logits = []
@@ -108,7 +129,10 @@ def test_the_other_way_computes_the_same_step(
 
 def calls(trainer: Trainer, context: Any) -> list[str]:
     """The operations that a step runs, by name."""
-    with context, torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    with (
+        context,
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile,
+    ):
         trainer.train_step()
     return [event.name for event in profile.events()]
 
@@ -122,7 +146,9 @@ def calls(trainer: Trainer, context: Any) -> list[str]:
         ("complex rotation", "aten::view_as_complex"),
     ],
 )
-def test_a_patch_takes_the_optimization_away(name: str, operation: str, settings: RunSettings, data_folder: Path) -> None:
+def test_a_patch_takes_the_optimization_away(
+    name: str, operation: str, settings: RunSettings, data_folder: Path
+) -> None:
     (one,) = [one for one in OPTIMIZATIONS if one.name == name]
     trainer = Trainer(settings, data_folder, Path("unused"), CPU)
     assert one.patch is not None
@@ -131,7 +157,9 @@ def test_a_patch_takes_the_optimization_away(name: str, operation: str, settings
     assert operation in calls(trainer, measure.as_patched(one, trainer, True))
 
 
-def test_more_products_and_records_without_their_optimizations(settings: RunSettings, data_folder: Path) -> None:
+def test_more_products_and_records_without_their_optimizations(
+    settings: RunSettings, data_folder: Path
+) -> None:
     patches = {one.name: one.patch for one in OPTIMIZATIONS}
     trainer = Trainer(settings, data_folder, Path("unused"), CPU)
     plain = calls(trainer, nullcontext())
@@ -176,14 +204,38 @@ def config(settings: RunSettings, tmp_path: Path) -> Path:
 
 
 def test_everything_is_measured_in_every_turn(
-    settings: RunSettings, config: Path, data_folder: Path, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: RunSettings,
+    config: Path,
+    data_folder: Path,
+    command: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(timing.PEAK_SIZE, "cpu", 256)  # bf16 products are slow on processors without such instructions
-    kept = [one for one in OPTIMIZATIONS if one.name in ("fused AdamW", "bf16 forward", "CUDA graphs", "new memory is not filled")]
+    monkeypatch.setitem(
+        timing.PEAK_SIZE, "cpu", 256
+    )  # bf16 products are slow on processors without such instructions
+    kept = [
+        one
+        for one in OPTIMIZATIONS
+        if one.name in ("fused AdamW", "bf16 forward", "CUDA graphs", "new memory is not filled")
+    ]
     monkeypatch.setattr(measure, "OPTIMIZATIONS", kept)
     output = tmp_path / "bench.json"
-    sizes = ("--variants", "fp32", "bf16-micro4", "--steps", 1, "--turns", 3, "--optimizations", "--device", "cpu")
-    outcome = command(main, "speed", "--config", config, "--data", data_folder, "--output", output, *sizes)
+    sizes = (
+        "--variants",
+        "fp32",
+        "bf16-micro4",
+        "--steps",
+        1,
+        "--turns",
+        3,
+        "--optimizations",
+        "--device",
+        "cpu",
+    )
+    outcome = command(
+        main, "speed", "--config", config, "--data", data_folder, "--output", output, *sizes
+    )
     assert outcome.code == 0, outcome.err
     result = files.read_json(output)
     assert list(result["variants"]) == ["fp32", "bf16-micro4"]
@@ -196,7 +248,11 @@ def test_everything_is_measured_in_every_turn(
         assert found["peak_memory_bytes"] > 50e6  # a process with torch in it
     assert result["variants"]["fp32"]["speed_against_first"] == [1, 1, 1]
     assert result["flops_per_step"] == settings.train.batch_size * row_flops(settings)
-    assert set(result["optimizations"]) == {"fused AdamW", "bf16 forward", "new memory is not filled"}  # no graphs on a CPU
+    assert set(result["optimizations"]) == {
+        "fused AdamW",
+        "bf16 forward",
+        "new memory is not filled",
+    }  # no graphs on a CPU
     assert {name: found["kept"] for name, found in result["optimizations"].items()} == {
         "fused AdamW": "yes",
         "bf16 forward": "a setting",
@@ -212,7 +268,10 @@ def test_a_gain_is_the_time_without_over_the_time_with(
     settings: RunSettings, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a clock that tells the two sides apart: 3 seconds without, 2 with, whichever side the patch is."""
-    always, never = (next(one for one in OPTIMIZATIONS if one.kept is kept and one.patch) for kept in (True, False))
+    always, never = (
+        next(one for one in OPTIMIZATIONS if one.kept is kept and one.patch)
+        for kept in (True, False)
+    )
     monkeypatch.setattr(measure, "OPTIMIZATIONS", [always, never])
     seen: list[bool] = []
     patched = measure.as_patched
@@ -238,26 +297,56 @@ def test_a_gain_is_the_time_without_over_the_time_with(
     ],
 )
 def test_bad_input_is_one_line(
-    arguments: tuple[object, ...], expected: str, config: Path, data_folder: Path, command: Any, tmp_path: Path
+    arguments: tuple[object, ...],
+    expected: str,
+    config: Path,
+    data_folder: Path,
+    command: Any,
+    tmp_path: Path,
 ) -> None:
     output = tmp_path / "out.json"
-    given = ("speed", "--config", config, "--data", data_folder, "--output", output, "--device", "cpu")
+    given = (
+        "speed",
+        "--config",
+        config,
+        "--data",
+        data_folder,
+        "--output",
+        output,
+        "--device",
+        "cpu",
+    )
     outcome = command(main, *given, *arguments)
     assert outcome.code == 2 and expected in outcome.err and outcome.err.count("\n") == 1
     assert not output.exists()
 
 
 def test_memory_command_prints_bytes(config: Path, data_folder: Path, command: Any) -> None:
-    outcome = command(main, "memory", "--config", config, "--data", data_folder, "--variant", "fp32", "--device", "cpu")
+    outcome = command(
+        main,
+        "memory",
+        "--config",
+        config,
+        "--data",
+        data_folder,
+        "--variant",
+        "fp32",
+        "--device",
+        "cpu",
+    )
     assert outcome.code == 0 and json.loads(outcome.out) > 50e6
 
 
 # Estimates ----------------------------------------------------------------------------------------------------------
 
 
-def test_kept_bytes_grow_by_row_and_hold_the_last_transition_only(settings: RunSettings, change: Any) -> None:
+def test_kept_bytes_grow_by_row_and_hold_the_last_transition_only(
+    settings: RunSettings, change: Any
+) -> None:
     def kept(settings: RunSettings, rows: int) -> int:
-        return estimate.kept_bytes(build_model(settings.model, Shape(25, 3), seed=0), settings, rows)
+        return estimate.kept_bytes(
+            build_model(settings.model, Shape(25, 3), seed=0), settings, rows
+        )
 
     one, two, three = (kept(settings, rows) for rows in (1, 2, 3))
     assert three - two == pytest.approx(two - one, rel=0.05)
@@ -276,22 +365,43 @@ def test_estimate_multiplies_flops_by_runs_and_price(settings: RunSettings) -> N
     rate = estimate.Rate(1e13, "assumed", 0.5, "a price list")
     head, _, line, _, total = estimate.table([one, one._replace(memory=None)], "A GPU", rate)
     assert head == "ESTIMATE on A GPU: assumed; 0.5 dollars an hour (a price list)."
-    assert line == "ESTIMATE nqueens5 gram: 3 trainings of 1.0 GPU hours (3.6e+16 FLOPs, 1.0 GiB), 3.0 together"
+    assert (
+        line
+        == "ESTIMATE nqueens5 gram: 3 trainings of 1.0 GPU hours (3.6e+16 FLOPs, 1.0 GiB), 3.0 together"
+    )
     assert total == "ESTIMATE in all: 6 trainings, 6.0 GPU hours, 3 dollars"
 
 
 def test_estimate_reads_the_workflows_configuration(command: Any) -> None:
     config = estimate.workflow_config(ROOT / "config/config.yaml", ROOT)
-    found = {(run.task, run.method): count for run, count in estimate.planned(config, estimate.listed(config, ROOT), ROOT)}
-    assert found["nqueens5-fold0", "gram"] == 8 and found["coloring5", "gram"] == 2  # four folds or none, two seeds
+    found = {
+        (run.task, run.method): count
+        for run, count in estimate.planned(config, estimate.listed(config, ROOT), ROOT)
+    }
+    assert (
+        found["nqueens5-fold0", "gram"] == 8 and found["coloring5", "gram"] == 2
+    )  # four folds or none, two seeds
     some = ["nqueens5-fold3/gram/seed7", "nqueens5-fold1/gram/seed0", "nqueens8/hrm/seed4"]
     counted = [(run.task, run.seed, count) for run, count in estimate.planned(config, some, ROOT)]
-    assert counted == [("nqueens5-fold3", 7, 2), ("nqueens8", 4, 1)]  # also what the configuration does not list
+    assert counted == [
+        ("nqueens5-fold3", 7, 2),
+        ("nqueens8", 4, 1),
+    ]  # also what the configuration does not list
     smoke = estimate.workflow_config(ROOT / "config/smoke.yaml", ROOT)
     planned = list(estimate.planned(smoke, estimate.listed(smoke, ROOT), ROOT))
     rehearsal = planned[0][0]
-    assert rehearsal.train.steps == 60 and rehearsal.seed == 1000  # runs and overrides are laid over
-    given = ("estimate", "--workflow", ROOT / "config/smoke.yaml", "--root", ROOT, "--gpu", "NVIDIA GeForce RTX 4090")
+    assert (
+        rehearsal.train.steps == 60 and rehearsal.seed == 1000
+    )  # runs and overrides are laid over
+    given = (
+        "estimate",
+        "--workflow",
+        ROOT / "config/smoke.yaml",
+        "--root",
+        ROOT,
+        "--gpu",
+        "NVIDIA GeForce RTX 4090",
+    )
     outcome = command(main, *given, "--share", 0.5, "--dollars-per-hour", 2)
     assert outcome.code == 0 and len(outcome.out.splitlines()) == 3 + len(planned)
     assert "at most 1" in command(main, *given, "--share", 2).err
@@ -299,16 +409,30 @@ def test_estimate_reads_the_workflows_configuration(command: Any) -> None:
 
 
 def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> None:
-    files.write_text(tmp_path / "resources/gpus.yaml", "G: {bf16_tflops: 100, dollars_per_hour: 1, price: a list}\n")
+    files.write_text(
+        tmp_path / "resources/gpus.yaml",
+        "G: {bf16_tflops: 100, dollars_per_hour: 1, price: a list}\n",
+    )
     assumed = estimate.rate_of("G", 0.25, None, "bf16", tmp_path)
     assert assumed.flops_per_second == 25e12
     assert assumed.basis == "25% of its peak of 100 TFLOP/s, which is assumed, and was not measured"
-    variants = {"bf16": {"flops_per_second": [1e12, 3e13, 4e13]}, "fp32": {"flops_per_second": [1e12, 9e13, 9e13]}}
-    result = {"task": "nqueens8", "method": "gram", "variants": variants, "measured_by": {"device": "G"}}
+    variants = {
+        "bf16": {"flops_per_second": [1e12, 3e13, 4e13]},
+        "fp32": {"flops_per_second": [1e12, 9e13, 9e13]},
+    }
+    result = {
+        "task": "nqueens8",
+        "method": "gram",
+        "variants": variants,
+        "measured_by": {"device": "G"},
+    }
     files.write_json(tmp_path / "resources/benchmarks/g.json", result)
     measured = estimate.rate_of("G", 0.25, 2, "bf16", tmp_path)
     assert (measured.flops_per_second, measured.dollars) == (3e13, 2)
-    assert measured.basis == "30 TFLOP/s, as measured in resources/benchmarks/g.json: gram on nqueens8, bf16"
+    assert (
+        measured.basis
+        == "30 TFLOP/s, as measured in resources/benchmarks/g.json: gram on nqueens8, bf16"
+    )
     with pytest.raises(GramError, match="no GPU 'H'; known ones: G"):
         estimate.rate_of("H", 0.25, None, "bf16", tmp_path)
     files.write_text(tmp_path / "resources/gpus.yaml", "G: {bf16_tflops: 100}\n")
@@ -323,9 +447,21 @@ def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
         estimate.rate_of("G", None, None, "bf16", tmp_path)
     experiment = "generator: {removed: [3]}\nmodel: {D: 64, heads: 1}\ntrain: {N_sup: 5}\nmethods: {gram: {}}\n"
     files.write_text(tmp_path / "config/experiments/nqueens5.yaml", experiment)
-    published = {"task": "nqueens5", "method": "gram", "examples_per_second": 1000, "source": "a page"}
-    files.write_json(tmp_path / "resources/gpus.yaml", {"G": unknown, "H": {"bf16_tflops": 2, "published": published}})
-    per_row = row_flops(resolve(load_experiment(tmp_path / "config/experiments/nqueens5.yaml"), "nqueens5", "gram", 0))
+    published = {
+        "task": "nqueens5",
+        "method": "gram",
+        "examples_per_second": 1000,
+        "source": "a page",
+    }
+    files.write_json(
+        tmp_path / "resources/gpus.yaml",
+        {"G": unknown, "H": {"bf16_tflops": 2, "published": published}},
+    )
+    per_row = row_flops(
+        resolve(
+            load_experiment(tmp_path / "config/experiments/nqueens5.yaml"), "nqueens5", "gram", 0
+        )
+    )
     share = 5 * 1000 * per_row / 2e12  # an example has five supervision steps
     rate = estimate.rate_of("G", None, None, "bf16", tmp_path)  # of H's peak, carried over to G's
     assert rate.flops_per_second == pytest.approx(share * 1e14)

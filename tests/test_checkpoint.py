@@ -30,7 +30,9 @@ TENSORS = {"a/b": torch.arange(6).reshape(2, 3), "c": torch.tensor(1.5), "d": to
 
 def fresh(settings: RunSettings, **model: Any) -> GRAM:
     """An untrained model of the tiny run, with changes."""
-    values = {name: getattr(settings.model, name) for name in settings.model.__dataclass_fields__} | model
+    values = {
+        name: getattr(settings.model, name) for name in settings.model.__dataclass_fields__
+    } | model
     return build_model(type(settings.model)(**values), Shape(25, 3), seed=9)
 
 
@@ -56,24 +58,37 @@ def test_weights_are_safetensors_and_nothing_else(gram_run: Path) -> None:
     assert max(entry["data_offsets"][1] for entry in header.values()) == len(content) - 8 - size
     assert {entry["dtype"] for entry in header.values()} == {"F32"}
     assert not list(gram_run.glob("*.pt")) and not list(gram_run.glob("*.pkl"))
-    assert {path.name for path in gram_run.iterdir()} == {"config.json", "history.jsonl", "meta.json", "weights.safetensors"}
+    assert {path.name for path in gram_run.iterdir()} == {
+        "config.json",
+        "history.jsonl",
+        "meta.json",
+        "weights.safetensors",
+    }
 
 
-def test_both_weights_and_z0_are_there_under_the_models_own_names(gram_run: Path, settings: RunSettings) -> None:
+def test_both_weights_and_z0_are_there_under_the_models_own_names(
+    gram_run: Path, settings: RunSettings
+) -> None:
     tensors, _ = read_tensors(gram_run / "weights.safetensors")
     names = fresh(settings).state_dict().keys()
     ema, raw = checkpoint.under("ema", tensors), checkpoint.under("raw", tensors)
     assert ema.keys() == raw.keys() == names and len(tensors) == 2 * len(names)
-    start = build_model(settings.model, Shape(25, 3), seed=child_seed(settings.seed, "weights")).state_dict()
+    start = build_model(
+        settings.model, Shape(25, 3), seed=child_seed(settings.seed, "weights")
+    ).state_dict()
     for name in names:
         if name in ("z0_h", "z0_l"):
             assert torch.equal(ema[name], start[name]) and torch.equal(raw[name], start[name])
         else:
-            assert not torch.equal(raw[name], start[name]) and not torch.equal(ema[name], raw[name]), name
+            assert not torch.equal(raw[name], start[name]) and not torch.equal(
+                ema[name], raw[name]
+            ), name
     for which, expected in (("ema", ema), ("raw", raw)):
         model = fresh(settings)
         load_weights(gram_run / "weights.safetensors", model, which)
-        assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+        assert all(
+            torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items()
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,12 +109,19 @@ def test_another_architecture_is_refused_with_file_and_tensor(
     with pytest.raises(GramError) as error:
         load_weights(path, model, "ema")
     message = str(error.value)
-    assert str(path) in message and tensor in message and "another architecture" in message and "config.json" in message
+    assert (
+        str(path) in message
+        and tensor in message
+        and "another architecture" in message
+        and "config.json" in message
+    )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, -1])
-def test_truncated_file_is_named(gram_run: Path, settings: RunSettings, tmp_path: Path, kept: int) -> None:
+def test_truncated_file_is_named(
+    gram_run: Path, settings: RunSettings, tmp_path: Path, kept: int
+) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes((gram_run / "weights.safetensors").read_bytes()[:kept])
     with pytest.raises(GramError) as error:
@@ -148,18 +170,31 @@ def test_full_disk_leaves_the_former_file(tmp_path: Path, request: pytest.Fixtur
     files.write_json(text, {"a": 1})
     before = tensors.read_bytes(), text.read_bytes()
     request.getfixturevalue("full_disk")
-    for path, write in ((tensors, lambda: write_tensors(tensors, TENSORS)), (text, lambda: files.write_json(text, {"a": 2}))):
+    for path, write in (
+        (tensors, lambda: write_tensors(tensors, TENSORS)),
+        (text, lambda: files.write_json(text, {"a": 2})),
+    ):
         with pytest.raises(GramError) as error:
             write()
-        assert str(path) in str(error.value) and "the disk is full: free some space" in str(error.value)
+        assert str(path) in str(error.value) and "the disk is full: free some space" in str(
+            error.value
+        )
     assert (tensors.read_bytes(), text.read_bytes()) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "x.safetensors"]  # nothing temporary is left
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "x.json",
+        "x.safetensors",
+    ]  # nothing temporary is left
 
 
-def test_write_that_the_system_cuts_short_leaves_the_former_file(settings: RunSettings, tmp_path: Path) -> None:
+def test_write_that_the_system_cuts_short_leaves_the_former_file(
+    settings: RunSettings, tmp_path: Path
+) -> None:
     (tmp_path / "train.parquet").write_bytes(b"former")
     (tmp_path / "x.safetensors").write_bytes(b"former")
-    with pytest.raises(GramError, match=r"x\.safetensors: cannot be written \(File too large\)"), small_files():
+    with (
+        pytest.raises(GramError, match=r"x\.safetensors: cannot be written \(File too large\)"),
+        small_files(),
+    ):
         write_tensors(tmp_path / "x.safetensors", {"x": torch.zeros(10_000)})
     with pytest.raises(GramError, match=r"train\.parquet: cannot be written"), small_files():
         build(settings.data, tmp_path)
@@ -170,7 +205,11 @@ def test_write_that_the_system_cuts_short_leaves_the_former_file(settings: RunSe
 
 
 def test_full_disk_while_training_keeps_the_last_resume_state(
-    settings: RunSettings, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Any,
 ) -> None:
     files.write_json(tmp_path / "config.json", settings.as_dict())
     write, calls = checkpoint.write_tensors, []
@@ -178,32 +217,60 @@ def test_full_disk_while_training_keeps_the_last_resume_state(
     def second_fails(path: Path, *arguments: Any) -> None:
         calls.append(path)
         if len(calls) == 2:
-            monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+            monkeypatch.setattr(
+                Path,
+                "write_bytes",
+                lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")),
+            )
         write(path, *arguments)
 
     monkeypatch.setattr(checkpoint, "write_tensors", second_fails)
-    arguments = ("--config", tmp_path / "config.json", "--data", data_folder, "--output", tmp_path, "--device", "cpu")
+    arguments = (
+        "--config",
+        tmp_path / "config.json",
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path,
+        "--device",
+        "cpu",
+    )
     outcome = command(train.main, *arguments)
     monkeypatch.undo()
     error = outcome.err.strip().splitlines()[-1]
-    assert outcome.code == 2 and error.startswith(f"error: {tmp_path / 'resume.safetensors'}") and "the disk is full" in error
+    assert (
+        outcome.code == 2
+        and error.startswith(f"error: {tmp_path / 'resume.safetensors'}")
+        and "the disk is full" in error
+    )
     assert "Traceback" not in outcome.err
     assert read_tensors(tmp_path / "resume.safetensors")[1]["step"] == settings.train.save_every
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "resume.safetensors"]
 
 
-def test_path_below_a_file_is_named(settings: RunSettings, data_folder: Path, tmp_path: Path, command: Any) -> None:
+def test_path_below_a_file_is_named(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, command: Any
+) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(GramError, match=r"x\.safetensors: cannot be written \(.*\): a part of this path is a file, not a folder"):
+    with pytest.raises(
+        GramError,
+        match=r"x\.safetensors: cannot be written \(.*\): a part of this path is a file, not a folder",
+    ):
         write_tensors(tmp_path / "file" / "x.safetensors", TENSORS)
     files.write_json(tmp_path / "config.json", settings.as_dict())
     arguments = ("--config", tmp_path / "config.json", "--data", data_folder, "--device", "cpu")
     outcome = command(train.main, *arguments, "--output", tmp_path / "file" / "run")
-    assert outcome.code == 2 and "a part of this path is a file" in outcome.err and "Traceback" not in outcome.err
+    assert (
+        outcome.code == 2
+        and "a part of this path is a file" in outcome.err
+        and "Traceback" not in outcome.err
+    )
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
-def test_folder_without_write_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_without_write_permission_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
     write_tensors(folder / "x.safetensors", TENSORS)
@@ -215,7 +282,10 @@ def test_folder_without_write_permission_is_named(tmp_path: Path, monkeypatch: p
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
         monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(GramError, match=r"locked/x\.safetensors: cannot be written \(Permission denied\): no permission to write"):
+    with pytest.raises(
+        GramError,
+        match=r"locked/x\.safetensors: cannot be written \(Permission denied\): no permission to write",
+    ):
         write_tensors(folder / "x.safetensors", TENSORS)
     folder.chmod(0o700)
     assert (folder / "x.safetensors").read_bytes() == before and len(list(folder.iterdir())) == 1

@@ -40,7 +40,9 @@ def listing(card: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("dataset", read_listed(LISTED))
 def test_the_code_builds_exactly_what_is_listed(dataset: str, tmp_path: Path) -> None:
     name, _ = split_fold(dataset)
-    build(data_settings(load_experiment(ROOT / f"config/experiments/{name}.yaml"), dataset), tmp_path)
+    build(
+        data_settings(load_experiment(ROOT / f"config/experiments/{name}.yaml"), dataset), tmp_path
+    )
     assert measure(tmp_path / "card.json") == (dataset, read_listed(LISTED)[dataset])
 
 
@@ -62,20 +64,48 @@ def test_sums_ignore_how_parquet_was_written_but_not_what(card: Path) -> None:
     assert content_md5(table.rename(columns={"target": "answer"})) != content
 
 
-def test_right_sums_pass(card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
-    outcome = command(main, "verify", "--card", card, "--checksums", listing, "--output", tmp_path / "checked.json")
+def test_right_sums_pass(
+    card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    outcome = command(
+        main,
+        "verify",
+        "--card",
+        card,
+        "--checksums",
+        listing,
+        "--output",
+        tmp_path / "checked.json",
+    )
     assert (outcome.code, outcome.err) == (0, "")
     checked = json.loads((tmp_path / "checked.json").read_text(encoding="utf-8"))
     facts = json.loads(card.read_text(encoding="utf-8"))
     assert (checked["task"], checked["listed"]) == ("nqueens5", True)
-    assert checked["tables"] == {name: {key: table[key] for key in ("rows", "md5")} for name, table in facts["tables"].items()}
+    assert checked["tables"] == {
+        name: {key: table[key] for key in ("rows", "md5")}
+        for name, table in facts["tables"].items()
+    }
 
 
-def test_an_unlisted_data_set_passes_with_a_note(card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+def test_an_unlisted_data_set_passes_with_a_note(
+    card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
     write_listed(listing, {})
-    outcome = command(main, "verify", "--card", card, "--checksums", listing, "--output", tmp_path / "checked.json")
+    outcome = command(
+        main,
+        "verify",
+        "--card",
+        card,
+        "--checksums",
+        listing,
+        "--output",
+        tmp_path / "checked.json",
+    )
     assert outcome.code == 0
-    assert outcome.err == f"note: nqueens5 is not listed in {listing}; compared with its own card only\n"
+    assert (
+        outcome.err
+        == f"note: nqueens5 is not listed in {listing}; compared with its own card only\n"
+    )
     assert json.loads((tmp_path / "checked.json").read_text(encoding="utf-8"))["listed"] is False
 
 
@@ -88,20 +118,52 @@ def test_a_difference_names_the_file_both_sums_and_what_to_do(
     mine = next(line for line in lines if line.startswith(f"{name}\tvalid\t"))
     lines[lines.index(mine)] = f"{name}\tvalid\t{wrong.rows}\t{wrong.md5}\n" if wrong else ""
     listing.write_text("".join(lines), encoding="utf-8")
-    outcome = command(main, "verify", "--card", card, "--checksums", listing, "--output", tmp_path / "checked.json")
+    outcome = command(
+        main,
+        "verify",
+        "--card",
+        card,
+        "--checksums",
+        listing,
+        "--output",
+        tmp_path / "checked.json",
+    )
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
-    expected = [str(card.parent / "valid.parquet"), sums["valid"].md5, f"({sums['valid'].rows} rows)", str(listing)]
-    expected += [wrong.md5 if wrong else "says nothing", f"record --cards {card} --checksums {listing}", "build it again"]
+    expected = [
+        str(card.parent / "valid.parquet"),
+        sums["valid"].md5,
+        f"({sums['valid'].rows} rows)",
+        str(listing),
+    ]
+    expected += [
+        wrong.md5 if wrong else "says nothing",
+        f"record --cards {card} --checksums {listing}",
+        "build it again",
+    ]
     assert [text for text in expected if text not in outcome.err] == []
     assert not (tmp_path / "checked.json").exists()
 
 
-def test_rows_are_compared_too(card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+def test_rows_are_compared_too(
+    card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
     listed = read_listed(listing)
     listed["nqueens5"]["train"] = listed["nqueens5"]["train"]._replace(rows=1)
     write_listed(listing, listed)
-    assert command(main, "verify", "--card", card, "--checksums", listing, "--output", tmp_path / "checked.json").code == 2
+    assert (
+        command(
+            main,
+            "verify",
+            "--card",
+            card,
+            "--checksums",
+            listing,
+            "--output",
+            tmp_path / "checked.json",
+        ).code
+        == 2
+    )
 
 
 @pytest.mark.parametrize("subcommand", ["verify", "record"])
@@ -111,7 +173,11 @@ def test_a_table_that_is_not_its_cards_is_refused(
     path, before = card.parent / "train.parquet", listing.read_bytes()
     table = pd.read_parquet(path)
     table.iloc[:-1].to_parquet(path, index=False)
-    given = ["--card", card, "--output", tmp_path / "checked.json"] if subcommand == "verify" else ["--cards", card]
+    given = (
+        ["--card", card, "--output", tmp_path / "checked.json"]
+        if subcommand == "verify"
+        else ["--cards", card]
+    )
     outcome = command(main, subcommand, *given, "--checksums", listing)
     assert outcome.code == 2
     assert content_md5(table) in outcome.err and content_md5(table.iloc[:-1]) in outcome.err
@@ -119,18 +185,37 @@ def test_a_table_that_is_not_its_cards_is_refused(
     assert listing.read_bytes() == before
 
 
-def test_a_truncated_table_is_one_line(card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+def test_a_truncated_table_is_one_line(
+    card: Path, listing: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
     path = card.parent / "completions.parquet"
     path.write_bytes(path.read_bytes()[:-20])
-    outcome = command(main, "verify", "--card", card, "--checksums", listing, "--output", tmp_path / "checked.json")
+    outcome = command(
+        main,
+        "verify",
+        "--card",
+        card,
+        "--checksums",
+        listing,
+        "--output",
+        tmp_path / "checked.json",
+    )
     assert outcome.code == 2
-    assert outcome.err.startswith(f"error: {path}: not a readable Parquet file") and outcome.err.count("\n") == 1
+    assert (
+        outcome.err.startswith(f"error: {path}: not a readable Parquet file")
+        and outcome.err.count("\n") == 1
+    )
 
 
-def test_record_replaces_its_data_set_and_keeps_the_others_in_order(card: Path, listing: Path, command: Callable[..., Any]) -> None:
+def test_record_replaces_its_data_set_and_keeps_the_others_in_order(
+    card: Path, listing: Path, command: Callable[..., Any]
+) -> None:
     right = listing.read_bytes()
     listed = read_listed(listing)
-    write_listed(listing, {"other10": listed["other10"], "nqueens5": dict.fromkeys(listed["nqueens5"], OTHER)})
+    write_listed(
+        listing,
+        {"other10": listed["other10"], "nqueens5": dict.fromkeys(listed["nqueens5"], OTHER)},
+    )
     assert command(main, "record", "--cards", card, "--checksums", listing).code == 0
     assert listing.read_bytes() == right
     listing.unlink()
@@ -140,13 +225,26 @@ def test_record_replaces_its_data_set_and_keeps_the_others_in_order(card: Path, 
 
 def test_data_sets_are_listed_by_size(tmp_path: Path) -> None:
     sums = dict.fromkeys(("train", "valid", "test", "completions"), OTHER)
-    write_listed(tmp_path / "list.tsv", {"nqueens10": sums, "nqueens5-fold10": sums, "nqueens8": sums, "nqueens5-fold2": sums})
-    assert list(read_listed(tmp_path / "list.tsv")) == ["nqueens5-fold2", "nqueens5-fold10", "nqueens8", "nqueens10"]
+    write_listed(
+        tmp_path / "list.tsv",
+        {"nqueens10": sums, "nqueens5-fold10": sums, "nqueens8": sums, "nqueens5-fold2": sums},
+    )
+    assert list(read_listed(tmp_path / "list.tsv")) == [
+        "nqueens5-fold2",
+        "nqueens5-fold10",
+        "nqueens8",
+        "nqueens10",
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "number"),
-    [("", None), ("dataset,split,rows,md5\n", 1), ("a\ttest\t3\n", 2), ("a\ttest\tthree\tabc\n", 2)],
+    [
+        ("", None),
+        ("dataset,split,rows,md5\n", 1),
+        ("a\ttest\t3\n", 2),
+        ("a\ttest\tthree\tabc\n", 2),
+    ],
 )
 def test_a_broken_list_names_its_line(content: str, number: int | None, tmp_path: Path) -> None:
     path = tmp_path / "list.tsv"

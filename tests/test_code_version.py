@@ -28,7 +28,12 @@ def fresh(package: Path) -> str:
 
 @pytest.mark.parametrize(
     "edited",
-    [SOURCE.replace("# exact", "# half of it"), SOURCE.replace("  # exact", ""), "# First.\n\n" + SOURCE, SOURCE + "\n\n"],
+    [
+        SOURCE.replace("# exact", "# half of it"),
+        SOURCE.replace("  # exact", ""),
+        "# First.\n\n" + SOURCE,
+        SOURCE + "\n\n",
+    ],
 )
 def test_comments_and_blank_lines_change_nothing(package: Path, edited: str) -> None:
     before = fresh(package)

@@ -21,7 +21,14 @@ from gram.pool import pool_values
 from gram.settings import DataSettings, SplitConfig
 from gram.tables.rows import read_reported
 from gram.tasks import PAD, Enumeration, make_task
-from gram.tasks.coloring import EDGE, FIRST_COLOUR, NO_EDGE, PATIENCE, Coloring, canonical_colourings
+from gram.tasks.coloring import (
+    EDGE,
+    FIRST_COLOUR,
+    NO_EDGE,
+    PATIENCE,
+    Coloring,
+    canonical_colourings,
+)
 
 ROOT = Path(__file__).parents[1]
 SMALL: dict[str, Any] = {"train": 60, "test": 20, "edge_probability": 0.5}
@@ -44,7 +51,9 @@ def random_graphs(n: int, count: int, **generator: Any) -> list[networkx.Graph]:
     graphs = []
     for row in islice(coloring(n, **generator).graphs(), count):
         graph = networkx.empty_graph(n)
-        graph.add_edges_from(pair for pair, there in zip(combinations(range(n), 2), row, strict=True) if there)
+        graph.add_edges_from(
+            pair for pair, there in zip(combinations(range(n), 2), row, strict=True) if there
+        )
         graphs.append(graph)
     return graphs
 
@@ -75,7 +84,10 @@ def test_canonical_colourings_are_the_classes_of_all(n: int, colours: int) -> No
         (networkx.complete_graph(3), 1),
         (networkx.complete_graph(4), 0),
         (networkx.path_graph(2), 1),
-        (networkx.path_graph(6), 1 + 15),  # a path has as many as one vertex less has partitions into 1 or 2 parts: S(5, 1..2)
+        (
+            networkx.path_graph(6),
+            1 + 15,
+        ),  # a path has as many as one vertex less has partitions into 1 or 2 parts: S(5, 1..2)
         (networkx.cycle_graph(4), 3),
         (networkx.cycle_graph(5), 5),  # (2^5 - 2) / 3!, as each uses all three colours
         (networkx.wheel_graph(6), 0),  # a hub and an odd cycle
@@ -95,7 +107,9 @@ def test_number_of_colourings_is_the_chromatic_polynomial(n: int, colours: int) 
     totals = []
     for graph in random_graphs(n, 12, edge_probability=0.4):
         found = found_colourings(task, graph)
-        named = sum(len(list(permutations(range(colours), len(set(colouring))))) for colouring in found)
+        named = sum(
+            len(list(permutations(range(colours), len(set(colouring))))) for colouring in found
+        )
         polynomial = networkx.chromatic_polynomial(graph)
         assert named == int(polynomial.subs(dict.fromkeys(polynomial.free_symbols, colours)))
         totals.append(named)
@@ -105,7 +119,11 @@ def test_number_of_colourings_is_the_chromatic_polynomial(n: int, colours: int) 
 def test_enumeration_equals_brute_force() -> None:
     task = coloring(7)
     for graph in random_graphs(7, 40):
-        proper = (row for row in product(range(3), repeat=7) if all(row[i] != row[j] for i, j in graph.edges))
+        proper = (
+            row
+            for row in product(range(3), repeat=7)
+            if all(row[i] != row[j] for i, j in graph.edges)
+        )
         assert found_colourings(task, graph) == {renumbered(row) for row in proper}
 
 
@@ -153,13 +171,25 @@ def test_enumerated_graphs_and_tokens(enumeration: Enumeration) -> None:
     assert range(task.length)[task.answers] == range(15, 21)
     rows = [tuple(row) for row in enumeration.inputs.tolist()]
     assert rows == sorted(set(rows)) and len(rows) == 80
-    assert set(enumeration.inputs[:, :15].ravel()) == {NO_EDGE, EDGE} and (enumeration.inputs[:, 15:] == PAD).all()
+    assert (
+        set(enumeration.inputs[:, :15].ravel()) == {NO_EDGE, EDGE}
+        and (enumeration.inputs[:, 15:] == PAD).all()
+    )
     assert (enumeration.given == (enumeration.inputs == EDGE).sum(axis=1)).all()
     for i, row in enumerate(rows):
         graph = networkx.empty_graph(6)
-        graph.add_edges_from(pair for pair, token in zip(combinations(range(6), 2), row, strict=False) if token == EDGE)
-        answers = enumeration.completions[enumeration.offsets[i] : enumeration.offsets[i + 1]] - FIRST_COLOUR
-        assert [tuple(answer) for answer in answers.tolist()] == sorted(found_colourings(task, graph))
+        graph.add_edges_from(
+            pair
+            for pair, token in zip(combinations(range(6), 2), row, strict=False)
+            if token == EDGE
+        )
+        answers = (
+            enumeration.completions[enumeration.offsets[i] : enumeration.offsets[i + 1]]
+            - FIRST_COLOUR
+        )
+        assert [tuple(answer) for answer in answers.tolist()] == sorted(
+            found_colourings(task, graph)
+        )
     assert enumeration.counts.min() > 0 and enumeration.counts.max() > 5
 
 
@@ -167,9 +197,18 @@ def test_first_edge_token_joins_the_first_two_vertices() -> None:
     task = coloring(4)
     edges = np.zeros((6, 6), dtype=bool)
     np.fill_diagonal(edges, True)
-    pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]  # row by row of the strict upper triangle
+    pairs = [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 2),
+        (1, 3),
+        (2, 3),
+    ]  # row by row of the strict upper triangle
     for row, (i, j) in zip(task.encode(edges), pairs, strict=True):
-        answers = np.full((4, 4), FIRST_COLOUR) + np.eye(4, dtype=int)  # vertex v differs from all others
+        answers = np.full((4, 4), FIRST_COLOUR) + np.eye(
+            4, dtype=int
+        )  # vertex v differs from all others
         conflicts = task.conflicts(np.tile(row, (4, 1)), answers.astype(np.uint8)).any(axis=1)
         assert np.flatnonzero(~conflicts).tolist() == [i, j]
 
@@ -191,10 +230,14 @@ def test_pairs_are_counted_exactly_and_whole_graphs_are_split() -> None:
     assert tested is not None
     assert enumeration.counts[tested].sum() == 40 and enumeration.counts[~tested].sum() == 151
     assert len(np.unique(enumeration.inputs, axis=0)) == len(enumeration.inputs) < 191
-    assert set(map(bytes, enumeration.inputs)) & set(map(bytes, coloring(6).enumerate().inputs))  # the same stream of graphs
+    assert set(map(bytes, enumeration.inputs)) & set(
+        map(bytes, coloring(6).enumerate().inputs)
+    )  # the same stream of graphs
 
 
-def test_test_graphs_do_not_depend_on_the_number_of_training_graphs(enumeration: Enumeration) -> None:
+def test_test_graphs_do_not_depend_on_the_number_of_training_graphs(
+    enumeration: Enumeration,
+) -> None:
     larger = coloring(6, train=90).enumerate()
     sets = [set(map(bytes, found.inputs[found.tested])) for found in (enumeration, larger)]
     assert sets[0] == sets[1]
@@ -222,7 +265,10 @@ def random_answers(n: int, count: int) -> tuple[Coloring, np.ndarray, np.ndarray
 
 def test_verifier_and_conflicts_equal_a_slow_loop() -> None:
     task, inputs, answers = random_answers(5, 300)
-    valid, conflicts = task.is_valid(inputs, answers), task.violations(inputs, answers)["conflict_edges"]
+    valid, conflicts = (
+        task.is_valid(inputs, answers),
+        task.violations(inputs, answers)["conflict_edges"],
+    )
     assert 30 < valid.sum() < 200 and (answers > 5).any() and (answers < 3).any()
     for i, (given, answer) in enumerate(zip(inputs.tolist(), answers.tolist(), strict=True)):
         wrong = 0
@@ -235,11 +281,16 @@ def test_verifier_and_conflicts_equal_a_slow_loop() -> None:
 def test_conflicts_by_hand() -> None:
     task = coloring(4)
     inputs = task.encode(edges_of(networkx.cycle_graph(4), 4).repeat(6, axis=0))
-    answers = np.array([[3, 4, 3, 4], [3, 3, 4, 4], [5, 5, 5, 5], [3, 4, 5, 2], [0, 4, 1, 4], [3, 4, 3, 6]], dtype=np.uint8)
+    answers = np.array(
+        [[3, 4, 3, 4], [3, 3, 4, 4], [5, 5, 5, 5], [3, 4, 5, 2], [0, 4, 1, 4], [3, 4, 3, 6]],
+        dtype=np.uint8,
+    )
     assert task.violations(inputs, answers)["conflict_edges"].tolist() == [0, 2, 4, 2, 4, 2]
     assert task.is_valid(inputs, answers).tolist() == [True, False, False, False, False, False]
     alone = task.encode(np.zeros((1, 6), dtype=bool))
-    assert not task.is_valid(alone, np.uint8([[3, 3, 3, PAD]]))[0]  # no edge in conflict, but a vertex without a colour
+    assert not task.is_valid(alone, np.uint8([[3, 3, 3, PAD]]))[
+        0
+    ]  # no edge in conflict, but a vertex without a colour
 
 
 def test_names_of_colours_do_not_matter() -> None:
@@ -252,7 +303,9 @@ def test_names_of_colours_do_not_matter() -> None:
         assert (task.canonical(inputs, renamed) == canonical).all()
     legal = task.is_colour(answers)
     assert (canonical[~legal] == answers[~legal]).all() and not legal.all()
-    for answer, form in zip(answers[legal.all(axis=1)].tolist(), canonical[legal.all(axis=1)].tolist(), strict=True):
+    for answer, form in zip(
+        answers[legal.all(axis=1)].tolist(), canonical[legal.all(axis=1)].tolist(), strict=True
+    ):
         assert tuple(form) == tuple(colour + FIRST_COLOUR for colour in renumbered(tuple(answer)))
 
 
@@ -271,10 +324,15 @@ def test_built_twice_is_the_same_and_another_seed_is_not(folder: Path, tmp_path:
     assert other["tables"]["test"]["md5"] != card["tables"]["test"]["md5"]
 
 
-def test_loaded_splits_have_answers_of_another_length_than_inputs(folder: Path, enumeration: Enumeration) -> None:
+def test_loaded_splits_have_answers_of_another_length_than_inputs(
+    folder: Path, enumeration: Enumeration
+) -> None:
     splits = {name: load_split(folder, name) for name in SPLITS}
     graphs = {name: set(map(bytes, split.inputs)) for name, split in splits.items()}
-    assert not graphs["test"] & (graphs["train"] | graphs["valid"]) and not graphs["train"] & graphs["valid"]
+    assert (
+        not graphs["test"] & (graphs["train"] | graphs["valid"])
+        and not graphs["train"] & graphs["valid"]
+    )
     for split in splits.values():
         assert (split.inputs.shape[1], split.completions.shape[1]) == (21, 6)
         for i, index in enumerate(split.input_ids):
@@ -287,13 +345,17 @@ def test_card_says_what_a_report_prints(folder: Path, enumeration: Enumeration) 
     assert card["facts"] == enumeration.facts
     table = card["tables"]["completions"]
     assert table["mean_completions"] == pytest.approx(enumeration.counts.mean())
-    assert table["inputs_by_completions"] == {str(m): int((enumeration.counts == m).sum()) for m in np.unique(enumeration.counts)}
+    assert table["inputs_by_completions"] == {
+        str(m): int((enumeration.counts == m).sum()) for m in np.unique(enumeration.counts)
+    }
 
 
 @pytest.fixture(scope="module")
 def experiment(request: pytest.FixtureRequest) -> tuple[str, SplitConfig, Enumeration]:
     """Name, split and enumeration of an experiment of this repository."""
-    settings = data_settings(load_experiment(ROOT / f"config/experiments/{request.param}.yaml"), request.param)
+    settings = data_settings(
+        load_experiment(ROOT / f"config/experiments/{request.param}.yaml"), request.param
+    )
     return request.param, settings.split, make_task(request.param, settings.generator).enumerate()
 
 
@@ -303,7 +365,14 @@ def test_sizes_of_the_experiments(experiment: tuple[str, SplitConfig, Enumeratio
     name, split, enumeration = experiment
     names = assign_splits(enumeration, split, None)
     sizes = [int((names == one).sum()) for one in SPLITS]
-    assert sizes == {"coloring5": [380, 20, 100], "coloring8": [6652, 350, 255], "coloring10": [12792, 673, 192]}[name]
+    assert (
+        sizes
+        == {
+            "coloring5": [380, 20, 100],
+            "coloring8": [6652, 350, 255],
+            "coloring10": [12792, 673, 192],
+        }[name]
+    )
     assert len(np.unique(enumeration.inputs, axis=0)) == sum(sizes)
 
 
@@ -313,11 +382,16 @@ def test_edge_probability_explains_the_paper_over_graphs_and_not_over_pairs(
 ) -> None:
     """Over all graphs of the data set, since those of a small test split vary."""
     name, _, enumeration = experiment
-    reported = {key: mean for key, (mean, _) in read_reported(ROOT / "resources/reported.csv").items()}
+    reported = {
+        key: mean for key, (mean, _) in read_reported(ROOT / "resources/reported.csv").items()
+    }
     counts = enumeration.counts
     result = metrics.coverages(counts, np.ones(len(counts)), 20)
     # One right answer per graph is a bound for the deterministic models, and 20 uniform samples are one for GRAM.
-    deterministic = [reported[name, method, "coverage"] for method in ("direct8", "direct32", "looped", "hrm", "trm")]
+    deterministic = [
+        reported[name, method, "coverage"]
+        for method in ("direct8", "direct32", "looped", "hrm", "trm")
+    ]
     assert 0.85 < max(deterministic) / (100 * result["coverage_micro"]["value"]) < 1.2
     assert abs(100 * result["coverage_micro"]["ceiling"] - reported[name, "gram", "coverage"]) < 2
     assert abs(100 * result["coverage_paper"]["ceiling"] - reported[name, "gram", "coverage"]) > 25
@@ -344,7 +418,9 @@ def test_answers_are_found_and_vote_whatever_their_colours_are_called(folder: Pa
         assert (row == row[chosen]).sum() == np.bincount(row).max()
 
 
-def test_conflict_edges_are_the_total_of_the_first_samples_and_pool_by_addition(folder: Path) -> None:
+def test_conflict_edges_are_the_total_of_the_first_samples_and_pool_by_addition(
+    folder: Path,
+) -> None:
     task, split = coloring(6), load_split(folder, "train")
     drawn, _ = drawn_from(split, 4)
     tokens = drawn.tokens.copy()
@@ -356,7 +432,9 @@ def test_conflict_edges_are_the_total_of_the_first_samples_and_pool_by_addition(
     result = metrics.slices(samples)
     assert result["conflict_edges"] == {"value": edges}
     assert result["conflict_edges_mean"]["numerator"] == edges + first
-    assert result["conflict_edges_mean"]["value"] == pytest.approx((edges + first) / (4 * len(split.inputs)))
+    assert result["conflict_edges_mean"]["value"] == pytest.approx(
+        (edges + first) / (4 * len(split.inputs))
+    )
     assert sum(part["conflict_edges"]["value"] for part in result["slices"].values()) == edges
     half = np.arange(len(split.inputs)) < 20
     pooled = pool_values([metrics.slices(samples.where(mask)) for mask in (half, ~half)])
@@ -370,14 +448,28 @@ def test_conflict_edges_are_the_total_of_the_first_samples_and_pool_by_addition(
         ("coloring1", {}, "1 vertices; all colourings are enumerated for 2 to 12"),
         ("coloring13", {}, "13 vertices; all colourings are enumerated for 2 to 12"),
         ("coloring6", {"edge_probability": 1.5}, "generator: edge_probability: 1.5 is more than 1"),
-        ("coloring6", {"edge_probability": -0.1}, "generator: edge_probability: -0.1 is less than 0"),
+        (
+            "coloring6",
+            {"edge_probability": -0.1},
+            "generator: edge_probability: -0.1 is less than 0",
+        ),
         ("coloring6", {"train": 0}, "generator: train: 0 is less than 1"),
-        ("coloring6", {"counted": "rows"}, "generator: counted: 'rows' is none of 'graphs', 'pairs'"),
-        ("coloring6", {"removed": [2]}, "generator: unknown key 'removed'; known keys: train, test, edge_probability"),
+        (
+            "coloring6",
+            {"counted": "rows"},
+            "generator: counted: 'rows' is none of 'graphs', 'pairs'",
+        ),
+        (
+            "coloring6",
+            {"removed": [2]},
+            "generator: unknown key 'removed'; known keys: train, test, edge_probability",
+        ),
         ("coloring", {}, "no such task; known: nqueens{n}, coloring{n}"),
     ],
 )
-def test_impossible_settings_are_refused_with_task_and_key(name: str, generator: dict[str, Any], message: str) -> None:
+def test_impossible_settings_are_refused_with_task_and_key(
+    name: str, generator: dict[str, Any], message: str
+) -> None:
     with pytest.raises(GramError) as error:
         make_task(name, generator)
     assert name in str(error.value) and message in str(error.value)
@@ -385,17 +477,28 @@ def test_impossible_settings_are_refused_with_task_and_key(name: str, generator:
 
 @pytest.mark.parametrize(
     ("generator", "found"),
-    [({"train": 6, "test": 2}, 7), ({"edge_probability": 1.0, "colours": 2}, 0), ({"edge_probability": 0.0}, 1)],
+    [
+        ({"train": 6, "test": 2}, 7),
+        ({"edge_probability": 1.0, "colours": 2}, 0),
+        ({"edge_probability": 0.0}, 1),
+    ],
 )
-def test_more_graphs_than_there_are_is_refused(generator: dict[str, Any], found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_graphs_than_there_are_is_refused(
+    generator: dict[str, Any], found: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of 8 graphs with 3 vertices, 7 can be coloured with two colours."""
     monkeypatch.setattr("gram.tasks.coloring.PATIENCE", 1000)
     assert PATIENCE > 1000
-    with pytest.raises(GramError, match=rf"coloring3: generator: {found} graphs were found, .* lower train or test"):
+    with pytest.raises(
+        GramError, match=rf"coloring3: generator: {found} graphs were found, .* lower train or test"
+    ):
         coloring(3, **({"colours": 2} | generator)).enumerate()
 
 
 def test_folds_of_a_task_that_draws_its_test_inputs_are_refused(tmp_path: Path) -> None:
     split = dataclasses.replace(SplitConfig(), folds=2)
-    with pytest.raises(GramError, match=r"coloring6-fold0: split: folds: 2, but this task draws its test inputs; use folds: 1"):
+    with pytest.raises(
+        GramError,
+        match=r"coloring6-fold0: split: folds: 2, but this task draws its test inputs; use folds: 1",
+    ):
         build(DataSettings("coloring6-fold0", SMALL, split), tmp_path)

@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 
 from gram import config, files
-from gram.config import Experiment, evaluate_settings, load_experiment, load_run, merge, parse, resolve, split_fold, tags
+from gram.config import (
+    Experiment,
+    evaluate_settings,
+    load_experiment,
+    load_run,
+    merge,
+    parse,
+    resolve,
+    split_fold,
+    tags,
+)
 from gram.errors import GramError
 from gram.settings import SECTIONS, EvaluateConfig, GramModel, RunSettings, SplitConfig, TrainConfig
 from gram.settings.baselines import ArModel
@@ -44,17 +54,28 @@ def test_unknown_key_is_refused_and_the_known_ones_are_listed(write: Any, sectio
 
 
 def test_a_method_of_another_architecture_shares_no_model_settings(write: Any) -> None:
-    methods = "{gram: {}, twin: {model: {guidance: none}}, ar: {model: {architecture: ar, layers: 3}}}"
-    experiment = load_experiment(write(f"model: {{D: 64, T: 2}}\ntrain: {{steps: 7}}\nmethods: {methods}"))
-    gram, twin, ar = (resolve(experiment, "nqueens5", method, 0) for method in ("gram", "twin", "ar"))
-    assert gram.model == GramModel(D=64, T=2) and twin.model == GramModel(D=64, T=2, guidance="none")
+    methods = (
+        "{gram: {}, twin: {model: {guidance: none}}, ar: {model: {architecture: ar, layers: 3}}}"
+    )
+    experiment = load_experiment(
+        write(f"model: {{D: 64, T: 2}}\ntrain: {{steps: 7}}\nmethods: {methods}")
+    )
+    gram, twin, ar = (
+        resolve(experiment, "nqueens5", method, 0) for method in ("gram", "twin", "ar")
+    )
+    assert gram.model == GramModel(D=64, T=2) and twin.model == GramModel(
+        D=64, T=2, guidance="none"
+    )
     assert ar.model == ArModel(layers=3) and ar.train.steps == 7
     assert parse(RunSettings, json.loads(json.dumps(ar.as_dict())), "run") == ar
 
 
 def test_architectures_have_tags_of_their_own_and_unknown_ones_are_refused(write: Any) -> None:
     known = tags(SECTIONS["model"])
-    assert len(known) == len(typing.get_args(SECTIONS["model"])) == 7 and next(iter(known.values())) is GramModel
+    assert (
+        len(known) == len(typing.get_args(SECTIONS["model"])) == 7
+        and next(iter(known.values())) is GramModel
+    )
     with pytest.raises(GramError, match=r"ar: model: architecture: 'rnn' is none of 'gram', "):
         load_experiment(write("methods: {ar: {model: {architecture: rnn}}}"))
     with pytest.raises(GramError, match=r"ar: model: unknown key 'K'; known keys: .*temperature"):
@@ -62,14 +83,20 @@ def test_architectures_have_tags_of_their_own_and_unknown_ones_are_refused(write
 
 
 def test_an_experiment_is_laid_over_the_shared_file_that_it_names(tmp_path: Path) -> None:
-    files.write_text(tmp_path / "shared/small.yaml", "train: {steps: 7, beta: 2}\nmethods: {gram: {train: {N_sup: 3}}, twin: {}}")
+    files.write_text(
+        tmp_path / "shared/small.yaml",
+        "train: {steps: 7, beta: 2}\nmethods: {gram: {train: {N_sup: 3}}, twin: {}}",
+    )
     path = tmp_path / "experiments/nqueens5.yaml"
     files.write_text(
-        path, "shared: small\ngenerator: {removed: [3]}\ntrain: {steps: 9, N_sup: 5}\nmethods: {twin: {train: {beta: 1}}}"
+        path,
+        "shared: small\ngenerator: {removed: [3]}\ntrain: {steps: 9, N_sup: 5}\nmethods: {twin: {train: {beta: 1}}}",
     )
     experiment = load_experiment(path, {"train": {"batch_size": 4}})
     gram, twin = (resolve(experiment, "nqueens5", method, 0).train for method in ("gram", "twin"))
-    assert gram == TrainConfig(steps=9, beta=2, N_sup=3, batch_size=4)  # a method's own settings count most
+    assert gram == TrainConfig(
+        steps=9, beta=2, N_sup=3, batch_size=4
+    )  # a method's own settings count most
     assert twin == TrainConfig(steps=9, beta=1, N_sup=5, batch_size=4)
     files.write_text(path, "shared: large\nmethods: {gram: {}}")
     with pytest.raises(GramError, match=r"shared/large.yaml: no such file; known ones: small"):
@@ -81,10 +108,13 @@ def test_an_experiment_is_laid_over_the_shared_file_that_it_names(tmp_path: Path
 
 def test_unknown_section_unknown_method_key_and_unknown_override(write: Any) -> None:
     with pytest.raises(
-        GramError, match=r"unknown key 'optimiser'; known keys: shared, generator, methods, split, model, train, evaluate"
+        GramError,
+        match=r"unknown key 'optimiser'; known keys: shared, generator, methods, split, model, train, evaluate",
     ):
         load_experiment(write("optimiser: {}\nmethods: {gram: {}}"))
-    with pytest.raises(GramError, match=r"gram: unknown key 'split'; known keys: model, train, evaluate"):
+    with pytest.raises(
+        GramError, match=r"gram: unknown key 'split'; known keys: model, train, evaluate"
+    ):
         load_experiment(write("methods: {gram: {split: {}}}"))
     with pytest.raises(GramError, match=r"overrides of nqueens5: unknown key 'trian'"):
         load_experiment(write("methods: {gram: {}}"), {"trian": {"steps": 3}})
@@ -122,7 +152,9 @@ def test_missing_experiment_lists_the_known_ones(experiment_file: Path) -> None:
         ("split", "stratify", "yes"),
     ],
 )
-def test_value_of_the_wrong_type_is_refused_with_its_key(section: str, key: str, value: Any) -> None:
+def test_value_of_the_wrong_type_is_refused_with_its_key(
+    section: str, key: str, value: Any
+) -> None:
     with pytest.raises(GramError) as error:
         parse(SECTIONS[section], {key: value}, f"file: {section}")
     assert f"file: {section}: {key}: {value!r}" in str(error.value)
@@ -169,23 +201,34 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
 
 def test_yaml_numbers_without_a_dot_are_numbers(write: Any) -> None:
     # YAML 1.1 reads 1e-4 as a string and 1 as an integer.
-    experiment = load_experiment(write("train: {learning_rate: 1e-4, beta: 1, beta_initial: 2e0}\nmethods: {gram: }"))
+    experiment = load_experiment(
+        write("train: {learning_rate: 1e-4, beta: 1, beta_initial: 2e0}\nmethods: {gram: }")
+    )
     train = resolve(experiment, "nqueens5", "gram", 0).train
     assert (train.learning_rate, train.beta, train.beta_initial) == (0.0001, 1.0, 2.0)
-    assert all(isinstance(value, float) for value in (train.learning_rate, train.beta, train.beta_initial))
+    assert all(
+        isinstance(value, float) for value in (train.learning_rate, train.beta, train.beta_initial)
+    )
 
 
 def test_merge_goes_key_by_key_and_changes_neither() -> None:
     base = {"a": {"x": 1, "y": {"u": 1}}, "b": 2, "c": [1, 2]}
     over = {"a": {"y": {"v": 3}}, "c": [3], "d": {"z": 1}}
     before = copy.deepcopy((base, over))
-    assert merge(base, over) == {"a": {"x": 1, "y": {"u": 1, "v": 3}}, "b": 2, "c": [3], "d": {"z": 1}}
+    assert merge(base, over) == {
+        "a": {"x": 1, "y": {"u": 1, "v": 3}},
+        "b": 2,
+        "c": [3],
+        "d": {"z": 1},
+    }
     assert (base, over) == before
 
 
 def test_defaults_then_file_then_overrides_then_method(write: Any) -> None:
     text = "train: {steps: 7, beta: 0.5}\nmethods: {gram: {train: {beta: 0.25}}, deterministic: {model: {guidance: none}}}"
-    experiment = load_experiment(write(text), {"train": {"steps": 9}, "methods": {"gram": {"evaluate": {"width": 3}}}})
+    experiment = load_experiment(
+        write(text), {"train": {"steps": 9}, "methods": {"gram": {"evaluate": {"width": 3}}}}
+    )
     gram = resolve(experiment, "nqueens5", "gram", 4)
     twin = resolve(experiment, "nqueens5", "deterministic", 4)
     assert gram.train == TrainConfig(steps=9, beta=0.25)
@@ -202,11 +245,29 @@ def test_config_json_round_trip(settings: RunSettings, tmp_path: Path) -> None:
     assert load_run(tmp_path / "config.json") == settings
 
 
-def test_command_line_freezes_what_resolve_gives(experiment_file: Path, command: Any, tmp_path: Path) -> None:
+def test_command_line_freezes_what_resolve_gives(
+    experiment_file: Path, command: Any, tmp_path: Path
+) -> None:
     output = tmp_path / "config.json"
-    arguments = ("--experiment", experiment_file, "--method", "deterministic", "--seed", 3, "--output", output)
-    assert command(config.main, *arguments, "--overrides", "{train: {learning_rate: 2e-4}}").code == 0
-    expected = resolve(load_experiment(experiment_file, {"train": {"learning_rate": 2e-4}}), "nqueens5", "deterministic", 3)
+    arguments = (
+        "--experiment",
+        experiment_file,
+        "--method",
+        "deterministic",
+        "--seed",
+        3,
+        "--output",
+        output,
+    )
+    assert (
+        command(config.main, *arguments, "--overrides", "{train: {learning_rate: 2e-4}}").code == 0
+    )
+    expected = resolve(
+        load_experiment(experiment_file, {"train": {"learning_rate": 2e-4}}),
+        "nqueens5",
+        "deterministic",
+        3,
+    )
     assert load_run(output) == expected
     assert expected.train.learning_rate == 2e-4
 
@@ -219,20 +280,28 @@ def test_config_json_with_a_key_missing_or_unknown(settings: RunSettings, tmp_pa
         load_run(path)
     values["train"]["stepz"] = 3
     files.write_json(path, values)
-    with pytest.raises(GramError, match=r"config\.json: train: unknown key 'stepz'; known keys: steps, N_sup"):
+    with pytest.raises(
+        GramError, match=r"config\.json: train: unknown key 'stepz'; known keys: steps, N_sup"
+    ):
         load_run(path)
 
 
 def test_folds_are_named_after_the_experiment(experiment_file: Path) -> None:
     experiment = load_experiment(experiment_file, {"split": {"folds": 3}})
     assert experiment.tasks("nqueens5") == ["nqueens5-fold0", "nqueens5-fold1", "nqueens5-fold2"]
-    assert [split_fold(task) for task in experiment.tasks("nqueens5")] == [("nqueens5", 0), ("nqueens5", 1), ("nqueens5", 2)]
+    assert [split_fold(task) for task in experiment.tasks("nqueens5")] == [
+        ("nqueens5", 0),
+        ("nqueens5", 1),
+        ("nqueens5", 2),
+    ]
     assert load_experiment(experiment_file).tasks("nqueens5") == ["nqueens5"]
     assert split_fold("nqueens5") == ("nqueens5", None)
     assert split_fold("nqueens5-fold") == ("nqueens5-fold", None)
 
 
-@pytest.mark.parametrize("section", [SplitConfig, *typing.get_args(SECTIONS["model"]), TrainConfig, EvaluateConfig])
+@pytest.mark.parametrize(
+    "section", [SplitConfig, *typing.get_args(SECTIONS["model"]), TrainConfig, EvaluateConfig]
+)
 def test_every_setting_says_what_it_means(section: type) -> None:
     undocumented = [f.name for f in dataclasses.fields(section) if not f.metadata.get("doc")]
     assert undocumented == []
@@ -241,7 +310,10 @@ def test_every_setting_says_what_it_means(section: type) -> None:
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_committed_experiments_resolve_for_every_method(path: Path) -> None:
     experiment = load_experiment(path)
-    models = {method: resolve(experiment, experiment.tasks(path.stem)[0], method, 0).model for method in experiment.methods}
+    models = {
+        method: resolve(experiment, experiment.tasks(path.stem)[0], method, 0).model
+        for method in experiment.methods
+    }
     assert models["gram"].guidance == "full"
     if "deterministic" in models:
         assert models["deterministic"] == dataclasses.replace(models["gram"], guidance="none")

@@ -25,7 +25,9 @@ INPUTS = 4000
 def drawn(p: Floats, width: int, inputs: int, *, seed: int = 0) -> NDArray[np.int64]:
     """Independent draws: completion j with probability p[j], -1 with the rest; [inputs, width]."""
     numbers = np.append(np.arange(len(p)), -1)
-    return np.random.default_rng(seed).choice(numbers, size=(inputs, width), p=np.append(p, 1 - p.sum()))
+    return np.random.default_rng(seed).choice(
+        numbers, size=(inputs, width), p=np.append(p, 1 - p.sum())
+    )
 
 
 def samples(found: NDArray[np.int64], completions: int) -> Samples:
@@ -54,7 +56,9 @@ def law_of_distinct(p: Floats, width: int) -> Floats:
         for found in itertools.combinations(range(len(p)), size):
             for part in range(size + 1):
                 for within in itertools.combinations(found, part):
-                    law[size] += (-1) ** (size - part) * (1 - p.sum() + p[list(within)].sum()) ** width
+                    law[size] += (-1) ** (size - part) * (
+                        1 - p.sum() + p[list(within)].sum()
+                    ) ** width
     return law
 
 
@@ -70,7 +74,9 @@ def deviations(observed: float, p: Floats, width: int, inputs: int) -> float:
     return abs(observed - expected_distinct(p, width) / len(p)) / max(error, 1e-12)
 
 
-@pytest.mark.parametrize("p", [P, np.full(4, 0.25), np.array([0.9, 0.05, 0.05]), np.array([0.02, 0.01])])
+@pytest.mark.parametrize(
+    "p", [P, np.full(4, 0.25), np.array([0.9, 0.05, 0.05]), np.array([0.02, 0.01])]
+)
 @pytest.mark.parametrize("width", [1, WIDTH, 20])
 def test_mean_coverage_is_the_closed_form(p: Floats, width: int) -> None:
     assert deviations(coverage(drawn(p, width, INPUTS), len(p)), p, width, INPUTS) < 4
@@ -87,7 +93,9 @@ def test_fewer_samples_are_taken_from_more_without_bias() -> None:
     found = drawn(P, 20, INPUTS)
     for width in (1, 3, 10):
         row = metrics.by_width(samples(found, len(P)), [width])[0]["coverage_macro"]["value"]
-        assert deviations(row, P, width, INPUTS) < 4  # all subsets together vary less than one of them
+        assert (
+            deviations(row, P, width, INPUTS) < 4
+        )  # all subsets together vary less than one of them
         assert row != coverage(found[:, :width], len(P))
 
 
@@ -99,8 +107,13 @@ def counts_of_distinct(found: NDArray[np.int64]) -> torch.Tensor:
 
 def test_distribution_of_coverage_is_the_closed_form(chi_square: Callable[..., float]) -> None:
     law = law_of_distinct(P, WIDTH)
-    assert law.sum() == pytest.approx(1) and law @ np.arange(5) == pytest.approx(expected_distinct(P, WIDTH))
-    assert chi_square(counts_of_distinct(drawn(P, WIDTH, INPUTS)), torch.from_numpy(INPUTS * law)) > 0.01
+    assert law.sum() == pytest.approx(1) and law @ np.arange(5) == pytest.approx(
+        expected_distinct(P, WIDTH)
+    )
+    assert (
+        chi_square(counts_of_distinct(drawn(P, WIDTH, INPUTS)), torch.from_numpy(INPUTS * law))
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize("wrong", ["sharper", "repeats", "avoids repeats"])
@@ -115,7 +128,10 @@ def test_wrong_samplers_are_caught(wrong: str, chi_square: Callable[..., float])
     else:
         again = found[:, 1] == found[:, 0]
         found[again, 1] = drawn(P, WIDTH, INPUTS, seed=1)[again, 0]
-    assert chi_square(counts_of_distinct(found), torch.from_numpy(INPUTS * law_of_distinct(P, WIDTH))) < 1e-4
+    assert (
+        chi_square(counts_of_distinct(found), torch.from_numpy(INPUTS * law_of_distinct(P, WIDTH)))
+        < 1e-4
+    )
     assert deviations(coverage(found, len(P)), P, WIDTH, INPUTS) > 4
 
 
@@ -135,9 +151,17 @@ def test_closed_form_through_verifier_and_enumeration() -> None:
     p = np.array([0.5, 0.2])
     assert m == len(p)
     numbers = drawn(p, width, repeats)
-    boards = np.concatenate((completions, every.inputs[[index]]))[numbers]  # -1: the input itself, which lacks queens
+    boards = np.concatenate((completions, every.inputs[[index]]))[
+        numbers
+    ]  # -1: the input itself, which lacks queens
     nothing = np.zeros((repeats, width))
-    result = metrics.metrics(score(task, split, Drawn(boards, nothing.astype(np.float32), nothing.astype(np.int64), nothing > 0)))
+    result = metrics.metrics(
+        score(
+            task,
+            split,
+            Drawn(boards, nothing.astype(np.float32), nothing.astype(np.int64), nothing > 0),
+        )
+    )
     assert deviations(float(result["coverage_macro"]["value"] or 0), p, width, repeats) < 4
     accuracy = float(result["accuracy"]["value"] or 0)
     assert abs(accuracy - 0.7) < 4 * (0.7 * 0.3 / (repeats * width)) ** 0.5

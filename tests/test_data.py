@@ -25,7 +25,9 @@ from gram.tasks import Enumeration, make_task
 SPLIT = SplitConfig(test_fraction=0.2, valid_fraction=0.1, stratify=True)
 
 
-def settings_of(task: str = "nqueens5", removed: tuple[int, ...] = (3, 4), **split: Any) -> DataSettings:
+def settings_of(
+    task: str = "nqueens5", removed: tuple[int, ...] = (3, 4), **split: Any
+) -> DataSettings:
     """Data settings with some values of the split changed."""
     return DataSettings(task, {"removed": list(removed)}, dataclasses.replace(SPLIT, **split))
 
@@ -42,18 +44,30 @@ def boards(table: pd.DataFrame, column: str = "input") -> list[bytes]:
 
 @pytest.mark.parametrize("stratify", [True, False])
 @pytest.mark.parametrize(("task", "removed"), [("nqueens5", (3, 4)), ("nqueens6", (2, 3, 4, 5))])
-def test_splits_share_no_input_and_leave_none_out(task: str, removed: tuple[int, ...], stratify: bool) -> None:
+def test_splits_share_no_input_and_leave_none_out(
+    task: str, removed: tuple[int, ...], stratify: bool
+) -> None:
     settings = settings_of(task, removed, stratify=stratify)
     enumeration = make_task(task, settings.generator).enumerate()
     tables = tables_of(settings)
     inputs = {name: set(boards(tables[name])) for name in SPLITS}
-    assert sum(map(len, inputs.values())) == len(set.union(*inputs.values())) == len(enumeration.inputs)
+    assert (
+        sum(map(len, inputs.values()))
+        == len(set.union(*inputs.values()))
+        == len(enumeration.inputs)
+    )
     assert set.union(*inputs.values()) == {board.tobytes() for board in enumeration.inputs}
     # Pairs too: each (input, target) stands in exactly one row.
-    pairs = [pair for name in SPLITS for pair in zip(boards(tables[name]), boards(tables[name], "target"), strict=True)]
+    pairs = [
+        pair
+        for name in SPLITS
+        for pair in zip(boards(tables[name]), boards(tables[name], "target"), strict=True)
+    ]
     assert len(pairs) == len(set(pairs)) == len(enumeration.completions)
     for name in SPLITS:
-        per_input = tables[name].groupby("input_id")["n_completions"].agg(["size", "first", "nunique"])
+        per_input = (
+            tables[name].groupby("input_id")["n_completions"].agg(["size", "first", "nunique"])
+        )
         assert (per_input["size"] == per_input["first"]).all() and (per_input["nunique"] == 1).all()
 
 
@@ -62,7 +76,9 @@ def test_completions_table_holds_every_pair_of_every_split() -> None:
     rows = pd.concat([tables[name] for name in SPLITS])
     pairs = set(zip(rows["input_id"], boards(rows, "target"), strict=True))
     completions = tables["completions"]
-    assert set(zip(completions["input_id"], boards(completions, "completion"), strict=True)) == pairs
+    assert (
+        set(zip(completions["input_id"], boards(completions, "completion"), strict=True)) == pairs
+    )
     for _, group in completions.groupby("input_id"):
         assert group["completion_id"].tolist() == list(range(len(group)))
 
@@ -73,7 +89,10 @@ def test_folds_test_every_input_exactly_once(stratify: bool) -> None:
     for fold in range(4):
         tables = tables_of(settings_of(f"nqueens5-fold{fold}", folds=4, stratify=stratify))
         inputs = {name: set(boards(tables[name])) for name in SPLITS}
-        assert not inputs["test"] & (inputs["train"] | inputs["valid"]) and not inputs["train"] & inputs["valid"]
+        assert (
+            not inputs["test"] & (inputs["train"] | inputs["valid"])
+            and not inputs["train"] & inputs["valid"]
+        )
         assert sum(map(len, inputs.values())) == 125
         tested += sorted(inputs["test"])
     assert len(tested) == len(set(tested)) == 125
@@ -93,23 +112,36 @@ def test_stratified_splits_are_balanced_within_every_group() -> None:
             group = names[enumeration.given == given]
             assert abs((group == "test").sum() - 0.2 * len(group)) < 1
     groups = [
-        (assign_splits(enumeration, dataclasses.replace(SPLIT, stratify=False), None) == "test")[enumeration.given == given]
+        (assign_splits(enumeration, dataclasses.replace(SPLIT, stratify=False), None) == "test")[
+            enumeration.given == given
+        ]
         for given in np.unique(enumeration.given)
     ]
-    assert any(abs(group.sum() - 0.2 * len(group)) >= 1 for group in groups)  # so stratifying does something
+    assert any(
+        abs(group.sum() - 0.2 * len(group)) >= 1 for group in groups
+    )  # so stratifying does something
 
 
 def test_split_depends_on_content_and_not_on_order() -> None:
     enumeration = make_task("nqueens5", {"removed": [3, 4]}).enumerate()
     order = np.random.default_rng(0).permutation(len(enumeration.inputs))
-    shuffled = dataclasses.replace(enumeration, inputs=enumeration.inputs[order], given=enumeration.given[order])
+    shuffled = dataclasses.replace(
+        enumeration, inputs=enumeration.inputs[order], given=enumeration.given[order]
+    )
     for fold in (None, 1):
         split = dataclasses.replace(SPLIT, folds=1 if fold is None else 3)
-        assert (assign_splits(shuffled, split, fold) == assign_splits(enumeration, split, fold)[order]).all()
+        assert (
+            assign_splits(shuffled, split, fold) == assign_splits(enumeration, split, fold)[order]
+        ).all()
 
 
 TABLE = pd.DataFrame(
-    {"input_id": [3, 500], "n_completions": [1, 2], "input": [np.uint8([1, 2, 1])] * 2, "target": [np.uint8([2, 2, 1])] * 2}
+    {
+        "input_id": [3, 500],
+        "n_completions": [1, 2],
+        "input": [np.uint8([1, 2, 1])] * 2,
+        "target": [np.uint8([2, 2, 1])] * 2,
+    }
 )
 
 
@@ -147,29 +179,45 @@ def test_content_md5_ignores_container_and_integer_width(data_folder: Path, tmp_
     path = tmp_path / "train.parquet"
     table = pq.read_table(path)
     narrow = table.schema.set(0, pa.field("input_id", pa.int16()))
-    pq.write_table(table.cast(narrow), path, compression="gzip", row_group_size=7, version="1.0", use_dictionary=False)
+    pq.write_table(
+        table.cast(narrow),
+        path,
+        compression="gzip",
+        row_group_size=7,
+        version="1.0",
+        use_dictionary=False,
+    )
     assert path.read_bytes() != (data_folder / "train.parquet").read_bytes()
     after = load_split(tmp_path, "train")
     assert after.md5 == before.md5
     assert (after.inputs == before.inputs).all() and (after.completions == before.completions).all()
 
 
-def test_built_twice_is_the_same_and_other_settings_are_not(settings: RunSettings, data_folder: Path, tmp_path: Path) -> None:
+def test_built_twice_is_the_same_and_other_settings_are_not(
+    settings: RunSettings, data_folder: Path, tmp_path: Path
+) -> None:
     again = build(settings.data, tmp_path / "again")
     assert again == data.files.read_json(data_folder / "card.json")
-    other = build(dataclasses.replace(settings.data, split=dataclasses.replace(SPLIT, test_fraction=0.3)), tmp_path / "other")
+    other = build(
+        dataclasses.replace(settings.data, split=dataclasses.replace(SPLIT, test_fraction=0.3)),
+        tmp_path / "other",
+    )
     assert other["tables"]["train"]["md5"] != again["tables"]["train"]["md5"]
     assert other["tables"]["completions"] == again["tables"]["completions"]
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_loaded_split_equals_the_enumeration(settings: RunSettings, data_folder: Path, name: str) -> None:
+def test_loaded_split_equals_the_enumeration(
+    settings: RunSettings, data_folder: Path, name: str
+) -> None:
     enumeration = make_task("nqueens5", settings.data.generator).enumerate()
     split = load_split(data_folder, name)
     assert len(split.inputs) > 0
     for i, index in enumerate(split.input_ids):
         assert (split.inputs[i] == enumeration.inputs[index]).all()
-        expected = enumeration.completions[enumeration.offsets[index] : enumeration.offsets[index + 1]]
+        expected = enumeration.completions[
+            enumeration.offsets[index] : enumeration.offsets[index + 1]
+        ]
         assert np.array_equal(split.of(i), expected)
     assert split.counts.sum() == len(split.completions)
 
@@ -218,7 +266,9 @@ def tampered(table: pd.DataFrame, how: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("how", ["one token", "one row less", "a column less", "no rows"])
-def test_changed_content_is_named_with_both_sums(data_folder: Path, tmp_path: Path, how: str) -> None:
+def test_changed_content_is_named_with_both_sums(
+    data_folder: Path, tmp_path: Path, how: str
+) -> None:
     shutil.copytree(data_folder, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "test.parquet"
     changed = tampered(pd.read_parquet(path), how)
@@ -226,7 +276,10 @@ def test_changed_content_is_named_with_both_sums(data_folder: Path, tmp_path: Pa
     expected = data.files.read_json(tmp_path / "card.json")["tables"]["test"]["md5"]
     with pytest.raises(GramError) as error:
         load_split(tmp_path, "test")
-    assert all(text in str(error.value) for text in (str(path), expected, content_md5(changed), "build it again"))
+    assert all(
+        text in str(error.value)
+        for text in (str(path), expected, content_md5(changed), "build it again")
+    )
 
 
 def test_missing_table_and_broken_card_are_named(data_folder: Path, tmp_path: Path) -> None:
@@ -253,7 +306,9 @@ def test_impossible_split_is_refused(settings: DataSettings, message: str, tmp_p
     assert not (tmp_path / "data").exists()
 
 
-def test_command_line(experiment_file: Path, data_folder: Path, tmp_path: Path, command: Any) -> None:
+def test_command_line(
+    experiment_file: Path, data_folder: Path, tmp_path: Path, command: Any
+) -> None:
     arguments = ("--experiment", experiment_file, "--output", tmp_path / "data")
     outcome = command(data.main, *arguments)
     assert outcome.code == 0
@@ -265,7 +320,9 @@ def test_command_line(experiment_file: Path, data_folder: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("n", "removed", "rows"), [(8, (5, 6, 7), 8464), (10, (7, 8, 9), 126700)])
-def test_paper_tasks_are_built_within_ten_seconds(n: int, removed: tuple[int, ...], rows: int, tmp_path: Path) -> None:
+def test_paper_tasks_are_built_within_ten_seconds(
+    n: int, removed: tuple[int, ...], rows: int, tmp_path: Path
+) -> None:
     start = time.process_time()  # processor time, since other jobs may share the machine
     card = build(settings_of(f"nqueens{n}", removed), tmp_path)
     assert time.process_time() - start < 10

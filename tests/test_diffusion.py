@@ -41,8 +41,13 @@ def small(shape: Shape, **settings: Any) -> MaskedDiffusion:
 
 
 @pytest.fixture(scope="module")
-def trained(toy: Any, fit_toy: Callable[[Network, int], MaskedDiffusion]) -> dict[bool, MaskedDiffusion]:
-    return {conditioned: fit_toy(small(toy.shape, conditioned=conditioned), 250) for conditioned in (False, True)}
+def trained(
+    toy: Any, fit_toy: Callable[[Network, int], MaskedDiffusion]
+) -> dict[bool, MaskedDiffusion]:
+    return {
+        conditioned: fit_toy(small(toy.shape, conditioned=conditioned), 250)
+        for conditioned in (False, True)
+    }
 
 
 def with_steps(model: MaskedDiffusion, toy: Any, steps: int) -> MaskedDiffusion:
@@ -58,7 +63,11 @@ def with_steps(model: MaskedDiffusion, toy: Any, steps: int) -> MaskedDiffusion:
 def probabilities(model: MaskedDiffusion, x: Tensor, noisy: Tensor, t: float) -> Tensor:
     """Of the clean output, given any number of noisy ones [n, L_out]: float64 [n, L_out, vocabulary]."""
     with torch.no_grad():
-        return model.denoise(x.expand(len(noisy), -1), noisy, torch.full((len(noisy),), t)).double().softmax(dim=-1)
+        return (
+            model.denoise(x.expand(len(noisy), -1), noisy, torch.full((len(noisy),), t))
+            .double()
+            .softmax(dim=-1)
+        )
 
 
 def bound(model: MaskedDiffusion, x: Tensor, outputs: Tensor) -> Tensor:
@@ -70,7 +79,9 @@ def bound(model: MaskedDiffusion, x: Tensor, outputs: Tensor) -> Tensor:
         for masked in itertools.product([False, True], repeat=L):
             mask = torch.tensor(masked)
             m = int(mask.sum())
-            p = probabilities(model, x, torch.where(mask, model.mask, outputs), float(t)).gather(-1, outputs[..., None])[..., 0]
+            p = probabilities(model, x, torch.where(mask, model.mask, outputs), float(t)).gather(
+                -1, outputs[..., None]
+            )[..., 0]
             total += weight / t * t**m * (1 - t) ** (L - m) * -(p.log() * mask).sum(dim=1)
     return total
 
@@ -108,7 +119,12 @@ def sampler_law(model: MaskedDiffusion, x: Tensor, outputs: Tensor, steps: int) 
 
 def drawn(model: MaskedDiffusion, toy: Any) -> Tensor:
     """How often each output is sampled: [2, outputs]."""
-    tokens = rollout(model, toy.inputs.repeat_interleave(DRAWS, dim=0), depth=1, generator=seeded_generator(CPU, 3)).tokens
+    tokens = rollout(
+        model,
+        toy.inputs.repeat_interleave(DRAWS, dim=0),
+        depth=1,
+        generator=seeded_generator(CPU, 3),
+    ).tokens
     numbers = (tokens * torch.tensor([toy.shape.vocabulary, 1])).sum(dim=1).view(2, DRAWS)
     return torch.stack([row.bincount(minlength=len(toy.outputs)) for row in numbers])
 
@@ -117,18 +133,25 @@ def drawn(model: MaskedDiffusion, toy: Any) -> Tensor:
 
 
 @BOTH
-def test_loss_is_on_average_the_bound_per_token(conditioned: bool, supervise_fresh: Callable[..., Supervised]) -> None:
+def test_loss_is_on_average_the_bound_per_token(
+    conditioned: bool, supervise_fresh: Callable[..., Supervised]
+) -> None:
     model = small(Shape(3, 3), conditioned=conditioned)
     inputs, targets = torch.tensor([[1, 2, 0]]), torch.tensor([[2, 0, 1]])
     B = 20000
-    rows, noise = inputs.expand(B, -1), model.training_noise(inputs.expand(B, -1), seeded_generator(CPU, 0))
+    rows, noise = (
+        inputs.expand(B, -1),
+        model.training_noise(inputs.expand(B, -1), seeded_generator(CPU, 0)),
+    )
     with torch.no_grad():
         done = supervise_fresh(model, rows, targets.expand(B, -1), noise)
     losses = 3 * done.terms["bound"].double()
     exact = float(bound(model, inputs[0], targets))
     assert done.weights == {"bound": 1.0}
     assert float(losses.mean()) == pytest.approx(exact, rel=0.02)
-    assert abs(float(3 * done.terms["cross_entropy"].mean()) - exact) > 0.2 * exact  # without the weight it is another number
+    assert (
+        abs(float(3 * done.terms["cross_entropy"].mean()) - exact) > 0.2 * exact
+    )  # without the weight it is another number
 
 
 def test_bound_without_time_is_a_mean_over_masks() -> None:
@@ -144,23 +167,33 @@ def test_bound_without_time_is_a_mean_over_masks() -> None:
     assert torch.allclose(bound(model, x, y), total)
 
 
-def test_bound_is_above_the_exact_negative_log_likelihood(toy: Any, trained: dict[bool, MaskedDiffusion]) -> None:
+def test_bound_is_above_the_exact_negative_log_likelihood(
+    toy: Any, trained: dict[bool, MaskedDiffusion]
+) -> None:
     model = trained[False]
     for x, target in zip(toy.inputs, toy.p, strict=True):
         bounds, exact = bound(model, x, toy.outputs), -any_order(model, x, toy.outputs).log()
         assert (bounds > exact - 1e-9).all()
-        assert float((bounds - exact).max()) > 1e-3  # the orders disagree somewhere, so the bound is not the likelihood itself
-        assert float((target * (bounds - exact)).sum()) < 0.1  # but it is tight where the targets are
+        assert (
+            float((bounds - exact).max()) > 1e-3
+        )  # the orders disagree somewhere, so the bound is not the likelihood itself
+        assert (
+            float((target * (bounds - exact)).sum()) < 0.1
+        )  # but it is tight where the targets are
 
 
 @BOTH
-def test_bound_is_above_that_of_no_sampler(conditioned: bool, toy: Any, trained: dict[bool, MaskedDiffusion]) -> None:
+def test_bound_is_above_that_of_no_sampler(
+    conditioned: bool, toy: Any, trained: dict[bool, MaskedDiffusion]
+) -> None:
     for x in toy.inputs:
         law = sampler_law(trained[conditioned], x, toy.outputs, 100)
         assert (bound(trained[conditioned], x, toy.outputs) > -law.log() - 0.02).all()
 
 
-def test_training_finds_the_distribution_of_the_targets(toy: Any, trained: dict[bool, MaskedDiffusion]) -> None:
+def test_training_finds_the_distribution_of_the_targets(
+    toy: Any, trained: dict[bool, MaskedDiffusion]
+) -> None:
     for model in trained.values():
         for x, target in zip(toy.inputs, toy.p, strict=True):
             law = sampler_law(model, x, toy.outputs, 64)
@@ -170,7 +203,9 @@ def test_training_finds_the_distribution_of_the_targets(toy: Any, trained: dict[
 def test_times_are_stratified_or_independent(toy: Any) -> None:
     inputs = toy.inputs[:1].expand(1000, -1)
     for times, parts in (("stratified", 1000), ("independent", 632)):
-        t = small(toy.shape, times=times, least_time=0.01).training_noise(inputs, seeded_generator(CPU, 0))[0]
+        t = small(toy.shape, times=times, least_time=0.01).training_noise(
+            inputs, seeded_generator(CPU, 0)
+        )[0]
         assert t.min() >= 0.01 and t.max() <= 1
         filled = len(((t - 0.01) / 0.99 * 1000 - 1e-3).floor().clamp(min=0).unique())
         assert filled == pytest.approx(parts, abs=40)  # independent times fill 1 - 1/e of the parts
@@ -179,8 +214,12 @@ def test_times_are_stratified_or_independent(toy: Any) -> None:
 def test_stablemax_is_refused(toy: Any, supervise_fresh: Callable[..., Supervised]) -> None:
     model = small(toy.shape)
     noise = model.training_noise(toy.inputs, seeded_generator(CPU, 0))
-    with pytest.raises(GramError, match="stablemax: MaskedDiffusion draws its tokens from a softmax"):
-        supervise_fresh(model, toy.inputs, toy.outputs[:2], noise, TrainConfig(cross_entropy="stablemax"))
+    with pytest.raises(
+        GramError, match="stablemax: MaskedDiffusion draws its tokens from a softmax"
+    ):
+        supervise_fresh(
+            model, toy.inputs, toy.outputs[:2], noise, TrainConfig(cross_entropy="stablemax")
+        )
 
 
 # The parametrisation and the sampler --------------------------------------------------------------------------------------
@@ -191,13 +230,17 @@ def test_tokens_that_are_not_masked_are_kept(toy: Any) -> None:
     noisy = torch.tensor([[model.mask, 3], [2, model.mask]])
     p = model.denoise(toy.inputs, noisy, torch.tensor([0.3, 0.9])).softmax(dim=-1)
     assert p.shape == (2, 2, 4)  # the mask is no output
-    assert torch.equal(p[0, 1], torch.tensor([0.0, 0, 0, 1])) and torch.equal(p[1, 0], torch.tensor([0.0, 0, 1, 0]))
+    assert torch.equal(p[0, 1], torch.tensor([0.0, 0, 0, 1])) and torch.equal(
+        p[1, 0], torch.tensor([0.0, 0, 1, 0])
+    )
     assert (p[0, 0] > 0).all() and (p[1, 1] > 0).all()
 
 
 def test_share_of_masked_tokens_is_the_time() -> None:
     model = small(Shape(2000, 3))
-    noise = torch.cat((torch.tensor([[0.1, 0.5, 1.0]]), torch.rand(2000, 3, generator=seeded_generator(CPU, 0))))
+    noise = torch.cat(
+        (torch.tensor([[0.1, 0.5, 1.0]]), torch.rand(2000, 3, generator=seeded_generator(CPU, 0)))
+    )
     noisy = model.corrupt(torch.ones(3, 2000, dtype=torch.int64), noise)
     assert torch.allclose((noisy == model.mask).float().mean(dim=1), noise[0], atol=0.03)
     assert ((noisy == model.mask) | (noisy == 1)).all()
@@ -215,22 +258,35 @@ def test_no_mask_is_left(steps: int) -> None:
 @BOTH
 @pytest.mark.parametrize("steps", [1, 2, 8])
 def test_samples_agree_with_the_law_of_the_sampler(
-    steps: int, conditioned: bool, toy: Any, trained: dict[bool, MaskedDiffusion], chi_square: Callable[..., float]
+    steps: int,
+    conditioned: bool,
+    toy: Any,
+    trained: dict[bool, MaskedDiffusion],
+    chi_square: Callable[..., float],
 ) -> None:
     model = with_steps(trained[conditioned], toy, steps)
     for x, observed in zip(toy.inputs, drawn(model, toy), strict=True):
         assert chi_square(observed, DRAWS * sampler_law(model, x, toy.outputs, steps)) > 0.01
 
 
-def test_too_few_steps_are_caught(toy: Any, trained: dict[bool, MaskedDiffusion], chi_square: Callable[..., float]) -> None:
+def test_too_few_steps_are_caught(
+    toy: Any, trained: dict[bool, MaskedDiffusion], chi_square: Callable[..., float]
+) -> None:
     once = drawn(with_steps(trained[False], toy, 1), toy)
-    for x, observed in zip(toy.inputs, once, strict=True):  # both tokens at once, without seeing each other
+    for x, observed in zip(
+        toy.inputs, once, strict=True
+    ):  # both tokens at once, without seeing each other
         assert chi_square(observed, DRAWS * sampler_law(trained[False], x, toy.outputs, 8)) < 1e-6
 
 
-def test_many_steps_reveal_one_token_at_a_time(toy: Any, trained: dict[bool, MaskedDiffusion]) -> None:
+def test_many_steps_reveal_one_token_at_a_time(
+    toy: Any, trained: dict[bool, MaskedDiffusion]
+) -> None:
     for x in toy.inputs:
-        law, limit = sampler_law(trained[False], x, toy.outputs, 256), any_order(trained[False], x, toy.outputs)
+        law, limit = (
+            sampler_law(trained[False], x, toy.outputs, 256),
+            any_order(trained[False], x, toy.outputs),
+        )
         assert float((law - limit).abs().sum()) < 0.01
         assert float(limit.sum()) == pytest.approx(1)
 
@@ -239,5 +295,8 @@ def test_parameters_at_paper_size() -> None:
     with torch.device("meta"):
         count = parameter_count(build_model(MdlmModel(), Shape(64, 3), seed=0))
     blocks = 6 * (12 * 384**2 + (128 + 1) * 6 * 384)
-    assert count == blocks + (128 + 1) * 2 * 384 + (256 + 1) * 128 + (128 + 1) * 128 + (3 + 4 + 3) * 384
+    assert (
+        count
+        == blocks + (128 + 1) * 2 * 384 + (256 + 1) * 128 + (128 + 1) * 128 + (3 + 4 + 3) * 384
+    )
     assert count == pytest.approx(12.6e6, rel=0.01)

@@ -43,7 +43,10 @@ def test_direct_is_one_pass_read_at_the_answer() -> None:
 
 
 def test_one_loop_is_direct() -> None:
-    assert torch.equal(logits(small(LoopedModel(**SMALL, loops=1)), INPUTS), logits(small(DirectModel(**SMALL)), INPUTS))
+    assert torch.equal(
+        logits(small(LoopedModel(**SMALL, loops=1)), INPUTS),
+        logits(small(DirectModel(**SMALL)), INPUTS),
+    )
 
 
 def test_input_is_added_again_before_every_loop() -> None:
@@ -52,7 +55,9 @@ def test_input_is_added_again_before_every_loop() -> None:
     e_x = model.embedding(INPUTS)
     h = model.stack(model.stack(model.stack(e_x) + e_x) + e_x)
     assert torch.allclose(logits(model, INPUTS), model.head(h)[:, 3:], atol=1e-6)
-    assert not torch.allclose(logits(model, INPUTS), logits(small(LoopedModel(**SMALL, loops=2)), INPUTS), atol=1e-2)
+    assert not torch.allclose(
+        logits(model, INPUTS), logits(small(LoopedModel(**SMALL, loops=2)), INPUTS), atol=1e-2
+    )
 
 
 def gradient(model: Network, supervise_fresh: Callable[..., Supervised]) -> Tensor:
@@ -64,8 +69,13 @@ def gradient(model: Network, supervise_fresh: Callable[..., Supervised]) -> Tens
 
 
 @pytest.mark.parametrize("gradient_loops", [1, 2, 3, 9, None])
-def test_gradient_flows_through_the_last_loops(gradient_loops: int | None, supervise_fresh: Callable[..., Supervised]) -> None:
-    model, reference = small(LoopedModel(**SMALL, loops=3, gradient_loops=gradient_loops)), small(DirectModel(**SMALL))
+def test_gradient_flows_through_the_last_loops(
+    gradient_loops: int | None, supervise_fresh: Callable[..., Supervised]
+) -> None:
+    model, reference = (
+        small(LoopedModel(**SMALL, loops=3, gradient_loops=gradient_loops)),
+        small(DirectModel(**SMALL)),
+    )
     e_x = reference.embedding(INPUTS)
     h = torch.zeros_like(e_x)
     for loop in range(3):
@@ -81,7 +91,9 @@ def test_gradient_flows_through_the_last_loops(gradient_loops: int | None, super
 def test_stablemax_is_theirs_to_choose(supervise_fresh: Callable[..., Supervised]) -> None:
     model = small(DirectModel(**SMALL))
     softmax = supervise_fresh(model, INPUTS, TARGETS).terms["cross_entropy"]
-    stablemax = supervise_fresh(model, INPUTS, TARGETS, config=TrainConfig(cross_entropy="stablemax")).terms["cross_entropy"]
+    stablemax = supervise_fresh(
+        model, INPUTS, TARGETS, config=TrainConfig(cross_entropy="stablemax")
+    ).terms["cross_entropy"]
     assert not torch.allclose(softmax, stablemax, atol=1e-3)
 
 
@@ -89,7 +101,9 @@ def test_stablemax_is_theirs_to_choose(supervise_fresh: Callable[..., Supervised
     ("config", "paper", "tolerance"),
     [(DirectModel(), 27e6, 0.05), (DirectModel(layers=32), 100e6, 0.1), (LoopedModel(), 7e6, 0.05)],
 )
-def test_parameters_at_paper_size(config: DirectModel | LoopedModel, paper: float, tolerance: float) -> None:
+def test_parameters_at_paper_size(
+    config: DirectModel | LoopedModel, paper: float, tolerance: float
+) -> None:
     with torch.device("meta"):
         count = parameter_count(build_model(config, Shape(64, 3), seed=0))
     assert count == config.layers * (4 * 512**2 + 3 * 512 * 1536) + 2 * 3 * 512

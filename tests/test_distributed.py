@@ -29,21 +29,49 @@ CPU = torch.device("cpu")
 
 def torchrun(program: Sequence[object], processes: int = 2, **more: Any) -> subprocess.Popen[str]:
     """``torchrun --nproc-per-node 2 ...`` as a user starts it, in a session of its own."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", processes, *program]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        processes,
+        *program,
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        list(map(str, command)), cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+        list(map(str, command)),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
     )
 
 
 def arguments(folder: Path, data: Path) -> list[object]:
     """The program and its arguments, for the run in ``folder``."""
-    return ["-m", "gram.train", "--device", "cpu", "--config", folder / "config.json", "--data", data, "--output", folder]
+    return [
+        "-m",
+        "gram.train",
+        "--device",
+        "cpu",
+        "--config",
+        folder / "config.json",
+        "--data",
+        data,
+        "--output",
+        folder,
+    ]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's history."""
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -55,7 +83,9 @@ def assert_same_run(one: Path, other: Path) -> None:
                 {k: v for k, v in a.items() if k != "event"}, rel=1e-3, abs=1e-5
             )
     tensors = [read_tensors(folder / "weights.safetensors")[0] for folder in (one, other)]
-    assert max(float((tensors[0][name] - tensors[1][name]).abs().max()) for name in tensors[0]) < 1e-3
+    assert (
+        max(float((tensors[0][name] - tensors[1][name]).abs().max()) for name in tensors[0]) < 1e-3
+    )
 
 
 def error_lines(text: str) -> list[str]:
@@ -63,9 +93,18 @@ def error_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("error: ")]
 
 
-@pytest.mark.parametrize("variant", [{}, {"halt": "q", "micro_batch": 3, "supervision": "streaming"}], ids=["plain", "halting"])
+@pytest.mark.parametrize(
+    "variant",
+    [{}, {"halt": "q", "micro_batch": 3, "supervision": "streaming"}],
+    ids=["plain", "halting"],
+)
 def test_two_processes_are_one(
-    variant: dict[str, Any], settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
+    variant: dict[str, Any],
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
+    train_run: Any,
 ) -> None:
     settings = change(settings, steps=8, log_every=1, eval_every=4, **variant)
     one = train_run(change(settings, micro_batch=None), data_folder, tmp_path / "one")
@@ -76,8 +115,12 @@ def test_two_processes_are_one(
     assert_same_run(one, tmp_path / "two")
     assert err.count("parameters on cpu x 2 processes") == 1  # only the first process speaks
     a, b = (files.read_json(folder / "meta.json") for folder in (one, tmp_path / "two"))
-    assert (a["processes"], b["processes"]) == (1, 2) and a["training_examples"] == b["training_examples"]
-    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in (tmp_path / "two").iterdir())
+    assert (a["processes"], b["processes"]) == (1, 2) and a["training_examples"] == b[
+        "training_examples"
+    ]
+    assert sorted(path.name for path in one.iterdir()) == sorted(
+        path.name for path in (tmp_path / "two").iterdir()
+    )
 
 
 def test_stopped_runs_go_on_with_another_number_of_processes(
@@ -101,7 +144,10 @@ def test_stopped_runs_go_on_with_another_number_of_processes(
     before = resume.stat().st_mtime_ns
     while process.poll() is None and resume.stat().st_mtime_ns == before:
         time.sleep(0.005)
-    workers = [int(pid) for pid in subprocess.check_output(["pgrep", "-P", str(process.pid)], text=True).split()]
+    workers = [
+        int(pid)
+        for pid in subprocess.check_output(["pgrep", "-P", str(process.pid)], text=True).split()
+    ]
     os.kill(workers[-1], signal.SIGTERM)
     _, err = process.communicate(timeout=600)
     stopped = read_tensors(resume)[1]["step"]
@@ -147,19 +193,46 @@ run(train.main)
     ],
 )
 def test_failure_of_one_process_ends_all_with_one_line(
-    kind: str, says: str, codes: list[int], settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+    kind: str,
+    says: str,
+    codes: list[int],
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
 ) -> None:
     """Two processes as torchrun starts them, without torchrun, which would end the second one itself."""
     output = tmp_path / "run"
-    files.write_json(output / "config.json", change(settings, steps=10_000, eval_inputs=0).as_dict())
+    files.write_json(
+        output / "config.json", change(settings, steps=10_000, eval_inputs=0).as_dict()
+    )
     (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        meeting = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "WORLD_SIZE": "2",
+        }
     with open(tmp_path / "err", "w+", encoding="utf-8") as err:
-        command = list(map(str, [sys.executable, tmp_path / "failing.py", kind, *arguments(output, data_folder)[2:]]))
+        command = list(
+            map(
+                str,
+                [
+                    sys.executable,
+                    tmp_path / "failing.py",
+                    kind,
+                    *arguments(output, data_folder)[2:],
+                ],
+            )
+        )
         processes = [
-            subprocess.Popen(command, cwd=ROOT, env=os.environ | meeting | {"RANK": rank, "LOCAL_RANK": rank}, stderr=err)
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=os.environ | meeting | {"RANK": rank, "LOCAL_RANK": rank},
+                stderr=err,
+            )
             for rank in ("0", "1")
         ]
         assert [process.wait(timeout=600) for process in processes] == codes
@@ -171,12 +244,21 @@ def test_failure_of_one_process_ends_all_with_one_line(
 
 
 def test_rows_are_split_evenly_or_the_setting_is_named() -> None:
-    assert [Processes(rank, 4).rows(12) for rank in range(4)] == [slice(0, 3), slice(3, 6), slice(6, 9), slice(9, 12)]
-    with pytest.raises(GramError, match=r"train: batch_size: 10 is not a multiple of the 4 processes"):
+    assert [Processes(rank, 4).rows(12) for rank in range(4)] == [
+        slice(0, 3),
+        slice(3, 6),
+        slice(6, 9),
+        slice(9, 12),
+    ]
+    with pytest.raises(
+        GramError, match=r"train: batch_size: 10 is not a multiple of the 4 processes"
+    ):
         Processes(0, 4).rows(10)
 
 
-def test_processes_must_find_the_same_resume_state(settings: RunSettings, data_folder: Path, tmp_path: Path) -> None:
+def test_processes_must_find_the_same_resume_state(
+    settings: RunSettings, data_folder: Path, tmp_path: Path
+) -> None:
     class Elsewhere(Processes):
         """Beside a process that resumes at step 7."""
 
@@ -192,7 +274,11 @@ def test_one_process_meets_nobody() -> None:
     tensor = torch.tensor([1.5])
     alone.sum_([tensor])
     assert (alone.count, alone.first, alone.most(3), float(tensor)) == (1, True, 3, 1.5)
-    assert alone.gather(tensor) is tensor and alone.device("cpu") == CPU and alone.speaks(GramError("x"))
+    assert (
+        alone.gather(tensor) is tensor
+        and alone.device("cpu") == CPU
+        and alone.speaks(GramError("x"))
+    )
 
 
 def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,10 +287,15 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert Processes(3, 4).device("auto") == Processes(3, 4).device("cuda") == torch.device("cuda:1")
+    assert (
+        Processes(3, 4).device("auto") == Processes(3, 4).device("cuda") == torch.device("cuda:1")
+    )
     assert chosen == [torch.device("cuda:1")] * 2
     assert Processes(3, 4).device("cpu") == CPU
-    with pytest.raises(GramError, match="--device cuda:0: each of the 4 processes takes its own GPU; use --device cuda"):
+    with pytest.raises(
+        GramError,
+        match="--device cuda:0: each of the 4 processes takes its own GPU; use --device cuda",
+    ):
         Processes(3, 4).device("cuda:0")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(GramError, match="this machine has 2 CUDA devices"):
@@ -219,9 +310,13 @@ def test_only_the_first_to_ask_speaks() -> None:
         asked.append(1)
         return len(asked) == 1
 
-    assert Processes(1, 2, asks_first).speaks(GramError("x")) and not Processes(0, 2, asks_first).speaks(PeerLost("y"))
+    assert Processes(1, 2, asks_first).speaks(GramError("x")) and not Processes(
+        0, 2, asks_first
+    ).speaks(PeerLost("y"))
 
     def gone() -> bool:
         raise RuntimeError("the store is gone")
 
-    assert Processes(1, 2, gone).speaks(GramError("x")) and not Processes(1, 2, gone).speaks(PeerLost("y"))
+    assert Processes(1, 2, gone).speaks(GramError("x")) and not Processes(1, 2, gone).speaks(
+        PeerLost("y")
+    )

@@ -24,7 +24,16 @@ from gram.trainer import Trainer
 CPU = torch.device("cpu")
 LENGTH, VOCABULARY, BATCH = 5, 3, 4
 CONFIG = GramModel(
-    D=8, heads=2, ffn_hidden=6, layers=1, K=1, T=2, puzzle_tokens=1, guidance_hidden=5, decoder_hidden=4, sigma_init=0.5
+    D=8,
+    heads=2,
+    ffn_hidden=6,
+    layers=1,
+    K=1,
+    T=2,
+    puzzle_tokens=1,
+    guidance_hidden=5,
+    decoder_hidden=4,
+    sigma_init=0.5,
 )
 TRAIN = TrainConfig(N_sup=3, beta=0.07)
 
@@ -41,7 +50,9 @@ def build(scale: float | None = 0.4) -> GRAM:
 
 def some_pairs(batch: int = BATCH) -> tuple[Tensor, Tensor]:
     """Random inputs and targets [B, L]."""
-    inputs, targets = torch.randint(0, VOCABULARY, (2, batch, LENGTH), generator=seeded_generator(CPU, 2))
+    inputs, targets = torch.randint(
+        0, VOCABULARY, (2, batch, LENGTH), generator=seeded_generator(CPU, 2)
+    )
     return inputs, targets
 
 
@@ -56,9 +67,13 @@ class Float64:
         return (gate * gate.sigmoid() * up) @ net.down.weight.T + net.down.bias
 
     def head(self, head: Head, x: Tensor) -> Normal:
-        return Normal(self.swiglu(head.mu, x), self.swiglu(head.sigma, x).exp().log1p() + CONFIG.sigma_min)
+        return Normal(
+            self.swiglu(head.mu, x), self.swiglu(head.sigma, x).exp().log1p() + CONFIG.sigma_min
+        )
 
-    def pass_through(self, x: Tensor, y: Tensor, noise: Tensor, uncharged: str) -> tuple[list[Tensor], list[list[Tensor]]]:
+    def pass_through(
+        self, x: Tensor, y: Tensor, noise: Tensor, uncharged: str
+    ) -> tuple[list[Tensor], list[list[Tensor]]]:
         """-log p(y | z) after each step, and the KL of every transition of every step; noise is [N_sup, T, L', D]."""
         model = self.model
         h, l = model.z0_h, model.z0_l  # noqa: E741
@@ -85,7 +100,9 @@ class Float64:
 
 
 @pytest.mark.parametrize(
-    ("charged", "uncharged_noise"), [("last", "prior"), ("last", "posterior"), ("all", "prior")], ids=lambda value: str(value)
+    ("charged", "uncharged_noise"),
+    [("last", "prior"), ("last", "posterior"), ("all", "prior")],
+    ids=lambda value: str(value),
 )
 def test_bounds_agree_with_float64(charged: Any, uncharged_noise: Any) -> None:
     config = TrainConfig(N_sup=3, charged=charged, uncharged_noise=uncharged_noise)
@@ -100,17 +117,23 @@ def test_bounds_agree_with_float64(charged: Any, uncharged_noise: Any) -> None:
     surrogate: dict[str, list[Tensor]] = {"cross_entropy": [], "kl": []}
     with torch.no_grad():
         for row in range(BATCH):
-            nll, kls = reference.pass_through(inputs[row], targets[row], noise[:, :, row], "posterior")
+            nll, kls = reference.pass_through(
+                inputs[row], targets[row], noise[:, :, row], "posterior"
+            )
             full["cross_entropy"].append(nll[-1])
             full["kl"].append(sum(kl for step in kls for kl in step))  # type: ignore[arg-type]
             source = "posterior" if charged == "all" else uncharged_noise
             nll, kls = reference.pass_through(inputs[row], targets[row], noise[:, :, row], source)
             charges = [step if charged == "all" else step[-1:] for step in kls]
             surrogate["cross_entropy"].append(torch.stack(nll).mean())
-            surrogate["kl"].append(torch.stack([torch.stack(step).sum() for step in charges]).mean())
+            surrogate["kl"].append(
+                torch.stack([torch.stack(step).sum() for step in charges]).mean()
+            )
     for name, expected in (("full", full), ("surrogate", surrogate)):
         for term, values in expected.items():
-            assert found[name][term] == pytest.approx(float(torch.stack(values).mean()), rel=1e-4), (name, term)
+            assert found[name][term] == pytest.approx(
+                float(torch.stack(values).mean()), rel=1e-4
+            ), (name, term)
     assert found["full"]["kl"] > found["surrogate"]["kl"] > 0.1
 
 
@@ -119,7 +142,9 @@ def test_an_untrained_posterior_is_the_prior() -> None:
     found = elbo.bounds(build(scale=None), *some_pairs(), TRAIN, seeded_generator(CPU, 0))
     assert found is not None and found["full"]["kl"] == found["surrogate"]["kl"] == 0
     # An untrained decoder knows little: about ln(vocabulary) per token.
-    assert found["full"]["cross_entropy"] == pytest.approx(LENGTH * torch.log(torch.tensor(VOCABULARY)), rel=0.5)
+    assert found["full"]["cross_entropy"] == pytest.approx(
+        LENGTH * torch.log(torch.tensor(VOCABULARY)), rel=0.5
+    )
 
 
 def test_the_full_bound_lies_above_the_negative_log_likelihood() -> None:
@@ -127,15 +152,26 @@ def test_the_full_bound_lies_above_the_negative_log_likelihood() -> None:
     model, config = build(), TrainConfig(N_sup=2)
     inputs, targets = some_pairs(batch=1)
     many = 4000
-    found = elbo.bounds(model, inputs.expand(many, -1), targets.expand(many, -1), config, seeded_generator(CPU, 5))
+    found = elbo.bounds(
+        model, inputs.expand(many, -1), targets.expand(many, -1), config, seeded_generator(CPU, 5)
+    )
     assert found is not None
     state = model.initial_state(inputs.expand(many, -1))
     generator = seeded_generator(CPU, 6)
     with torch.no_grad():
         for _ in range(config.N_sup):
-            step = model(state, inputs.expand(many, -1), noise=model.draw_noise(inputs.expand(many, -1), generator))
+            step = model(
+                state,
+                inputs.expand(many, -1),
+                noise=model.draw_noise(inputs.expand(many, -1), generator),
+            )
             state = step.state
-    log_p = step.logits.double().log_softmax(dim=-1).gather(-1, targets.expand(many, -1)[..., None]).sum(dim=(1, 2))
+    log_p = (
+        step.logits.double()
+        .log_softmax(dim=-1)
+        .gather(-1, targets.expand(many, -1)[..., None])
+        .sum(dim=(1, 2))
+    )
     likelihood = float(log_p.logsumexp(dim=0) - torch.tensor(float(many)).log())
     assert found["full"]["cross_entropy"] + found["full"]["kl"] > -likelihood
     # The surrogate of one step leaves out all other KLs, so it is no bound of its own.
@@ -143,7 +179,9 @@ def test_the_full_bound_lies_above_the_negative_log_likelihood() -> None:
 
 
 def test_a_model_without_a_kl_has_no_bound() -> None:
-    twin = build_model(GramModel(**{**vars(CONFIG), "guidance": "none"}), Shape(LENGTH, VOCABULARY), seed=0)
+    twin = build_model(
+        GramModel(**{**vars(CONFIG), "guidance": "none"}), Shape(LENGTH, VOCABULARY), seed=0
+    )
     assert elbo.bounds(twin, *some_pairs(), TRAIN, seeded_generator(CPU, 0)) is None
 
 
@@ -161,8 +199,13 @@ def test_watched_pairs_are_pairs_of_the_split(data_folder: Path) -> None:
     assert [len(tokens) for tokens in elbo.watched_pairs(split, 0, CPU)] == [0, 0]
 
 
-def test_a_run_watches_its_bounds(gram_run: Path, deterministic_run: Path, settings: Any, data_folder: Path) -> None:
-    lines = [json.loads(line) for line in (gram_run / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+def test_a_run_watches_its_bounds(
+    gram_run: Path, deterministic_run: Path, settings: Any, data_folder: Path
+) -> None:
+    lines = [
+        json.loads(line)
+        for line in (gram_run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     rollouts = [line for line in lines if line["event"] == "rollout"]
     assert rollouts and all(set(line["elbo"]) == {"full", "surrogate"} for line in rollouts)
     # Before the first step the average is the initial weights, whose bounds do not depend on training.
@@ -174,6 +217,8 @@ def test_a_run_watches_its_bounds(gram_run: Path, deterministic_run: Path, setti
     assert "elbo" not in text
 
 
-def test_without_watched_inputs_there_is_no_bound(settings: Any, data_folder: Path, change: Any) -> None:
+def test_without_watched_inputs_there_is_no_bound(
+    settings: Any, data_folder: Path, change: Any
+) -> None:
     trainer = Trainer(change(settings, eval_inputs=0), data_folder, Path("unused"), CPU)
     assert "elbo" not in trainer.log_rollouts()

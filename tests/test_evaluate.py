@@ -53,7 +53,9 @@ class Scripted:
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> None:
         return None
 
-    def roll(self, state: State, inputs: Tensor, *, noise: None, generator: torch.Generator) -> Read:
+    def roll(
+        self, state: State, inputs: Tensor, *, noise: None, generator: torch.Generator
+    ) -> Read:
         boards = [row.tobytes() for row in inputs.numpy().astype(np.uint8)]
         rows, values = [], []
         for board in boards:
@@ -78,7 +80,11 @@ def of(split: Split, chosen: Any) -> dict[bytes, list[np.ndarray]]:
 
 
 def test_split_has_inputs_of_both_kinds(split: Split) -> None:
-    assert (split.counts == 1).sum() >= 15 and (split.counts == 2).sum() >= 3 and split.counts.max() == 2
+    assert (
+        (split.counts == 1).sum() >= 15
+        and (split.counts == 2).sum() >= 3
+        and split.counts.max() == 2
+    )
 
 
 def test_all_completions_in_turn_are_found_exactly(task: Task, split: Split) -> None:
@@ -86,7 +92,10 @@ def test_all_completions_in_turn_are_found_exactly(task: Task, split: Split) -> 
     for name in ("accuracy", "accuracy_paper", "accuracy_vote", "accuracy_lprm", "accuracy_best"):
         assert result[name]["value"] == 1.0
     for name in ("coverage_paper", "coverage_micro", "coverage_macro"):
-        assert result[name]["value"] == pytest.approx(1.0) and result[name]["value"] > result[name]["ceiling"]
+        assert (
+            result[name]["value"] == pytest.approx(1.0)
+            and result[name]["value"] > result[name]["ceiling"]
+        )
     assert result["coverage_micro"]["numerator"] == pytest.approx(split.counts.sum())
     assert result["exact_match"]["value"] == pytest.approx(len(split.inputs) / split.counts.sum())
 
@@ -99,12 +108,18 @@ def test_first_completion_only(task: Task, split: Split) -> None:
     assert result["coverage_paper"]["value"] == pytest.approx(M / (split.counts**2).sum())
     assert result["coverage_macro"]["value"] == pytest.approx((1 / split.counts).mean())
     hostile, baseline = result["slices"]["hostile"], result["slices"]["baseline"]
-    assert hostile["coverage_micro"]["value"] == pytest.approx(0.5) and baseline["coverage_micro"]["value"] == pytest.approx(1.0)
+    assert hostile["coverage_micro"]["value"] == pytest.approx(0.5) and baseline["coverage_micro"][
+        "value"
+    ] == pytest.approx(1.0)
 
 
 def test_vote_and_value_choose_their_own_answers(task: Task, split: Split) -> None:
     """Two of three draws are the input itself, which is no answer; the third has the highest value."""
-    result = evaluated(Scripted(of(split, lambda i: [split.inputs[i], split.inputs[i], split.of(i)[0]])), task, split)
+    result = evaluated(
+        Scripted(of(split, lambda i: [split.inputs[i], split.inputs[i], split.of(i)[0]])),
+        task,
+        split,
+    )
     assert result["accuracy"]["value"] == pytest.approx(1 / 3)
     assert result["accuracy_vote"]["value"] == 0.0
     assert result["accuracy_lprm"]["value"] == result["accuracy_best"]["value"] == 1.0
@@ -118,20 +133,33 @@ def test_completion_of_another_input_counts_for_nothing(task: Task, split: Split
         return [next(board for board in boards if board.tobytes() not in own)]
 
     result = evaluated(Scripted(of(split, foreign)), task, split)
-    assert result["accuracy"]["numerator"] == result["exact_match"]["numerator"] == result["coverage_micro"]["numerator"] == 0
+    assert (
+        result["accuracy"]["numerator"]
+        == result["exact_match"]["numerator"]
+        == result["coverage_micro"]["numerator"]
+        == 0
+    )
 
 
 def test_deterministic_model_is_asked_once(task: Task, split: Split) -> None:
     model = Scripted(of(split, lambda i: list(split.of(i))), samples=False)
     result = evaluated(model, task, split)
     assert set(model.asked.values()) == {1}
-    assert result["accuracy"]["value"] == 1.0 and result["accuracy"]["denominator"] == 6 * len(split.inputs)
+    assert result["accuracy"]["value"] == 1.0 and result["accuracy"]["denominator"] == 6 * len(
+        split.inputs
+    )
     assert result["slices"]["hostile"]["coverage_micro"]["value"] == pytest.approx(0.5)
 
 
-def test_verifier_and_enumeration_must_agree(task: Task, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(task), "is_valid", lambda _self, inputs, _outputs: np.ones(len(inputs), dtype=bool))
-    with pytest.raises(GramError, match="nqueens5: the verifier and the enumeration of completions disagree"):
+def test_verifier_and_enumeration_must_agree(
+    task: Task, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        type(task), "is_valid", lambda _self, inputs, _outputs: np.ones(len(inputs), dtype=bool)
+    )
+    with pytest.raises(
+        GramError, match="nqueens5: the verifier and the enumeration of completions disagree"
+    ):
         evaluated(Scripted(of(split, lambda i: [split.inputs[i]])), task, split)
 
 
@@ -145,7 +173,9 @@ def test_samples_table_says_which_completion_each_sample_is(task: Task, split: S
         m = int(split.counts[i])
         assert rows["completion_id"].tolist() == ([1, 0, -1] if m == 2 else [0, -1, 0])
         for tokens, completion in zip(rows["tokens"], rows["completion_id"], strict=True):
-            assert (tokens == (split.of(i)[completion] if completion >= 0 else split.inputs[i])).all()
+            assert (
+                tokens == (split.of(i)[completion] if completion >= 0 else split.inputs[i])
+            ).all()
 
 
 # Of a run -----------------------------------------------------------------------------------------------------------
@@ -153,7 +183,9 @@ def test_samples_table_says_which_completion_each_sample_is(task: Task, split: S
 
 def run_evaluation(run: Path, data: Path, **config: Any) -> tuple[dict[str, Any], pd.DataFrame]:
     """JSON content and samples of a run on the test split."""
-    return evaluate.evaluate(run, data, "test", EvaluateConfig(**{"depth": 3, "width": 4} | config), CPU)
+    return evaluate.evaluate(
+        run, data, "test", EvaluateConfig(**{"depth": 3, "width": 4} | config), CPU
+    )
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -183,7 +215,9 @@ def changed_weights(run: Path, folder: Path, *parts: str) -> Path:
 
 def test_only_the_prior_is_evaluated(gram_run: Path, data_folder: Path, tmp_path: Path) -> None:
     content, table = run_evaluation(gram_run, data_folder)
-    posterior = changed_weights(gram_run, tmp_path / "a", "guidance.posterior_head", "guidance.target_embedding", "raw/")
+    posterior = changed_weights(
+        gram_run, tmp_path / "a", "guidance.posterior_head", "guidance.target_embedding", "raw/"
+    )
     other, other_table = run_evaluation(posterior, data_folder)
     assert other["metrics"] == content["metrics"] and same(other_table, table)
     assert other["run"]["checkpoint_md5"] != content["run"]["checkpoint_md5"]
@@ -195,31 +229,46 @@ def test_depth_and_width(gram_run: Path, data_folder: Path, split: Split) -> Non
     for depth, width in ((1, 1), (5, 3)):
         content, table = run_evaluation(gram_run, data_folder, depth=depth, width=width)
         assert (table["steps"] == depth).all() and len(table) == width * len(split.inputs)
-        assert content["run"]["depth"] == depth and content["run"]["width"] == content["run"]["draws"] == width
+        assert (
+            content["run"]["depth"] == depth
+            and content["run"]["width"] == content["run"]["draws"] == width
+        )
         assert content["metrics"]["accuracy"]["denominator"] == width * len(split.inputs)
         ceiling = evaluate.metrics.iid_ceiling(split.counts, width).sum() / split.counts.sum()
         assert content["metrics"]["coverage_micro"]["ceiling"] == pytest.approx(ceiling)
         assert [row["width"] for row in content["by_width"]] == [w for w in (1, 2, 3) if w <= width]
 
 
-def test_deterministic_run_counts_one_draw_and_no_batch_matters(deterministic_run: Path, data_folder: Path) -> None:
+def test_deterministic_run_counts_one_draw_and_no_batch_matters(
+    deterministic_run: Path, data_folder: Path
+) -> None:
     content, table = run_evaluation(deterministic_run, data_folder)
     assert content["run"]["draws"] == 1 and content["run"]["width"] == 4
     for _, rows in table.groupby("input_id"):
-        assert len(rows) == 4 and len({tokens.tobytes() for tokens in rows["tokens"]}) == 1 and rows["value"].nunique() == 1
+        assert (
+            len(rows) == 4
+            and len({tokens.tobytes() for tokens in rows["tokens"]}) == 1
+            and rows["value"].nunique() == 1
+        )
     # One forward pass per input, and neither the seed nor the other rows of a batch play a part.
     other = run_evaluation(deterministic_run, data_folder, batch_size=7, seed=5)[1]
     assert np.array_equal(np.stack(other["tokens"].to_list()), np.stack(table["tokens"].to_list()))
     assert np.allclose(other["value"], table["value"], atol=1e-5)
 
 
-def test_samples_reproduce_the_metrics(gram_run: Path, data_folder: Path, split: Split, task: Task) -> None:
+def test_samples_reproduce_the_metrics(
+    gram_run: Path, data_folder: Path, split: Split, task: Task
+) -> None:
     """The JSON's accuracy, from the samples by the verifier alone."""
     content, table = run_evaluation(gram_run, data_folder, depth=6)
     inputs = dict(zip(split.input_ids, split.inputs, strict=True))
     given = np.stack([inputs[number] for number in table["input_id"]])
     valid = task.is_valid(given, np.stack(table["tokens"].to_list()))
-    assert content["metrics"]["accuracy"]["numerator"] == valid.sum() == (table["completion_id"] >= 0).sum()
+    assert (
+        content["metrics"]["accuracy"]["numerator"]
+        == valid.sum()
+        == (table["completion_id"] >= 0).sum()
+    )
 
 
 def test_data_that_the_run_was_not_trained_on_is_refused(
@@ -230,13 +279,20 @@ def test_data_that_the_run_was_not_trained_on_is_refused(
     trained = files.read_json(data_folder / "card.json")["tables"]["train"]["md5"]
     with pytest.raises(GramError) as error:
         run_evaluation(gram_run, tmp_path)
-    assert all(text in str(error.value) for text in (str(gram_run), str(tmp_path), trained, card["tables"]["train"]["md5"]))
+    assert all(
+        text in str(error.value)
+        for text in (str(gram_run), str(tmp_path), trained, card["tables"]["train"]["md5"])
+    )
 
 
-def test_weights_of_another_method_are_refused(gram_run: Path, deterministic_run: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_weights_of_another_method_are_refused(
+    gram_run: Path, deterministic_run: Path, data_folder: Path, tmp_path: Path
+) -> None:
     shutil.copytree(gram_run, tmp_path / "run")
     shutil.copy(deterministic_run / "weights.safetensors", tmp_path / "run")
-    with pytest.raises(GramError, match=r"weights\.safetensors: weights of another architecture: guidance\."):
+    with pytest.raises(
+        GramError, match=r"weights\.safetensors: weights of another architecture: guidance\."
+    ):
         run_evaluation(tmp_path / "run", data_folder)
 
 
@@ -244,7 +300,9 @@ def test_weights_of_another_method_are_refused(gram_run: Path, deterministic_run
 
 
 @pytest.fixture(scope="module")
-def written(gram_run: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def written(
+    gram_run: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """An evaluation as it is written."""
     path = tmp_path_factory.mktemp("eval") / "test.json"
     files.write_json(path, run_evaluation(gram_run, data_folder)[0])
@@ -256,9 +314,17 @@ def test_json_holds_what_later_work_relies_on(written: dict[str, Any], split: Sp
     sizes = {"baseline": int((split.counts == 1).sum()), "hostile": int((split.counts > 1).sum())}
     assert set(written["metrics"]["slices"]) == set(sizes)
     for part in (written["metrics"], *written["metrics"]["slices"].values()):
-        for name in ("accuracy", "exact_match", "coverage_paper", "coverage_micro", "coverage_macro"):
+        for name in (
+            "accuracy",
+            "exact_match",
+            "coverage_paper",
+            "coverage_micro",
+            "coverage_macro",
+        ):
             metric = part[name]
-            assert set(metric) == {"value", "numerator", "denominator"} | ({"ceiling"} if "coverage" in name else set())
+            assert set(metric) == {"value", "numerator", "denominator"} | (
+                {"ceiling"} if "coverage" in name else set()
+            )
             assert metric["value"] == pytest.approx(metric["numerator"] / metric["denominator"])
             assert 0 <= metric["value"] <= 1 and 0 < metric.get("ceiling", 1) <= 1
     for name, inputs in sizes.items():
@@ -286,7 +352,11 @@ def test_json_says_how_it_was_made(written: dict[str, Any], gram_run: Path, spli
         "data_md5": {"test": split.md5, "train": meta["data_md5"]["train"]},
     }
     assert {key: written["run"][key] for key in expected} == expected
-    assert written["run"]["trained_by"]["code_hash"] == written["run"]["evaluated_by"]["code_hash"] == meta["code_hash"]
+    assert (
+        written["run"]["trained_by"]["code_hash"]
+        == written["run"]["evaluated_by"]["code_hash"]
+        == meta["code_hash"]
+    )
 
 
 def test_seed_is_that_of_the_training_run(
@@ -300,8 +370,21 @@ def test_seed_is_that_of_the_training_run(
 
 def test_command_line(gram_run: Path, data_folder: Path, tmp_path: Path, command: Any) -> None:
     output, samples = tmp_path / "eval" / "test.json", tmp_path / "eval" / "test.parquet"
-    arguments = ("--run", gram_run, "--data", data_folder, "--output", output, "--samples", samples, "--device", "cpu")
-    outcome = command(evaluate.main, *arguments, "--settings", "{depth: 9, width: 4, seed: 2}", "--depth", 2)
+    arguments = (
+        "--run",
+        gram_run,
+        "--data",
+        data_folder,
+        "--output",
+        output,
+        "--samples",
+        samples,
+        "--device",
+        "cpu",
+    )
+    outcome = command(
+        evaluate.main, *arguments, "--settings", "{depth: 9, width: 4, seed: 2}", "--depth", 2
+    )
     assert outcome.code == 0, outcome.err
     content, table = run_evaluation(gram_run, data_folder, depth=2, seed=2)
     assert files.read_json(output) == json.loads(json.dumps(content))
@@ -321,9 +404,23 @@ def test_command_line(gram_run: Path, data_folder: Path, tmp_path: Path, command
     ],
 )
 def test_bad_input_is_one_line(
-    gram_run: Path, data_folder: Path, tmp_path: Path, command: Any, more: tuple[object, ...], message: str
+    gram_run: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    command: Any,
+    more: tuple[object, ...],
+    message: str,
 ) -> None:
-    arguments = ("--run", gram_run, "--data", data_folder, "--output", tmp_path / "test.json", "--device", "cpu")
+    arguments = (
+        "--run",
+        gram_run,
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path / "test.json",
+        "--device",
+        "cpu",
+    )
     outcome = command(evaluate.main, *arguments, *more)
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and message in outcome.err
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,16 @@ from matplotlib.patches import Polygon
 from gram import evaluate, files
 from gram.data import load_split
 from gram.figures.__main__ import main
-from gram.figures.boards import ATTACKED, GIVEN, board_rows, draw_board, draw_boards, load_task, test_inputs, verdict
+from gram.figures.boards import (
+    ATTACKED,
+    GIVEN,
+    board_rows,
+    draw_board,
+    draw_boards,
+    load_task,
+    test_inputs,
+    verdict,
+)
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
@@ -33,9 +42,15 @@ def texts(figure: Any) -> list[str]:
     """Everything that can be read in a figure, but for its ticks."""
     figure.draw_without_rendering()
     found = [
-        text.get_text() for axes in figure.axes for text in (*axes.texts, axes._left_title, axes.xaxis.label, axes.yaxis.label)
+        text.get_text()
+        for axes in figure.axes
+        for text in (*axes.texts, axes._left_title, axes.xaxis.label, axes.yaxis.label)
     ]
-    found += [text.get_text() for legend in figure.legends for text in (*legend.get_texts(), legend.get_title())]
+    found += [
+        text.get_text()
+        for legend in figure.legends
+        for text in (*legend.get_texts(), legend.get_title())
+    ]
     return [*found, figure.get_suptitle()]
 
 
@@ -43,12 +58,19 @@ def texts(figure: Any) -> list[str]:
 def history(tmp_path: Path) -> Callable[..., Path]:
     """``history("gram", fold=0, seed=1, valid=3)``: a history with two rollouts and one line of losses, and its meta."""
 
-    def write(method: str, *, fold: int, seed: int, valid: int, task: str = "nqueens5", several: int = 2) -> Path:
+    def write(
+        method: str, *, fold: int, seed: int, valid: int, task: str = "nqueens5", several: int = 2
+    ) -> Path:
         folder = tmp_path / f"{task}-fold{fold}" / method / f"seed{seed}"
-        files.write_json(folder / "meta.json", {"task": f"{task}-fold{fold}", "method": method, "seed": seed})
+        files.write_json(
+            folder / "meta.json", {"task": f"{task}-fold{fold}", "method": method, "seed": seed}
+        )
         lines: list[dict[str, Any]] = []
         for step, found in ((0, 0), (50, valid)):
-            counts = {"one": {"valid": found, "inputs": 8}, "several": {"valid": 0, "inputs": several}}
+            counts = {
+                "one": {"valid": found, "inputs": 8},
+                "several": {"valid": 0, "inputs": several},
+            }
             lines.append({"event": "rollout", "step": step, "train": counts, "valid": counts})
         losses = {"event": "losses", "step": 50, "cross_entropy": 0.5, "learning_rate": 1.0}
         lines.append(losses | ({"kl_nats": float(valid)} if method == "gram" else {}))
@@ -60,46 +82,86 @@ def history(tmp_path: Path) -> Callable[..., Path]:
 
 
 def test_training_data_holds_percent_per_run(history: Any) -> None:
-    paths = [history("gram", fold=fold, seed=seed, valid=fold + 2 * seed) for fold in (0, 1) for seed in (0, 1)]
+    paths = [
+        history("gram", fold=fold, seed=seed, valid=fold + 2 * seed)
+        for fold in (0, 1)
+        for seed in (0, 1)
+    ]
     data = training_data([*paths, history("deterministic", fold=0, seed=0, valid=8, several=0)])
     assert set(data["task"]) == {"nqueens5"}
-    at_end = data[(data["method"] == "gram") & (data["panel"] == "valid") & (data["group"] == "one") & (data["step"] == 50)]
+    at_end = data[
+        (data["method"] == "gram")
+        & (data["panel"] == "valid")
+        & (data["group"] == "one")
+        & (data["step"] == 50)
+    ]
     assert sorted(at_end["value"]) == [0.0, 12.5, 25.0, 37.5]
     assert sorted(data[(data["panel"] == "kl_nats")]["value"]) == [0, 1, 2, 3]
     # No inputs with several completions: nothing to draw, rather than zero.
     assert data[(data["method"] == "deterministic") & (data["group"] == "several")].empty
     axes = draw_training(data).axes[1]
-    line = next(line for line in axes.lines if line.get_linestyle() == "-" and line.get_color() == COLOURS["gram"])
+    line = next(
+        line
+        for line in axes.lines
+        if line.get_linestyle() == "-" and line.get_color() == COLOURS["gram"]
+    )
     assert list(np.asarray(line.get_ydata())) == [0.0, pytest.approx(18.75)]
-    bands = [band for band in axes.collections if to_hex(band.get_facecolor()[0]).upper() == COLOURS["gram"]]
+    bands = [
+        band
+        for band in axes.collections
+        if to_hex(band.get_facecolor()[0]).upper() == COLOURS["gram"]
+    ]
     assert bands[0].get_paths()[0].vertices[:, 1].max() == 37.5
 
 
 def test_training_figure_says_what_it_shows(history: Any) -> None:
     seen = texts(draw_training(training_data([history("gram", fold=0, seed=0, valid=4)])))
-    for needed in ("optimizer steps", "nqueens5\nvalid samples (%)", "nats per token", "GRAM", "inputs with several completions"):
+    for needed in (
+        "optimizer steps",
+        "nqueens5\nvalid samples (%)",
+        "nats per token",
+        "GRAM",
+        "inputs with several completions",
+    ):
         assert needed in seen
 
 
 def test_elbo_figure_adds_the_terms_of_each_bound(history: Any) -> None:
-    paths = [history("gram", fold=0, seed=seed, valid=4) for seed in (0, 1)] + [history("deterministic", fold=0, seed=0, valid=4)]
+    paths = [history("gram", fold=0, seed=seed, valid=4) for seed in (0, 1)] + [
+        history("deterministic", fold=0, seed=0, valid=4)
+    ]
     for path, full in zip(paths[:2], (30.0, 50.0), strict=True):
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for line in lines[:2]:
-            line["elbo"] = {"full": {"cross_entropy": full, "kl": 10.0}, "surrogate": {"cross_entropy": 7.0, "kl": 2.0}}
+            line["elbo"] = {
+                "full": {"cross_entropy": full, "kl": 10.0},
+                "surrogate": {"cross_entropy": 7.0, "kl": 2.0},
+            }
         files.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     data = elbo_data(paths)
     assert set(data["method"]) == {"gram"} and set(data["step"]) == {0, 50}  # the twin has no KL
-    assert sorted(data[(data["panel"] == "full") & (data["term"] == "total") & (data["step"] == 50)]["value"]) == [40.0, 60.0]
+    assert sorted(
+        data[(data["panel"] == "full") & (data["term"] == "total") & (data["step"] == 50)]["value"]
+    ) == [40.0, 60.0]
     figure = draw_elbo(data)
-    drawn = {line.get_linestyle(): list(np.asarray(line.get_ydata())) for line in figure.axes[0].lines}
+    drawn = {
+        line.get_linestyle(): list(np.asarray(line.get_ydata())) for line in figure.axes[0].lines
+    }
     assert drawn == {"-": [50.0, 50.0], "--": [40.0, 40.0], ":": [10.0, 10.0]}
     assert list(np.asarray(figure.axes[1].lines[0].get_ydata())) == [9.0, 9.0]
-    wanted = {"Full negative ELBO, whole rollout", "Surrogate, one supervision step", "nqueens5\nnats per input", "KL", "GRAM"}
+    wanted = {
+        "Full negative ELBO, whole rollout",
+        "Surrogate, one supervision step",
+        "nqueens5\nnats per input",
+        "KL",
+        "GRAM",
+    }
     assert wanted <= set(texts(figure))
 
 
-def test_histories_without_the_elbo_give_a_figure_that_says_so(history: Any, command: Any, tmp_path: Path) -> None:
+def test_histories_without_the_elbo_give_a_figure_that_says_so(
+    history: Any, command: Any, tmp_path: Path
+) -> None:
     path = history("gram", fold=0, seed=0, valid=4)
     assert "histories of an older version" in texts(draw_elbo(elbo_data([path])))[0]
     assert command(main, "elbo", "--histories", path, "--output", tmp_path / "elbo").code == 0
@@ -108,21 +170,34 @@ def test_histories_without_the_elbo_give_a_figure_that_says_so(history: Any, com
 
 def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -> None:
     evaluations = [
-        synthetic_evaluation(seed=seed, values={"coverage_macro": value}, hostile={"accuracy": value, "coverage_macro": value})
+        synthetic_evaluation(
+            seed=seed,
+            values={"coverage_macro": value},
+            hostile={"accuracy": value, "coverage_macro": value},
+        )
         for seed, value in ((0, 0.4), (1, 0.6))
     ]
     data = completions_data(evaluations)
     several = data[(data["x"] == 2) & (data["metric"] == "accuracy")]
-    assert list(several["value"]) == [40.0, 60.0] and list(several["inputs"]) == [4, 4] and several["ceiling"].isna().all()
+    assert (
+        list(several["value"]) == [40.0, 60.0]
+        and list(several["inputs"]) == [4, 4]
+        and several["ceiling"].isna().all()
+    )
     figure = draw_completions(data)
     drawn = figure.axes[0].containers[0].lines[0]
-    assert list(drawn.get_xdata()) == [1, 2] and list(drawn.get_ydata()) == [25.0, pytest.approx(50.0)]
+    assert list(drawn.get_xdata()) == [1, 2] and list(drawn.get_ydata()) == [
+        25.0,
+        pytest.approx(50.0),
+    ]
     bars = figure.axes[0].containers[0].lines[2][0].get_segments()[1]
     assert list(bars[:, 1]) == [pytest.approx(40.0), pytest.approx(60.0)]
     one_found = next(line for line in figure.axes[1].lines if line.get_linestyle() == ":")
     assert list(one_found.get_ydata()) == [100.0, 50.0]
     width = width_data(evaluations)
-    assert sorted(width["x"].unique()) == [1, 2, 5, 20] and {axes.get_ylabel() for axes in draw_width(width).axes} == {
+    assert sorted(width["x"].unique()) == [1, 2, 5, 20] and {
+        axes.get_ylabel() for axes in draw_width(width).axes
+    } == {
         "coverage_macro (%)",
         "coverage_paper (%)",
     }
@@ -133,10 +208,16 @@ def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -
 
 def test_the_width_figure_shows_the_papers_average_of_each_task(synthetic_evaluation: Make) -> None:
     figure = draw_width(
-        width_data([synthetic_evaluation(task=task, values={"coverage_micro": 0.5}) for task in ("coloring5", "nqueens5")])
+        width_data(
+            [
+                synthetic_evaluation(task=task, values={"coverage_micro": 0.5})
+                for task in ("coloring5", "nqueens5")
+            ]
+        )
     )
     assert [axes.get_ylabel() for axes in figure.axes] == [
-        f"{name} (%)" for name in ("coverage_macro", "coverage_micro", "coverage_macro", "coverage_paper")
+        f"{name} (%)"
+        for name in ("coverage_macro", "coverage_micro", "coverage_macro", "coverage_paper")
     ]
     assert list(figure.axes[1].containers[0].lines[0].get_ydata()) == [50.0] * 4
 
@@ -153,7 +234,9 @@ def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any
         figure.draw_without_rendering()
         (legend,) = figure.legends
         extent = legend.get_window_extent()
-        assert {text.get_text() for text in legend.get_texts()} >= {method.label for method in METHODS.values()}
+        assert {text.get_text() for text in legend.get_texts()} >= {
+            method.label for method in METHODS.values()
+        }
         assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1 and extent.y0 >= 0
         assert extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
@@ -175,16 +258,30 @@ def samples(data_folder: Path) -> dict[str, pd.DataFrame]:
     rows: dict[str, list[dict[str, Any]]] = {"gram": [], "deterministic": []}
     for index, input_id in enumerate(split.input_ids):
         known = split.of(index)
-        drawn = [(known[0], 0), (known[-1], len(known) - 1), (known[-1], len(known) - 1), (split.inputs[index], -1)]
+        drawn = [
+            (known[0], 0),
+            (known[-1], len(known) - 1),
+            (known[-1], len(known) - 1),
+            (split.inputs[index], -1),
+        ]
         united = known.max(axis=0)  # a queen wherever any completion has one
         for sample, (tokens, completion) in enumerate(drawn):
-            rows["gram"].append({"input_id": input_id, "sample": sample, "tokens": tokens, "completion_id": completion})
+            rows["gram"].append(
+                {
+                    "input_id": input_id,
+                    "sample": sample,
+                    "tokens": tokens,
+                    "completion_id": completion,
+                }
+            )
             answer = {"tokens": united, "completion_id": 0 if len(known) == 1 else -1}
             rows["deterministic"].append({"input_id": input_id, "sample": sample} | answer)
     return {method: pd.DataFrame(table) for method, table in rows.items()}
 
 
-def test_boards_are_chosen_by_the_stated_rule(data_folder: Path, samples: dict[str, pd.DataFrame]) -> None:
+def test_boards_are_chosen_by_the_stated_rule(
+    data_folder: Path, samples: dict[str, pd.DataFrame]
+) -> None:
     split = load_split(data_folder, "test")
     inputs = test_inputs([data_folder])
     expected = sorted(zip(-split.counts, split.input_ids, strict=True))[:3]
@@ -194,10 +291,14 @@ def test_boards_are_chosen_by_the_stated_rule(data_folder: Path, samples: dict[s
         assert row.exist == 2 and row.samples == 4 and row.invalid == 1 and not row.answer_valid
         assert [times for _, times in row.drawn] == [2, 1]  # the more frequent one first
         (index,) = np.flatnonzero(split.input_ids == row.input_id)
-        assert {tokens.tobytes() for tokens, _ in row.drawn} == {tokens.tobytes() for tokens in split.of(index)}
+        assert {tokens.tobytes() for tokens, _ in row.drawn} == {
+            tokens.tobytes() for tokens in split.of(index)
+        }
 
 
-def test_boards_show_counts_and_conflicts(data_folder: Path, samples: dict[str, pd.DataFrame]) -> None:
+def test_boards_show_counts_and_conflicts(
+    data_folder: Path, samples: dict[str, pd.DataFrame]
+) -> None:
     task = load_task([data_folder])
     rows = board_rows(test_inputs([data_folder]), samples["gram"], samples["deterministic"], 2)
     figure = draw_boards(task, rows, 5)
@@ -206,10 +307,18 @@ def test_boards_show_counts_and_conflicts(data_folder: Path, samples: dict[str, 
     assert seen.count("GRAM: 2 of 2 found, 1 of 4 samples invalid") == 2
     attacked = int(task.conflicts(rows[0].answer[None]).sum())
     assert attacked > 0 and f"invalid: {attacked} attacked" in seen
-    crowns = [to_hex(patch.get_facecolor()).upper() for patch in figure.axes[3].patches if isinstance(patch, Polygon)]
+    crowns = [
+        to_hex(patch.get_facecolor()).upper()
+        for patch in figure.axes[3].patches
+        if isinstance(patch, Polygon)
+    ]
     assert crowns.count(ATTACKED) == attacked and len(crowns) == (rows[0].answer == 2).sum()
     # What GRAM found has no conflicts, and the given queen keeps its colour.
-    found = [to_hex(patch.get_facecolor()) for patch in figure.axes[1].patches if isinstance(patch, Polygon)]
+    found = [
+        to_hex(patch.get_facecolor())
+        for patch in figure.axes[1].patches
+        if isinstance(patch, Polygon)
+    ]
     assert ATTACKED.lower() not in found and found.count(GIVEN) == (rows[0].board == 2).sum()
     assert "(1 not shown)" in " ".join(texts(draw_boards(task, [wide(rows[0])], 2)))
 
@@ -219,13 +328,17 @@ def wide(row: Any) -> Any:
     return type(row)(**{**row.__dict__, "drawn": [*row.drawn, row.drawn[0]], "exist": 3})
 
 
-def test_a_lost_given_queen_and_a_missing_one_are_told(data_folder: Path, samples: dict[str, pd.DataFrame]) -> None:
+def test_a_lost_given_queen_and_a_missing_one_are_told(
+    data_folder: Path, samples: dict[str, pd.DataFrame]
+) -> None:
     row = board_rows(test_inputs([data_folder]), samples["gram"], samples["deterministic"], 1)[0]
     assert verdict(row, queens=4, attacked=0, lost=1) == "invalid: 1 given lost"
     assert verdict(row, queens=4, attacked=0, lost=0) == "invalid: 4 queens"
     axes = new_figure(2, 2).subplots()
     draw_board(axes, np.ones(25, dtype=np.uint8), row.board, np.zeros((5, 5), dtype=bool))
-    assert [patch.get_fill() for patch in axes.patches if isinstance(patch, Polygon)] == [False] * int((row.board == 2).sum())
+    assert [patch.get_fill() for patch in axes.patches if isinstance(patch, Polygon)] == [
+        False
+    ] * int((row.board == 2).sum())
 
 
 def test_same_input_same_bytes(
@@ -251,7 +364,10 @@ def test_same_input_same_bytes(
         for folder in ("once", "again"):
             assert command(main, name, *arguments, "--output", tmp_path / folder / name).code == 0
         for suffix in (".svg", ".png"):
-            once, again = ((tmp_path / folder / name).with_suffix(suffix).read_bytes() for folder in ("once", "again"))
+            once, again = (
+                (tmp_path / folder / name).with_suffix(suffix).read_bytes()
+                for folder in ("once", "again")
+            )
             assert once == again and len(once) > 5000
         assert b"<dc:date>" not in (tmp_path / "once" / name).with_suffix(".svg").read_bytes()
 
@@ -262,11 +378,29 @@ def test_real_samples_make_a_board_figure(
     chosen = []
     for method, folder in (("gram", gram_run), ("deterministic", deterministic_run)):
         path = tmp_path / f"{method}.parquet"
-        given = ("--run", folder, "--data", data_folder, "--depth", 1, "--width", 2, "--device", "cpu", "--samples", path)
+        given = (
+            "--run",
+            folder,
+            "--data",
+            data_folder,
+            "--depth",
+            1,
+            "--width",
+            2,
+            "--device",
+            "cpu",
+            "--samples",
+            path,
+        )
         assert command(evaluate.main, *given, "--output", tmp_path / "test.json").code == 0
         chosen.append(f"{method}={path}")
     output = tmp_path / "boards"
-    assert command(main, "boards", "--samples", *chosen, "--data", data_folder, "--output", output).code == 0
+    assert (
+        command(
+            main, "boards", "--samples", *chosen, "--data", data_folder, "--output", output
+        ).code
+        == 0
+    )
     assert output.with_suffix(".svg").exists() and output.with_suffix(".png").exists()
 
 
@@ -282,20 +416,38 @@ def test_boards_refuse_what_they_cannot_draw(
     card["settings"] |= {"task": "nqueens6", "generator": {"removed": [4]}}
     files.write_json(other / "card.json", card)
     for arguments, expected in (
-        (("--samples", chosen[0], chosen[0], "--data", data_folder), "expected gram=FILE deterministic=FILE"),
+        (
+            ("--samples", chosen[0], chosen[0], "--data", data_folder),
+            "expected gram=FILE deterministic=FILE",
+        ),
         (("--samples", *chosen, "--data", data_folder), "give samples and data of the same task"),
         (("--samples", *chosen, "--data", data_folder, other), "different sizes"),
         (("--samples", *chosen, "--data", data_folder, "--rows", 0), "at least 1"),
-        (("--samples", "gram=absent.parquet", chosen[1], "--data", data_folder), "absent.parquet: no such file"),
+        (
+            ("--samples", "gram=absent.parquet", chosen[1], "--data", data_folder),
+            "absent.parquet: no such file",
+        ),
     ):
         outcome = command(main, "boards", *arguments, "--output", tmp_path / "boards")
         assert outcome.code == 2 and expected in outcome.err and len(outcome.err.splitlines()) == 1
     assert not (tmp_path / "boards.svg").exists()
 
 
-def test_only_queens_have_boards(data_folder: Path, monkeypatch: pytest.MonkeyPatch, command: Any, tmp_path: Path) -> None:
+def test_only_queens_have_boards(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch, command: Any, tmp_path: Path
+) -> None:
     monkeypatch.setattr("gram.figures.boards.make_task", lambda name, generator: object())
-    outcome = command(main, "boards", "--samples", "gram=a", "deterministic=b", "--data", data_folder, "--output", tmp_path / "b")
+    outcome = command(
+        main,
+        "boards",
+        "--samples",
+        "gram=a",
+        "deterministic=b",
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path / "b",
+    )
     assert outcome.code == 2 and "draws N-Queens only" in outcome.err
 
 
@@ -309,7 +461,15 @@ def test_a_broken_history_is_named(history: Any, command: Any, tmp_path: Path) -
 def test_methods_of_one_configuration_are_told_apart() -> None:
     """Those of the committed configurations that draw figures of all their runs."""
     for name in ("config.yaml", "reference.yaml", "proving_ground.yaml"):
-        runs = yaml.safe_load((Path(__file__).parents[1] / "config" / name).read_text(encoding="utf-8"))["runs"]
+        runs = yaml.safe_load(
+            (Path(__file__).parents[1] / "config" / name).read_text(encoding="utf-8")
+        )["runs"]
         for task in {entry["task"] for entry in runs}:
-            methods = {method for entry in runs if entry["task"] == task for method in entry["methods"]}
-            assert len({colour(method) for method in methods}) == len({marker(method) for method in methods}) == len(methods), name
+            methods = {
+                method for entry in runs if entry["task"] == task for method in entry["methods"]
+            }
+            assert (
+                len({colour(method) for method in methods})
+                == len({marker(method) for method in methods})
+                == len(methods)
+            ), name

@@ -32,12 +32,19 @@ def test_one_pass_serves_all_stops(subject: evaluate.Subject) -> None:
     inputs = torch.from_numpy(subject.split.inputs).long().repeat_interleave(3, dim=0)
 
     def read(*stops: Stop) -> list[tuple[Tensor, ...]]:
-        return [tuple(rollout) for rollout in rollouts(model, inputs, stops=stops, generator=subject.generator("stops"))]
+        return [
+            tuple(rollout)
+            for rollout in rollouts(
+                model, inputs, stops=stops, generator=subject.generator("stops")
+            )
+        ]
 
     # Untrained enough for its halting logits to be almost the same: their median splits the trajectories.
     state = subject.model.initial_state(inputs, subject.generator("median"))
     noise = subject.model.draw_noise(inputs, subject.generator("median"))
-    model = shifted(subject.model, float(subject.model(state, inputs, noise=noise).halt[:, 0].median()))
+    model = shifted(
+        subject.model, float(subject.model(state, inputs, noise=noise).halt[:, 0].median())
+    )
     stops = [Stop(1), Stop(2), Stop(5), Stop(2, act=True), Stop(5, act=True)]
     together = read(*stops)
     for stop, found in zip(stops, together, strict=True):

@@ -24,14 +24,18 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def start(settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any) -> Any:
     """``start(path)``: a trainer of the tiny run that starts from those weights."""
-    return lambda path, data=data_folder: Trainer(change(settings, initial_weights=str(path)), data, tmp_path / "run", CPU)
+    return lambda path, data=data_folder: Trainer(
+        change(settings, initial_weights=str(path)), data, tmp_path / "run", CPU
+    )
 
 
 def test_starts_from_the_averaged_weights(gram_run: Path, start: Any) -> None:
     trainer = start(gram_run / "weights.safetensors")
     averaged = checkpoint.read_weights(gram_run / "weights.safetensors", "ema")
     for model in (trainer.model, trainer.ema.model):
-        assert all(torch.equal(tensor, averaged[name]) for name, tensor in model.state_dict().items())
+        assert all(
+            torch.equal(tensor, averaged[name]) for name, tensor in model.state_dict().items()
+        )
     h, _ = trainer.model.initial_state(trainer.stream.inputs, trainer.draws)
     torch.testing.assert_close(trainer.stream.state.h, h)  # the carry too starts at that run's z_0
 
@@ -46,18 +50,27 @@ def test_kept_weights_serve_as_well(gram_run: Path, tmp_path: Path, start: Any) 
 
 
 def test_what_the_initial_weights_took_is_counted(
-    gram_run: Path, settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
+    gram_run: Path,
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
+    train_run: Any,
 ) -> None:
     path = gram_run / "weights.safetensors"
     own, first = (
-        files.read_json(train_run(change(settings, steps=6, **more), data_folder, tmp_path / name) / "meta.json")
+        files.read_json(
+            train_run(change(settings, steps=6, **more), data_folder, tmp_path / name) / "meta.json"
+        )
         for name, more in (("from-it", {"initial_weights": str(path)}), ("from-random", {}))
     )
     before = files.read_json(gram_run / "meta.json")
     for name in ("steps", "training_examples", "supervision_steps"):
         assert own[name] == first[name] + before[name]
     assert own["seconds"] >= before["seconds"]  # the six steps themselves may round to none
-    expected = {"path": str(path), "md5": files.md5(path), "commit": before["commit"]} | {name: before[name] for name in SPENT}
+    expected = {"path": str(path), "md5": files.md5(path), "commit": before["commit"]} | {
+        name: before[name] for name in SPENT
+    }
     assert own["initial_weights"] == expected
     assert first["initial_weights"] is None
 
@@ -65,7 +78,9 @@ def test_what_the_initial_weights_took_is_counted(
 def test_all_that_was_spent_adds_up() -> None:
     spent = {name: 1.5 * place for place, name in enumerate(SPENT)}
     assert added(spent, None) == spent
-    assert added(spent, {"path": "there", **dict.fromkeys(SPENT, 10.0)}) == {name: spent[name] + 10 for name in SPENT}
+    assert added(spent, {"path": "there", **dict.fromkeys(SPENT, 10.0)}) == {
+        name: spent[name] + 10 for name in SPENT
+    }
 
 
 def test_a_resumed_run_keeps_its_own_weights_and_another_start_begins_anew(
@@ -80,16 +95,24 @@ def test_a_resumed_run_keeps_its_own_weights_and_another_start_begins_anew(
     for one, other in zip(again.model.parameters(), trainer.model.parameters(), strict=True):
         assert torch.equal(one, other)
     tensors, _ = checkpoint.read_tensors(copied / "weights.safetensors")
-    checkpoint.write_tensors(copied / "weights.safetensors", {name: tensor * 0.5 for name, tensor in tensors.items()})
+    checkpoint.write_tensors(
+        copied / "weights.safetensors", {name: tensor * 0.5 for name, tensor in tensors.items()}
+    )
     assert not start(copied / "weights.safetensors").restore()
     assert "starting from step 0" in capsys.readouterr().err
 
 
-def test_refuses_a_run_of_other_splits(gram_run: Path, settings: RunSettings, tmp_path: Path, start: Any) -> None:
+def test_refuses_a_run_of_other_splits(
+    gram_run: Path, settings: RunSettings, tmp_path: Path, start: Any
+) -> None:
     """Its training inputs may be test inputs here."""
-    other = dataclasses.replace(settings.data, split=dataclasses.replace(settings.data.split, test_fraction=0.3))
+    other = dataclasses.replace(
+        settings.data, split=dataclasses.replace(settings.data.split, test_fraction=0.3)
+    )
     build(other, tmp_path / "other")
-    with pytest.raises(GramError, match=r"weights\.safetensors: train: initial_weights: .*tested here; name a run"):
+    with pytest.raises(
+        GramError, match=r"weights\.safetensors: train: initial_weights: .*tested here; name a run"
+    ):
         start(gram_run / "weights.safetensors", tmp_path / "other")
 
 

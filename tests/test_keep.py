@@ -37,7 +37,9 @@ def copied(gram_run: Path, tmp_path: Path) -> Path:
 def edit(path: Path, change: Callable[[torch.Tensor], torch.Tensor], name: str = "") -> None:
     """Change one tensor in a file of weights, or all of them."""
     tensors, _ = checkpoint.read_tensors(path)
-    changed = {key: change(tensor) if key.startswith(name) else tensor for key, tensor in tensors.items()}
+    changed = {
+        key: change(tensor) if key.startswith(name) else tensor for key, tensor in tensors.items()
+    }
     checkpoint.write_tensors(path, changed)
 
 
@@ -64,27 +66,51 @@ def test_keeps_what_says_where_it_comes_from(trained: Path, tmp_path: Path) -> N
     for name in ("config.json", "history.jsonl"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
     meta = files.read_json(tmp_path / "meta.json")
-    md5s = [hashlib.md5((folder / "weights.safetensors").read_bytes()).hexdigest() for folder in (tmp_path, trained)]
-    assert meta.pop(KEPT) == {"which": "ema", "dtype": "float16", "md5": md5s[0], "md5_of_full": md5s[1]}
+    md5s = [
+        hashlib.md5((folder / "weights.safetensors").read_bytes()).hexdigest()
+        for folder in (tmp_path, trained)
+    ]
+    assert meta.pop(KEPT) == {
+        "which": "ema",
+        "dtype": "float16",
+        "md5": md5s[0],
+        "md5_of_full": md5s[1],
+    }
     assert meta == files.read_json(trained / "meta.json")
 
 
-def test_evaluation_is_that_of_the_rounded_weights(gram_run: Path, copied: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_evaluation_is_that_of_the_rounded_weights(
+    gram_run: Path, copied: Path, data_folder: Path, tmp_path: Path
+) -> None:
     keep.keep(gram_run, tmp_path / "kept")
     edit(copied / "weights.safetensors", lambda tensor: tensor.half().float())
     config = EvaluateConfig(depth=2, width=4)
     (ours, samples), (theirs, expected) = (
-        evaluate.evaluate(run, data_folder, "test", config, CPU) for run in (tmp_path / "kept", copied)
+        evaluate.evaluate(run, data_folder, "test", config, CPU)
+        for run in (tmp_path / "kept", copied)
     )
     pd.testing.assert_frame_equal(samples.drop(columns="tokens"), expected.drop(columns="tokens"))
-    assert [list(tokens) for tokens in samples["tokens"]] == [list(tokens) for tokens in expected["tokens"]]
+    assert [list(tokens) for tokens in samples["tokens"]] == [
+        list(tokens) for tokens in expected["tokens"]
+    ]
     assert ours["metrics"] == theirs["metrics"]
     assert (ours["run"]["weights_dtype"], theirs["run"]["weights_dtype"]) == ("float16", "float32")
 
 
-def test_raw_weights_of_a_kept_run_are_one_clear_line(gram_run: Path, data_folder: Path, tmp_path: Path, command: Any) -> None:
+def test_raw_weights_of_a_kept_run_are_one_clear_line(
+    gram_run: Path, data_folder: Path, tmp_path: Path, command: Any
+) -> None:
     keep.keep(gram_run, tmp_path / "kept")
-    arguments = ("--run", tmp_path / "kept", "--data", data_folder, "--output", tmp_path / "test.json", "--device", "cpu")
+    arguments = (
+        "--run",
+        tmp_path / "kept",
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path / "test.json",
+        "--device",
+        "cpu",
+    )
     outcome = command(evaluate.main, *arguments, "--settings", "{weights: raw}")
     assert outcome.code == 2 and outcome.err == (
         f"error: {tmp_path}/kept/weights.safetensors: holds no raw weights (kept: ema); set evaluate: weights: to what it holds, "
@@ -93,14 +119,17 @@ def test_raw_weights_of_a_kept_run_are_one_clear_line(gram_run: Path, data_folde
 
 
 @pytest.mark.parametrize("value", [65520.0, float("-inf"), float("nan")])
-def test_numbers_beyond_half_precision_are_refused(copied: Path, tmp_path: Path, value: float) -> None:
+def test_numbers_beyond_half_precision_are_refused(
+    copied: Path, tmp_path: Path, value: float
+) -> None:
     path = copied / "weights.safetensors"
     # The greatest number of fp16 stays; the least that would become infinite does not.
     edit(path, lambda tensor: torch.full_like(tensor, 65504.0), "ema/z0_h")
     keep.keep(copied, tmp_path / "fits")
     edit(path, lambda tensor: torch.full_like(tensor, value), "ema/z0_l")
     with pytest.raises(
-        GramError, match=r"run/weights\.safetensors: z0_l reaches (65520|inf|nan), and torch\.float16 holds no more"
+        GramError,
+        match=r"run/weights\.safetensors: z0_l reaches (65520|inf|nan), and torch\.float16 holds no more",
     ):
         keep.keep(copied, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
@@ -109,11 +138,18 @@ def test_numbers_beyond_half_precision_are_refused(copied: Path, tmp_path: Path,
 def test_weights_too_large_for_a_repository_are_refused(
     gram_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Any
 ) -> None:
-    size = sum(tensor.numel() * 2 for tensor in checkpoint.read_weights(gram_run / "weights.safetensors", "ema").values())
+    size = sum(
+        tensor.numel() * 2
+        for tensor in checkpoint.read_weights(gram_run / "weights.safetensors", "ema").values()
+    )
     arguments = ("--run", gram_run, "--output", tmp_path / "kept")
     monkeypatch.setattr(keep, "MOST_BYTES", size - 1)
     outcome = command(keep.main, *arguments)
-    assert outcome.code == 2 and outcome.err.count("\n") == 1 and "belong in a repository; publish them elsewhere" in outcome.err
+    assert (
+        outcome.code == 2
+        and outcome.err.count("\n") == 1
+        and "belong in a repository; publish them elsewhere" in outcome.err
+    )
     assert not (tmp_path / "kept").exists()
     monkeypatch.setattr(keep, "MOST_BYTES", size)
     assert command(keep.main, *arguments).code == 0
@@ -122,19 +158,27 @@ def test_weights_too_large_for_a_repository_are_refused(
 def test_a_trained_run_is_never_replaced(copied: Path, gram_run: Path) -> None:
     before = contents(copied)
     for run in (copied, gram_run):
-        with pytest.raises(GramError, match="holds a run as it was trained, which its kept weights must not replace"):
+        with pytest.raises(
+            GramError,
+            match="holds a run as it was trained, which its kept weights must not replace",
+        ):
             keep.keep(run, copied)
     assert contents(copied) == before
 
 
-def test_only_runs_as_they_were_trained_are_kept(copied: Path, gram_run: Path, tmp_path: Path) -> None:
+def test_only_runs_as_they_were_trained_are_kept(
+    copied: Path, gram_run: Path, tmp_path: Path
+) -> None:
     keep.keep(gram_run, tmp_path / "kept")
     with pytest.raises(GramError, match="a kept run already, without its full weights"):
         keep.keep(tmp_path / "kept", tmp_path / "again")
     config = files.read_json(copied / "config.json")
     config["train"]["learning_rate"] = 0.25
     files.write_json(copied / "config.json", config)
-    with pytest.raises(GramError, match=r"config\.json: train: learning_rate: 0\.25, but it was trained with 0\.003"):
+    with pytest.raises(
+        GramError,
+        match=r"config\.json: train: learning_rate: 0\.25, but it was trained with 0\.003",
+    ):
         keep.keep(copied, tmp_path / "again")
     (copied / "weights.safetensors").unlink()
     with pytest.raises(GramError, match=r"weights\.safetensors: no such checkpoint"):

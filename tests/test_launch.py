@@ -48,12 +48,18 @@ class Machine:
         self.folder = folder
         self.processes: list[subprocess.Popen[str]] = []
         path = os.pathsep.join(map(str, (folder, ROOT)))
-        self.environment = os.environ | {"TMPDIR": str(folder / "locks"), "CUDA_VISIBLE_DEVICES": gpus, "PYTHONPATH": path}
+        self.environment = os.environ | {
+            "TMPDIR": str(folder / "locks"),
+            "CUDA_VISIBLE_DEVICES": gpus,
+            "PYTHONPATH": path,
+        }
 
     def start(self, name: str, *options: str) -> subprocess.Popen[str]:
         """Start a job in a session of its own."""
         command = [sys.executable, "-m", "gram.launch", *options, "job", name, str(self.folder)]
-        process = subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=self.environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         self.processes.append(process)
         return process
 
@@ -134,9 +140,19 @@ def test_several_processes_end_with_torchrun(
     """Torchrun is killed: its processes save their state, and the GPUs are free."""
     two, output = machine("a,b"), tmp_path / "run"
     files.write_json(output / "config.json", change(settings, steps=10**6, eval_inputs=0).as_dict())
-    arguments = ["gram.train", "--config", output / "config.json", "--data", data_folder, "--output", output]
+    arguments = [
+        "gram.train",
+        "--config",
+        output / "config.json",
+        "--data",
+        data_folder,
+        "--output",
+        output,
+    ]
     command = [sys.executable, "-m", "gram.launch", "--processes", "2", *arguments]
-    process = subprocess.Popen(list(map(str, command)), env=two.environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        list(map(str, command)), env=two.environment, stderr=subprocess.DEVNULL
+    )
     wait_for((output / "resume.safetensors").exists)
     workers = psutil.Process(process.pid).children()
     assert ["gram.train" in worker.cmdline() for worker in workers] == [True, True]
@@ -147,7 +163,14 @@ def test_several_processes_end_with_torchrun(
     assert taken is not None
     for descriptor in taken.values():
         os.close(descriptor)
-    wait_for(lambda: not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers))
+    wait_for(
+        lambda: (
+            not any(
+                worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
+                for worker in workers
+            )
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,11 +179,18 @@ def test_several_processes_end_with_torchrun(
         ("a,b", ["--device", "cpu"], "a,b", "cpu"),  # nothing is taken
         ("", ["--device", "auto"], "", "auto"),
         ("-1", [], "-1", "auto"),
-        ("a,-1,b", [], "a", "auto"),  # CUDA reads no further than the first name that it does not know
+        (
+            "a,-1,b",
+            [],
+            "a",
+            "auto",
+        ),  # CUDA reads no further than the first name that it does not know
         ("a,b", ["--device", "cuda:1"], "b", "cuda"),
     ],
 )
-def test_device_and_visible_gpus(machine: Any, gpus: str, options: list[str], given: str, device: str) -> None:
+def test_device_and_visible_gpus(
+    machine: Any, gpus: str, options: list[str], given: str, device: str
+) -> None:
     some = machine(gpus)
     some.start("job", *options)
     assert some.facts("job") == {"gpus": given, "arguments": ["--device", device], "rank": None}
@@ -174,7 +204,12 @@ def test_locks_have_the_name_of_the_card(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert launch.visible_gpus() == ["GPU-1-x", "GPU-2-y"]
-    for value, expected in {"1": ["GPU-2-y"], "1,0": ["GPU-2-y", "GPU-1-x"], "GPU-2-y": ["GPU-2-y"], "7": ["7"]}.items():
+    for value, expected in {
+        "1": ["GPU-2-y"],
+        "1,0": ["GPU-2-y", "GPU-1-x"],
+        "GPU-2-y": ["GPU-2-y"],
+        "7": ["7"],
+    }.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
         assert launch.visible_gpus() == expected
     smi.write_text("#!/bin/sh\necho 'driver mismatch'\nexit 9\n", encoding="utf-8")
@@ -183,11 +218,19 @@ def test_locks_have_the_name_of_the_card(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_errors_name_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
-    with pytest.raises(GramError, match=r"--device cuda:2: 2 GPUs are visible here; use --device cpu or auto"):
+    with pytest.raises(
+        GramError, match=r"--device cuda:2: 2 GPUs are visible here; use --device cpu or auto"
+    ):
         launch.candidates("cuda:2")
-    with pytest.raises(GramError, match=r"4 GPUs are needed and 2 visible; set train: processes: 2, or use --device cpu"):
+    with pytest.raises(
+        GramError,
+        match=r"4 GPUs are needed and 2 visible; set train: processes: 2, or use --device cpu",
+    ):
         launch.take(["a", "b"], 4, tmp_path)
-    with pytest.raises(GramError, match=r"gram-gpu-a.lock: cannot be opened \(No such file or directory\): set TMPDIR"):
+    with pytest.raises(
+        GramError,
+        match=r"gram-gpu-a.lock: cannot be opened \(No such file or directory\): set TMPDIR",
+    ):
         launch.take(["a"], 1, tmp_path / "nothing")
 
 

@@ -30,10 +30,16 @@ def test_rope_scores_depend_on_the_distance_only() -> None:
     turned_q, turned_k = rotary(q.expand(length, d)), rotary(k.expand(length, d))
     scores = turned_q @ turned_k.T
     by_distance = [scores.diagonal(offset) for offset in range(-length + 1, length)]
-    assert all(torch.allclose(diagonal, diagonal[0].expand_as(diagonal), atol=1e-5) for diagonal in by_distance)
+    assert all(
+        torch.allclose(diagonal, diagonal[0].expand_as(diagonal), atol=1e-5)
+        for diagonal in by_distance
+    )
     assert torch.stack([diagonal[0] for diagonal in by_distance]).std() > 0.1
     assert torch.allclose(turned_q.norm(dim=-1), q.norm().expand(length), atol=1e-5)
-    assert torch.equal(turned_q[0], q) and rotary(q.expand(length, d).bfloat16()).dtype == torch.bfloat16
+    assert (
+        torch.equal(turned_q[0], q)
+        and rotary(q.expand(length, d).bfloat16()).dtype == torch.bfloat16
+    )
 
 
 @pytest.mark.parametrize("halves", [False, True])
@@ -46,10 +52,16 @@ def test_axial_rope_scores_depend_on_the_distance_along_each_axis(halves: bool) 
     by_distance: dict[tuple[int, ...], list[float]] = {}
     for one, here in enumerate(positions):
         for other, there in enumerate(positions):
-            by_distance.setdefault(tuple((there - here).tolist()), []).append(float(scores[one, other]))
+            by_distance.setdefault(tuple((there - here).tolist()), []).append(
+                float(scores[one, other])
+            )
     assert all(max(found) - min(found) < 1e-5 for found in by_distance.values())
     means = torch.tensor([found[0] for found in by_distance.values()])
-    assert len(means.mul(1e4).round().unique()) == len(by_distance) == (2 * rows - 1) * (2 * columns - 1)
+    assert (
+        len(means.mul(1e4).round().unique())
+        == len(by_distance)
+        == (2 * rows - 1) * (2 * columns - 1)
+    )
 
 
 def test_an_axis_has_its_share_of_the_channels_and_the_frequencies_of_a_head_so_wide() -> None:

@@ -47,7 +47,9 @@ def two_terms(charges: list[Charge], config: TrainConfig) -> Tensor:
 
 def gradients(loss: Tensor, charges: list[Charge]) -> list[Tensor]:
     """Gradient of the summed loss for mu and sigma of every q and p."""
-    return list(torch.autograd.grad(loss.sum(), [part for q, p, _ in charges for g in (q, p) for part in g]))
+    return list(
+        torch.autograd.grad(loss.sum(), [part for q, p, _ in charges for g in (q, p) for part in g])
+    )
 
 
 def test_kl_equals_torch() -> None:
@@ -68,7 +70,9 @@ def test_balanced_kl_equals_its_two_terms(channels: str, tokens: str, transition
     assert loss.shape == nats.shape == (B,) and not nats.requires_grad
     assert torch.allclose(loss, expected, rtol=1e-12)
     # The value is the plain KL, whatever the balance and the reduction.
-    plain = torch.stack([torch_kl(Normal(*q), Normal(*p)).sum(dim=(1, 2)) for q, p, _ in charges]).sum(dim=0)
+    plain = torch.stack(
+        [torch_kl(Normal(*q), Normal(*p)).sum(dim=(1, 2)) for q, p, _ in charges]
+    ).sum(dim=0)
     assert torch.allclose(nats, plain, rtol=1e-12)
     for mine, theirs in zip(gradients(loss, charges), gradients(expected, charges), strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-6)
@@ -77,8 +81,12 @@ def test_balanced_kl_equals_its_two_terms(channels: str, tokens: str, transition
 def test_a_shared_vector_is_charged_to_all_tokens_of_its_board() -> None:
     """mean keeps its meaning, nats of the board over its tokens, so that beta = 1 stays the plain ELBO."""
     shared = [Gaussian(*(part[:, :1] for part in gaussian(seed))) for seed in (1, 2)]
-    loss, nats = losses.balanced_kl([Charge(*shared, tokens=L)], dataclasses.replace(TrainConfig(), kl_tokens="mean"))
-    assert torch.allclose(loss, nats / L) and torch.allclose(nats, torch_kl(*(Normal(*g) for g in shared)).sum(dim=(1, 2)))
+    loss, nats = losses.balanced_kl(
+        [Charge(*shared, tokens=L)], dataclasses.replace(TrainConfig(), kl_tokens="mean")
+    )
+    assert torch.allclose(loss, nats / L) and torch.allclose(
+        nats, torch_kl(*(Normal(*g) for g in shared)).sum(dim=(1, 2))
+    )
 
 
 @pytest.mark.parametrize("balance", [0.8, 0.3, 0.0, 1.0])
@@ -87,7 +95,9 @@ def test_balance_is_the_share_of_the_gradient(balance: float) -> None:
     charges = [Charge(gaussian(1), gaussian(2), L)]
     whole = gradients(torch_kl(Normal(*charges[0].q), Normal(*charges[0].p)), charges)
     shares = (1 - balance, 1 - balance, balance, balance)  # mu and sigma of q, then of p
-    for mine, full, share in zip(gradients(losses.balanced_kl(charges, config)[0], charges), whole, shares, strict=True):
+    for mine, full, share in zip(
+        gradients(losses.balanced_kl(charges, config)[0], charges), whole, shares, strict=True
+    ):
         assert torch.allclose(mine, share * full, rtol=1e-6)
 
 
@@ -98,18 +108,29 @@ def test_free_nats_spare_the_posterior_of_cheap_rows_only() -> None:
     cheap = nats <= free
     assert cheap.sum() == 2
     loss, same = losses.balanced_kl(charges, TrainConfig(free_nats=free))
-    assert torch.equal(same, nats) and torch.allclose(loss, nats, rtol=1e-12)  # values stay, gradients change
-    before, after = gradients(losses.balanced_kl(charges, TrainConfig())[0], charges), gradients(loss, charges)
+    assert torch.equal(same, nats) and torch.allclose(
+        loss, nats, rtol=1e-12
+    )  # values stay, gradients change
+    before, after = (
+        gradients(losses.balanced_kl(charges, TrainConfig())[0], charges),
+        gradients(loss, charges),
+    )
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
         if i < 2:  # the posterior
-            assert not new[cheap].any() and torch.equal(new[~cheap], old[~cheap]) and old[cheap].any()
+            assert (
+                not new[cheap].any() and torch.equal(new[~cheap], old[~cheap]) and old[cheap].any()
+            )
         else:
             assert torch.equal(new, old)
 
 
 def test_cross_entropy_equals_torch() -> None:
     logits, targets = randn(B, L, V, seed=1), torch.arange(B * L).reshape(B, L) % V
-    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view(B, L).mean(dim=1)
+    expected = (
+        F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        .view(B, L)
+        .mean(dim=1)
+    )
     result = losses.cross_entropy(logits.float(), targets, "softmax")
     assert result.shape == (B,) and result.dtype == torch.float32
     assert torch.allclose(result.double(), expected, atol=1e-6)
@@ -122,7 +143,9 @@ def test_stablemax_equals_its_definition() -> None:
     for b, i in itertools.product(range(B), range(L)):
         s = [x + 1 if x >= 0 else 1 / (1 - x) for x in logits[b, i].tolist()]
         expected[b] -= torch.tensor(s[int(targets[b, i])] / sum(s), dtype=torch.float64).log() / L
-    assert torch.allclose(losses.cross_entropy(logits, targets, "stablemax").double(), expected, atol=1e-6)
+    assert torch.allclose(
+        losses.cross_entropy(logits, targets, "stablemax").double(), expected, atol=1e-6
+    )
     # Far from zero as well, where a formula in fp32 would overflow or lose the gradient of one branch of the `where`.
     far = torch.tensor([[[1.0, -1e4, 1e4]]], requires_grad=True)
     loss = losses.cross_entropy(far, torch.tensor([[1]]), "stablemax")
@@ -141,4 +164,7 @@ def test_halting_reads_the_first_logit_only() -> None:
 
 def test_value_loss_is_the_squared_error() -> None:
     value = torch.tensor([[0.25, 1.0], [0.0, 0.5]])
-    assert losses.value_loss(value, torch.tensor([[1.0], [0.5]])).tolist() == [[0.5625, 0.0], [0.25, 0.0]]
+    assert losses.value_loss(value, torch.tensor([[1.0], [0.5]])).tolist() == [
+        [0.5625, 0.0],
+        [0.25, 0.0],
+    ]

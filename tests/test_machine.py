@@ -56,14 +56,25 @@ def test_memory_that_runs_out_names_the_micro_batch_and_keeps_the_last_state(
     forward, calls = GRAM.forward, []
 
     def fails(model: GRAM, *arguments: Any, targets: Any = None, **named: Any) -> Any:
-        if targets is not None and torch.is_grad_enabled():  # a training step, not a rollout or a bound
+        if (
+            targets is not None and torch.is_grad_enabled()
+        ):  # a training step, not a rollout or a bound
             calls.append(1)
             if len(calls) == (12 if micro_batch is None else 2 * 11 + 2):
                 failure()
         return forward(model, *arguments, targets=targets, **named)
 
     monkeypatch.setattr(GRAM, "forward", fails)
-    arguments = ("--config", tmp_path / "config.json", "--data", data_folder, "--output", tmp_path, "--device", "cpu")
+    arguments = (
+        "--config",
+        tmp_path / "config.json",
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path,
+        "--device",
+        "cpu",
+    )
     outcome = command(train.main, *arguments)
     monkeypatch.undo()
     resume = tmp_path / "resume.safetensors"
@@ -73,13 +84,19 @@ def test_memory_that_runs_out_names_the_micro_batch_and_keeps_the_last_state(
         f"again; the last good state is kept in {resume}"
     )
     assert read_tensors(resume)[1]["step"] == 10
-    if micro_batch is None:  # the advice of the message, but for the rounding of another micro-batch
+    if (
+        micro_batch is None
+    ):  # the advice of the message, but for the rounding of another micro-batch
         train.train(Trainer(settings, data_folder, tmp_path, CPU))
         assert weights(tmp_path) == weights(gram_run)
 
 
-def test_carry_that_does_not_fit_names_the_batch(settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any) -> None:
-    with pytest.raises(GramError, match=r"out of memory; the carry does not fit; lower train: batch_size"):
+def test_carry_that_does_not_fit_names_the_batch(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    with pytest.raises(
+        GramError, match=r"out of memory; the carry does not fit; lower train: batch_size"
+    ):
         Trainer(change(settings, batch_size=2**57), data_folder, tmp_path, CPU)
 
 
@@ -95,10 +112,25 @@ def test_other_errors_pass_unchanged() -> None:
         assert raised.value is error
 
 
-def test_missing_compiler_is_one_line(settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any) -> None:
+def test_missing_compiler_is_one_line(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
     """Through the real command on a machine whose only C++ compiler does not exist."""
-    files.write_json(tmp_path / "config.json", change(settings, compile="default", steps=2, eval_inputs=0).as_dict())
-    command = [sys.executable, "-m", "gram.train", "--device", "cpu", "--config", tmp_path / "config.json", "--data", data_folder]
+    files.write_json(
+        tmp_path / "config.json",
+        change(settings, compile="default", steps=2, eval_inputs=0).as_dict(),
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "gram.train",
+        "--device",
+        "cpu",
+        "--config",
+        tmp_path / "config.json",
+        "--data",
+        data_folder,
+    ]
     cache = {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     process = subprocess.run(
         [*map(str, command), "--output", str(tmp_path / "run")],
@@ -111,4 +143,6 @@ def test_missing_compiler_is_one_line(settings: RunSettings, data_folder: Path, 
     assert process.returncode == 2 and "Traceback" not in process.stderr
     last = process.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: {tmp_path / 'run'}: step 0: torch.compile failed: ")
-    assert last.endswith("install a C++ compiler (on a GPU also Triton), or set train: compile: none")
+    assert last.endswith(
+        "install a C++ compiler (on a GPU also Triton), or set train: compile: none"
+    )

@@ -40,7 +40,9 @@ def test_ceilings_of_the_paper(board: tuple[int, np.ndarray]) -> None:
         assert round(result[name]["ceiling"], digits) == ceiling
 
 
-def test_one_right_answer_per_input_covers_what_the_paper_implies(board: tuple[int, np.ndarray]) -> None:
+def test_one_right_answer_per_input_covers_what_the_paper_implies(
+    board: tuple[int, np.ndarray],
+) -> None:
     n, counts = board
     result = coverages(counts, np.ones(len(counts)), 20)
     for name, (share, digits) in ONE_ANSWER[n].items():
@@ -49,12 +51,16 @@ def test_one_right_answer_per_input_covers_what_the_paper_implies(board: tuple[i
 
 def draw(counts: np.ndarray, width: int, skew: float, rng: np.random.Generator) -> Samples:
     """A sampler that is always right: uniform at skew 0, and the more one-sided the higher ``skew``."""
-    found = [rng.choice(m, size=width, p=(p := np.exp(-skew * np.arange(m))) / p.sum()) for m in counts]
+    found = [
+        rng.choice(m, size=width, p=(p := np.exp(-skew * np.arange(m))) / p.sum()) for m in counts
+    ]
     return Samples(counts, np.array(found), {})
 
 
 @pytest.mark.parametrize("name", ["coverage_paper", "coverage_micro", "coverage_macro"])
-def test_uniform_sampler_reaches_the_ceiling_and_a_one_sided_one_does_not(name: str, enumeration8: Enumeration) -> None:
+def test_uniform_sampler_reaches_the_ceiling_and_a_one_sided_one_does_not(
+    name: str, enumeration8: Enumeration
+) -> None:
     counts, width = enumeration8.counts[enumeration8.counts > 1], 20
     m = counts.astype(float)
     # Exact variance of the number of distinct completions in `width` uniform draws.
@@ -82,7 +88,10 @@ def test_expected_found_is_the_average_over_all_subsets() -> None:
     found[0], found[1] = -1, 2
     samples = Samples(np.full(12, 4), found, {})
     for draws in range(1, width + 1):
-        brute = [np.mean([len(set(subset) - {-1}) for subset in combinations(row, draws)]) for row in found.tolist()]
+        brute = [
+            np.mean([len(set(subset) - {-1}) for subset in combinations(row, draws)])
+            for row in found.tolist()
+        ]
         assert expected_found(samples, draws) == pytest.approx(brute, abs=1e-12)
 
 
@@ -90,12 +99,18 @@ def test_expected_found_stays_exact_where_binomials_overflow() -> None:
     width = 2000
     found = np.zeros((1, width), dtype=np.int64)
     found[0, 0] = 1  # drawn once: missed by 1 - 1000/2000 of the subsets
-    assert expected_found(Samples(np.array([2]), found, {}), 1000)[0] == pytest.approx(1.5, abs=1e-9)
+    assert expected_found(Samples(np.array([2]), found, {}), 1000)[0] == pytest.approx(
+        1.5, abs=1e-9
+    )
 
 
-def test_deterministic_model_never_covers_more_than_one_completion(enumeration8: Enumeration) -> None:
+def test_deterministic_model_never_covers_more_than_one_completion(
+    enumeration8: Enumeration,
+) -> None:
     counts = enumeration8.counts
-    answer = np.random.default_rng(0).integers(-1, counts)  # one answer per input, right or wrong, for all 20 draws
+    answer = np.random.default_rng(0).integers(
+        -1, counts
+    )  # one answer per input, right or wrong, for all 20 draws
     result = metrics.metrics(Samples(counts, np.repeat(answer[:, None], 20, axis=1), {}))
     right = (answer >= 0).sum()
     assert 0 < right < len(counts)
@@ -139,7 +154,11 @@ def random_samples(inputs: int, width: int, seed: int) -> Samples:
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 6, inputs)
     found = rng.integers(-1, counts[:, None], (inputs, width))
-    return Samples(counts, found, {"vote": rng.integers(0, width, inputs), "lprm": rng.integers(0, width, inputs)})
+    return Samples(
+        counts,
+        found,
+        {"vote": rng.integers(0, width, inputs), "lprm": rng.integers(0, width, inputs)},
+    )
 
 
 def test_exact_match_and_paper_accuracy_equal_a_loop_over_pair_rows() -> None:
@@ -152,16 +171,24 @@ def test_exact_match_and_paper_accuracy_equal_a_loop_over_pair_rows() -> None:
     assert result["accuracy_paper"]["value"] == pytest.approx(np.mean(valid))
     # Pair rows of coverage: input i stands m_i times, each time with all its m_i completions.
     found = [len(set(samples.found[i].tolist()) - {-1}) for i, _ in rows]
-    assert result["coverage_paper"]["value"] == pytest.approx(sum(found) / sum(samples.counts[i] for i, _ in rows))
+    assert result["coverage_paper"]["value"] == pytest.approx(
+        sum(found) / sum(samples.counts[i] for i, _ in rows)
+    )
 
 
 def test_slices_are_metrics_of_the_inputs_with_one_and_with_several() -> None:
     result = metrics.slices(HAND)
-    only_first = Samples(HAND.counts[:1], HAND.found[:1], {rule: chosen[:1] for rule, chosen in HAND.answers.items()})
-    others = Samples(HAND.counts[1:], HAND.found[1:], {rule: chosen[1:] for rule, chosen in HAND.answers.items()})
+    only_first = Samples(
+        HAND.counts[:1], HAND.found[:1], {rule: chosen[:1] for rule, chosen in HAND.answers.items()}
+    )
+    others = Samples(
+        HAND.counts[1:], HAND.found[1:], {rule: chosen[1:] for rule, chosen in HAND.answers.items()}
+    )
     assert result["slices"]["baseline"] == {"inputs": 1} | metrics.metrics(only_first)
     assert result["slices"]["hostile"] == {"inputs": 2} | metrics.metrics(others)
-    assert {name: value for name, value in result.items() if name != "slices"} == metrics.metrics(HAND)
+    assert {name: value for name, value in result.items() if name != "slices"} == metrics.metrics(
+        HAND
+    )
     assert result["slices"]["baseline"]["accuracy"]["value"] == 0.5
     assert result["slices"]["hostile"]["accuracy_vote"]["value"] == 1.0
 
@@ -187,8 +214,12 @@ def test_by_width_ends_at_the_whole_and_grows() -> None:
     values = [row["coverage_micro"]["value"] for row in rows]
     assert values == sorted(values) and values[0] < values[-1]
     whole = metrics.metrics(samples)
-    assert rows[-1] == {"width": 5} | {name: whole[name] for name in ("coverage_paper", "coverage_micro", "coverage_macro")}
-    assert rows[0]["coverage_micro"]["ceiling"] == pytest.approx(len(samples.counts) / samples.counts.sum())
+    assert rows[-1] == {"width": 5} | {
+        name: whole[name] for name in ("coverage_paper", "coverage_micro", "coverage_macro")
+    }
+    assert rows[0]["coverage_micro"]["ceiling"] == pytest.approx(
+        len(samples.counts) / samples.counts.sum()
+    )
 
 
 def assert_equal(a: Any, b: Any) -> None:
@@ -218,7 +249,9 @@ def test_pooled_halves_equal_the_whole() -> None:
     widths = [metrics.by_width(part, (1, 3, 6)) for part in parts]
     assert_equal(pool_rows(widths), metrics.by_width(samples, (1, 3, 6)))
     means = [metrics.slices(part)["accuracy"]["value"] for part in parts]
-    assert np.mean(means) != pytest.approx(metrics.slices(samples)["accuracy"]["value"])  # so pooling is not averaging
+    assert np.mean(means) != pytest.approx(
+        metrics.slices(samples)["accuracy"]["value"]
+    )  # so pooling is not averaging
 
 
 def test_nothing_to_divide_by_is_null() -> None:
@@ -244,6 +277,8 @@ def test_choosing_among_subsets_equals_going_through_all_of_them(draws: int) -> 
 
 def test_majority_vote_and_its_ties() -> None:
     a, b, c = [1, 1, 2], [1, 2, 1], [2, 1, 1]
-    tokens = np.array([[a, b, b, c], [a, b, c, c], [b, a, a, b], [c, b, a, a], [a, a, b, c]], dtype=np.uint8)
+    tokens = np.array(
+        [[a, b, b, c], [a, b, c, c], [b, a, a, b], [c, b, a, a], [a, a, b, c]], dtype=np.uint8
+    )
     # Index of the earliest sample of the largest group; in the third row two groups tie and the earlier one wins.
     assert majority(answer_numbers(tokens)).tolist() == [1, 2, 0, 2, 0]

@@ -28,7 +28,16 @@ from gram.tasks import make_task
 PAPER_PARAMETERS = {"full": 10.5e6, "none": 7.3e6}
 
 TINY = GramModel(
-    D=8, heads=2, ffn_hidden=6, layers=2, K=2, T=3, puzzle_tokens=2, guidance_hidden=5, decoder_hidden=4, sigma_init=0.5
+    D=8,
+    heads=2,
+    ffn_hidden=6,
+    layers=2,
+    K=2,
+    T=3,
+    puzzle_tokens=2,
+    guidance_hidden=5,
+    decoder_hidden=4,
+    sigma_init=0.5,
 )
 LENGTH, VOCABULARY, BATCH = 6, 3, 4
 TRAIN = TrainConfig(kl_tokens="mean")
@@ -65,7 +74,9 @@ class Reference:
 
     def __init__(self, model: GRAM, config: GramModel) -> None:
         self.c = config
-        self.w = {name: p.detach().double().requires_grad_() for name, p in model.named_parameters()}
+        self.w = {
+            name: p.detach().double().requires_grad_() for name, p in model.named_parameters()
+        }
         self.z0 = (model.z0_h.double(), model.z0_l.double())
 
     def swiglu(self, name: str, x: Tensor) -> Tensor:
@@ -79,8 +90,12 @@ class Reference:
     def rope(self, x: Tensor) -> Tensor:
         """[B, L, d]: channels (2i, 2i + 1) at position p turn by the angle p * theta^(-2i/d)."""
         d = x.shape[-1]
-        angle = torch.arange(x.shape[1]).double()[:, None] * self.c.rope_theta ** (-torch.arange(0, d, 2).double() / d)
-        cos, sin = (f(angle).to(torch.float32).double() for f in (torch.cos, torch.sin))  # the model keeps them in fp32
+        angle = torch.arange(x.shape[1]).double()[:, None] * self.c.rope_theta ** (
+            -torch.arange(0, d, 2).double() / d
+        )
+        cos, sin = (
+            f(angle).to(torch.float32).double() for f in (torch.cos, torch.sin)
+        )  # the model keeps them in fp32
         even, odd = x[..., 0::2], x[..., 1::2]
         turned = (even * cos - odd * sin, even * sin + odd * cos)
         return torch.stack(turned, dim=-1).flatten(-2)
@@ -118,7 +133,9 @@ class Reference:
     def target(self, y: Tensor) -> Tensor:
         e_y = self.embed("guidance.target_embedding", y)
         if self.c.posterior == "pooled":
-            e_y[:, self.c.puzzle_tokens :] = e_y[:, self.c.puzzle_tokens :].mean(dim=1, keepdim=True)
+            e_y[:, self.c.puzzle_tokens :] = e_y[:, self.c.puzzle_tokens :].mean(
+                dim=1, keepdim=True
+            )
         return e_y
 
     def step(
@@ -163,11 +180,16 @@ class Reference:
             h = u + p.loc + (0 if self.c.guidance == "mean" else p.scale * noise[-1])
         return (h, l), logits, charges
 
-    def loss(self, logits: Tensor, y: Tensor, charges: list[tuple[Normal, Normal]], beta: float) -> Tensor:
+    def loss(
+        self, logits: Tensor, y: Tensor, charges: list[tuple[Normal, Normal]], beta: float
+    ) -> Tensor:
         """Cross-entropy and the balanced KL as two terms with stopped gradients."""
         total = -torch.log_softmax(logits, dim=-1).gather(-1, y[..., None]).mean()
         for q, p in charges:
-            stopped_q, stopped_p = Normal(q.loc.detach(), q.scale.detach()), Normal(p.loc.detach(), p.scale.detach())
+            stopped_q, stopped_p = (
+                Normal(q.loc.detach(), q.scale.detach()),
+                Normal(p.loc.detach(), p.scale.detach()),
+            )
             kl = 0.8 * reference_kl(stopped_q, p) + 0.2 * reference_kl(q, stopped_p)
             total = total + beta * kl.sum(dim=(1, 2)).mean() / (self.c.puzzle_tokens + LENGTH)
         return total
@@ -192,10 +214,17 @@ def close(a: Tensor | None, b: Tensor | None, tolerance: float = 1e-7) -> bool:
 
 
 CASES = [
-    *({"uncharged": u, "charge_all": c} for u, c in itertools.product(("prior", "posterior"), (False, True))),
+    *(
+        {"uncharged": u, "charge_all": c}
+        for u, c in itertools.product(("prior", "posterior"), (False, True))
+    ),
     {"posterior": "pooled"},
     {"guidance": "none"},
-    *({"guidance": g, "uncharged": "posterior", "charge_all": c} for g in ("noise", "mean") for c in (False, True)),
+    *(
+        {"guidance": g, "uncharged": "posterior", "charge_all": c}
+        for g in ("noise", "mean")
+        for c in (False, True)
+    ),
     *({"hierarchy": "flat", "guidance": g} for g in ("full", "none")),
     {"guidance": "none", "z0": "random"},
     *({"noise": "board", "charge_all": c, "puzzle_tokens": k} for c, k in ((False, 0), (True, 2))),
@@ -212,28 +241,51 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values of both steps, and the gradient of the second: through its last transition only."""
-    monkeypatch.setattr(Tensor, "float", Tensor.double)  # rounding grows along the recursion; float64 leaves only errors
+    monkeypatch.setattr(
+        Tensor, "float", Tensor.double
+    )  # rounding grows along the recursion; float64 leaves only errors
     case = dict(case)
-    uncharged, charge_all, carry = case.pop("uncharged", "prior"), case.pop("charge_all", False), case.pop("carry", "posterior")
+    uncharged, charge_all, carry = (
+        case.pop("uncharged", "prior"),
+        case.pop("charge_all", False),
+        case.pop("carry", "posterior"),
+    )
     config = dataclasses.replace(TINY, **case)
     model, x, y, beta = build(config).double(), tokens(1), tokens(2), 0.3
     reference, noise = Reference(model, config), draws(config, 5, steps=2)
     state: Any = model.initial_state(x, seeded(6))
     shape = (BATCH, config.puzzle_tokens + LENGTH, config.D)
-    z: Any = tuple(z0.expand(shape) for z0 in reference.z0) if config.z0 != "random" else normal(2, *shape, generator=seeded(6))
+    z: Any = (
+        tuple(z0.expand(shape) for z0 in reference.z0)
+        if config.z0 != "random"
+        else normal(2, *shape, generator=seeded(6))
+    )
     for n in range(2):
         given = noise[n] if config.guidance != "mean" else None
-        out = model(state, x, targets=y, noise=given, uncharged_noise=uncharged, charge_all=charge_all, carry=carry)
+        out = model(
+            state,
+            x,
+            targets=y,
+            noise=given,
+            uncharged_noise=uncharged,
+            charge_all=charge_all,
+            carry=carry,
+        )
         z, logits, charges = reference.step(z, x, y, noise[n], uncharged, charge_all, carry)
         assert (out.carried is None) == (carry == "posterior" or config.guidance == "none")
         if out.carried is not None:
             assert (
-                close(out.carried, reference.swiglu("decoder", z[0][:, config.puzzle_tokens :])) and not out.carried.requires_grad
+                close(out.carried, reference.swiglu("decoder", z[0][:, config.puzzle_tokens :]))
+                and not out.carried.requires_grad
             )
             assert not close(out.carried, logits)
         assert close(out.logits, logits) and close(out.state.h, z[0]) and close(out.state.l, z[1])
         assert out.logits.shape == (BATCH, LENGTH, VOCABULARY)
-        assert len(out.charges) == len(charges) == (0 if config.guidance == "none" else config.T if charge_all else 1)
+        assert (
+            len(out.charges)
+            == len(charges)
+            == (0 if config.guidance == "none" else config.T if charge_all else 1)
+        )
         assert not out.state.h.requires_grad and not out.state.l.requires_grad
         assert close(out.summary, z[0][:, 0]) and not out.summary.requires_grad
         state, z = out.state, (z[0].detach(), z[1].detach())
@@ -246,7 +298,11 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     expected.backward()
     for name, parameter in model.named_parameters():
         assert close(parameter.grad, reference.w[name].grad), name
-    learning = {name for name, parameter in model.named_parameters() if parameter.grad is not None and parameter.grad.any()}
+    learning = {
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.any()
+    }
     untouched = {"halt_head.weight", "halt_head.bias", "value_head.weight", "value_head.bias"}
     assert learning == {name for name, _ in model.named_parameters()} - untouched
 
@@ -262,7 +318,9 @@ def test_gradient_is_not_that_of_all_transitions(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setattr(Tensor, "detach", lambda tensor: tensor)
         z = tuple(z0.expand(BATCH, -1, -1) for z0 in reference.z0)
         _, logits, _ = reference.step(z, x, y, noise, "prior", False)
-        (gradient,) = torch.autograd.grad(reference.loss(logits, y, [], 0.0), [reference.w["low.blocks.0.ffn.down.weight"]])
+        (gradient,) = torch.autograd.grad(
+            reference.loss(logits, y, [], 0.0), [reference.w["low.blocks.0.ffn.down.weight"]]
+        )
         gradients.append(gradient)
     monkeypatch.undo()
     assert not close(*gradients, tolerance=0.02)
@@ -273,8 +331,15 @@ def test_a_board_moves_as_one_where_it_shares_its_noise(noise: Any) -> None:
     config = dataclasses.replace(TINY, noise=noise, T=1)
     model, x = build(config), tokens(1)
     drawn = model.draw_noise(x, seeded(0))
-    assert drawn is not None and drawn.shape == (1, BATCH, 1 if noise == "board" else config.puzzle_tokens + LENGTH, config.D)
-    still, moved = (model(model.initial_state(x), x, noise=scale * drawn).state.h for scale in (0.0, 1.0))
+    assert drawn is not None and drawn.shape == (
+        1,
+        BATCH,
+        1 if noise == "board" else config.puzzle_tokens + LENGTH,
+        config.D,
+    )
+    still, moved = (
+        model(model.initial_state(x), x, noise=scale * drawn).state.h for scale in (0.0, 1.0)
+    )
     across_tokens = (moved - still).std(dim=1)
     assert (across_tokens.max() < 1e-6) == (noise == "board")
     across_boards = (moved - still).std(dim=0)
@@ -294,7 +359,9 @@ def test_without_targets_nothing_depends_on_the_posterior() -> None:
         for name, parameter in model.guidance.named_parameters():  # type: ignore[union-attr]
             if not name.startswith("prior."):
                 parameter.add_(1.0)
-    assert all(torch.equal(a, b) for a, b in zip(before, run(uncharged_noise="posterior"), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, run(uncharged_noise="posterior"), strict=True)
+    )
     assert not torch.equal(before_posterior[0], run(targets=tokens(2))[0])
 
 
@@ -304,8 +371,12 @@ def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
     (out.halt.sum() + out.value.sum()).backward()
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved == {"halt_head.weight", "halt_head.bias", "value_head.weight", "value_head.bias"}
-    expected = torch.sigmoid(out.summary @ model.value_head.weight.T + model.value_head.bias).squeeze(-1)
-    assert torch.allclose(out.value, expected) and torch.allclose(model.value(out.summary), expected)
+    expected = torch.sigmoid(
+        out.summary @ model.value_head.weight.T + model.value_head.bias
+    ).squeeze(-1)
+    assert torch.allclose(out.value, expected) and torch.allclose(
+        model.value(out.summary), expected
+    )
 
 
 # Sizes and initial weights ------------------------------------------------------------------------------------------
@@ -316,29 +387,45 @@ def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
 def test_parameters_at_paper_size(guidance: Any, n: int) -> None:
     model = build_model(GramModel(guidance=guidance), Shape(n * n, 3), seed=0)
     count = parameter_count(model)
-    assert count == sum(tensor.numel() for name, tensor in model.state_dict().items() if not name.startswith("z0_"))
+    assert count == sum(
+        tensor.numel() for name, tensor in model.state_dict().items() if not name.startswith("z0_")
+    )
     assert abs(count / PAPER_PARAMETERS[guidance] - 1) < 0.05
 
 
-@pytest.mark.parametrize("config", [TINY, TrmModel(D=8, heads=2, puzzle_tokens=2)], ids=["gram", "trm"])
+@pytest.mark.parametrize(
+    "config", [TINY, TrmModel(D=8, heads=2, puzzle_tokens=2)], ids=["gram", "trm"]
+)
 def test_rope_counts_tokens_or_the_axes_of_the_task(config: GramModel | TrmModel) -> None:
     shape = Shape.of(make_task("nqueens4", {"removed": [3]}))
     assert in_place(config, shape, 2).tolist() == [[i] for i in range(18)]
-    axial, diagonal = (dataclasses.replace(config, D=16, rope=rope) for rope in ("axial", "diagonal"))
+    axial, diagonal = (
+        dataclasses.replace(config, D=16, rope=rope) for rope in ("axial", "diagonal")
+    )
     places = [(-2, -2), (-1, -1), *((row, column) for row in range(4) for column in range(4))]
     assert in_place(axial, shape, 2).tolist() == [[row, column] for row, column in places]
-    assert in_place(diagonal, shape, 2).tolist() == [[row, column, row + column, row - column] for row, column in places]
+    assert in_place(diagonal, shape, 2).tolist() == [
+        [row, column, row + column, row - column] for row, column in places
+    ]
     x = torch.randint(1, 3, (1, 16), generator=seeded(0))
     answers = []
     for each in (dataclasses.replace(config, D=16), axial, diagonal):
         model = build_model(each, shape, seed=0)
-        answers.append(model(model.initial_state(x), x, noise=model.draw_noise(x, seeded(0))).logits)
-    assert all(not torch.allclose(one, other, atol=1e-3) for one, other in itertools.combinations(answers, 2))
+        answers.append(
+            model(model.initial_state(x), x, noise=model.draw_noise(x, seeded(0))).logits
+        )
+    assert all(
+        not torch.allclose(one, other, atol=1e-3)
+        for one, other in itertools.combinations(answers, 2)
+    )
 
 
 def test_heads_too_narrow_for_the_axes_are_refused() -> None:
     shape = Shape.of(make_task("nqueens4", {"removed": [3]}))
-    with pytest.raises(GramError, match=r"model: rope: axial: D / heads is 6, not a multiple of 2 x 2, for as many axes"):
+    with pytest.raises(
+        GramError,
+        match=r"model: rope: axial: D / heads is 6, not a multiple of 2 x 2, for as many axes",
+    ):
         build_model(GramModel(D=12, heads=2, rope="axial"), shape, seed=0)
 
 
@@ -360,8 +447,12 @@ def test_same_seed_same_weights_and_the_twin_starts_from_the_same_core() -> None
     weights = a.state_dict()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in b.state_dict().items())
     assert all(torch.equal(tensor, weights[name]) for name, tensor in twin.state_dict().items())
-    assert weights.keys() - twin.state_dict().keys() == {name for name in weights if name.startswith("guidance.")}
-    differ = {name for name, tensor in c.state_dict().items() if not torch.equal(tensor, weights[name])}
+    assert weights.keys() - twin.state_dict().keys() == {
+        name for name in weights if name.startswith("guidance.")
+    }
+    differ = {
+        name for name, tensor in c.state_dict().items() if not torch.equal(tensor, weights[name])
+    }
     assert {"z0_h", "z0_l", "embedding.table.weight", "low.blocks.0.ffn.down.weight"} <= differ
 
 
@@ -420,7 +511,9 @@ def test_state_stays_bounded_over_two_hundred_steps(scale: float) -> None:
 
 def test_gaussian_samples_have_its_mean_and_deviation() -> None:
     mu, sigma = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.1, 1.0, 3.0])
-    sample = Gaussian(mu.expand(20000, 3), sigma.expand(20000, 3)).sample(torch.randn(20000, 3, generator=seeded(0)))
+    sample = Gaussian(mu.expand(20000, 3), sigma.expand(20000, 3)).sample(
+        torch.randn(20000, 3, generator=seeded(0))
+    )
     assert ((sample.mean(dim=0) - mu).abs() < 5 * sigma / 20000**0.5).all()
     assert ((sample.std(dim=0) / sigma - 1).abs() < 0.03).all()
 
@@ -456,7 +549,10 @@ def test_deterministic_twin_answers_alike_and_gram_does_not(repeated: Tensor) ->
 
     assert torch.equal(values(twin, 0), values(twin, 1)) and len(set(values(twin, 0).tolist())) == 1
     assert torch.equal(values(gram, 0), values(gram, 0))
-    assert not torch.equal(values(gram, 0), values(gram, 1)) and len(set(values(gram, 0).tolist())) == 8
+    assert (
+        not torch.equal(values(gram, 0), values(gram, 1))
+        and len(set(values(gram, 0).tolist())) == 8
+    )
 
 
 def test_rollout_chains_supervision_steps(repeated: Tensor) -> None:
@@ -466,19 +562,27 @@ def test_rollout_chains_supervision_steps(repeated: Tensor) -> None:
         out = model(state, repeated, noise=model.draw_noise(repeated, generator))
         state = out.state
         result = rollout(model, repeated, depth=depth, generator=seeded(4))
-        assert torch.equal(result.tokens, out.logits.argmax(dim=-1)) and torch.equal(result.value, out.value)
+        assert torch.equal(result.tokens, out.logits.argmax(dim=-1)) and torch.equal(
+            result.value, out.value
+        )
         assert result.steps.tolist() == [depth] * 8
 
 
 def test_act_keeps_the_answer_of_the_first_step_that_halts(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = build(), tokens(1)
-    halts = torch.tensor([[1.0, -1, -1, 1], [1, -1, 1, -1], [-1, 1, 1, -1]])  # [step, row]: sign of the halting logit
+    halts = torch.tensor(
+        [[1.0, -1, -1, 1], [1, -1, 1, -1], [-1, 1, 1, -1]]
+    )  # [step, row]: sign of the halting logit
     outs = []
     forward: Callable[..., Any] = model.forward
 
     def scripted(*args: Any, **more: Any) -> Any:
         out = forward(*args, **more)
-        outs.append(out._replace(halt=torch.stack([halts[len(outs)], torch.tensor([9.0, -9, 9, -9])], dim=-1)))
+        outs.append(
+            out._replace(
+                halt=torch.stack([halts[len(outs)], torch.tensor([9.0, -9, 9, -9])], dim=-1)
+            )
+        )
         return outs[-1]
 
     monkeypatch.setattr(model, "forward", scripted)

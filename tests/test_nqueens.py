@@ -14,22 +14,37 @@ from gram.tasks import PAD, Enumeration, make_task
 from gram.tasks.nqueens import EMPTY, QUEEN, NQueens, solutions
 
 
-@pytest.mark.parametrize(("n", "count"), [(1, 1), (2, 0), (3, 0), (4, 2), (5, 10), (6, 4), (7, 40), (8, 92), (10, 724)])
+@pytest.mark.parametrize(
+    ("n", "count"), [(1, 1), (2, 0), (3, 0), (4, 2), (5, 10), (6, 4), (7, 40), (8, 92), (10, 724)]
+)
 def test_number_of_solutions(n: int, count: int) -> None:
     assert len(solutions(n)) == count
 
 
-@pytest.mark.parametrize(("size", "facts"), [(8, (5148, 8464, 1776, 18)), (10, (43420, 126700, 27436, 93))])
-def test_facts_of_the_paper(size: int, facts: tuple[int, ...], request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("size", "facts"), [(8, (5148, 8464, 1776, 18)), (10, (43420, 126700, 27436, 93))]
+)
+def test_facts_of_the_paper(
+    size: int, facts: tuple[int, ...], request: pytest.FixtureRequest
+) -> None:
     enumeration: Enumeration = request.getfixturevalue(f"enumeration{size}")
     counts = enumeration.counts
-    assert (len(enumeration.inputs), len(enumeration.completions), (counts > 1).sum(), counts.max()) == facts
+    assert (
+        len(enumeration.inputs),
+        len(enumeration.completions),
+        (counts > 1).sum(),
+        counts.max(),
+    ) == facts
     assert len(np.unique(enumeration.inputs, axis=0)) == facts[0]
 
 
 def test_boards_of_the_cpu_default() -> None:
     """The counts that issue and README give for 5x5 and 7x7."""
-    for n, removed, inputs, several in ((5, [3, 4], 125, 25), (5, [2, 3, 4], 225, 25), (7, [5, 6], 677, 237)):
+    for n, removed, inputs, several in (
+        (5, [3, 4], 125, 25),
+        (5, [2, 3, 4], 225, 25),
+        (7, [5, 6], 677, 237),
+    ):
         counts = make_task(f"nqueens{n}", {"removed": removed}).enumerate().counts
         assert (len(counts), (counts > 1).sum()) == (inputs, several)
 
@@ -91,7 +106,9 @@ def integer_program_completions(n: int, given: np.ndarray) -> set[bytes]:
     while pulp.LpStatus[problem.solve(pulp.PULP_CBC_CMD(msg=False))] == "Optimal":
         board = [cell for cell in cells if queen[cell].value() > 0.5]
         found.add(bytes(QUEEN if cell in board else EMPTY for cell in cells))
-        problem += pulp.lpSum(queen[cell] for cell in board) <= n - 1  # a no-good cut: not this board again
+        problem += (
+            pulp.lpSum(queen[cell] for cell in board) <= n - 1
+        )  # a no-good cut: not this board again
     return found
 
 
@@ -101,7 +118,10 @@ def test_enumeration_equals_an_integer_program(n: int, removed: list[int]) -> No
     enumeration = make_task(f"nqueens{n}", {"removed": removed}).enumerate()
     completions = as_dict(enumeration)
     # The input with the most completions, and a spread of the others.
-    chosen = {int(enumeration.counts.argmax()), *range(0, len(enumeration.inputs), len(enumeration.inputs) // 4)}
+    chosen = {
+        int(enumeration.counts.argmax()),
+        *range(0, len(enumeration.inputs), len(enumeration.inputs) // 4),
+    }
     for index in chosen:
         board = enumeration.inputs[index]
         assert integer_program_completions(n, board) == completions[board.tobytes()]
@@ -117,7 +137,9 @@ def slow_check(n: int, given: list[int], answer: list[int]) -> bool:
     return all(answer[i] == QUEEN for i, token in enumerate(given) if token == QUEEN)
 
 
-def mutants(task: NQueens, enumeration: Enumeration, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def mutants(
+    task: NQueens, enumeration: Enumeration, rng: np.random.Generator
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Named pairs of inputs and answers: right ones, and every way of being wrong."""
     owner = np.repeat(np.arange(len(enumeration.inputs)), enumeration.counts)
     rows = rng.choice(len(owner), size=60, replace=False)
@@ -145,7 +167,10 @@ def mutants(task: NQueens, enumeration: Enumeration, rng: np.random.Generator) -
         "a solution without the given queen": (inputs, other),
         "the input itself": (inputs, inputs),
         "noise": (inputs, rng.integers(0, 3, right.shape).astype(np.uint8)),
-        "a random permutation": (inputs, task.encode(np.array([rng.permutation(task.n) for _ in rows]))),
+        "a random permutation": (
+            inputs,
+            task.encode(np.array([rng.permutation(task.n) for _ in rows])),
+        ),
     }
 
 
@@ -153,9 +178,13 @@ def mutants(task: NQueens, enumeration: Enumeration, rng: np.random.Generator) -
 def test_verifier_equals_the_slow_one(n: int) -> None:
     task = make_task(f"nqueens{n}", {"removed": [2, 3]})
     assert isinstance(task, NQueens)
-    for name, (inputs, answers) in mutants(task, task.enumerate(), np.random.default_rng(n)).items():
+    for name, (inputs, answers) in mutants(
+        task, task.enumerate(), np.random.default_rng(n)
+    ).items():
         valid = task.is_valid(inputs, answers)
-        assert valid.tolist() == [slow_check(n, *pair) for pair in zip(inputs.tolist(), answers.tolist(), strict=True)], name
+        assert valid.tolist() == [
+            slow_check(n, *pair) for pair in zip(inputs.tolist(), answers.tolist(), strict=True)
+        ], name
         if name != "a random permutation":  # which may happen to be right
             assert valid.all() if name == "right" else not valid.any(), name
 
@@ -164,13 +193,19 @@ def test_a_queen_lies_at_its_row_and_column() -> None:
     task = NQueens("nqueens4", 4, [1])
     columns = np.array([[1, 3, 0, 2]])
     queens = np.flatnonzero(task.encode(columns)[0] == QUEEN)
-    assert task.coordinates[queens].tolist() == [[row, column] for row, column in enumerate(columns[0].tolist())]
+    assert task.coordinates[queens].tolist() == [
+        [row, column] for row, column in enumerate(columns[0].tolist())
+    ]
 
 
 def test_conflicts_are_the_attacked_queens() -> None:
     task = make_task("nqueens6", {"removed": [2]})
     assert isinstance(task, NQueens)
-    boards = np.random.default_rng(0).choice([PAD, EMPTY, QUEEN], p=[0.1, 0.75, 0.15], size=(80, 36)).astype(np.uint8)
+    boards = (
+        np.random.default_rng(0)
+        .choice([PAD, EMPTY, QUEEN], p=[0.1, 0.75, 0.15], size=(80, 36))
+        .astype(np.uint8)
+    )
     for board, conflicts in zip(boards, task.conflicts(boards), strict=True):
         queens = [divmod(i, 6) for i in np.flatnonzero(board == QUEEN)]
         expected = {a for a in queens if any(attacks(a, b) for b in queens if b != a)}
@@ -196,7 +231,9 @@ def test_conflicts_are_the_attacked_queens() -> None:
         ("nqueens", {"removed": [2]}, "no such task; known: nqueens"),
     ],
 )
-def test_impossible_settings_are_refused_with_task_and_key(name: str, generator: dict[str, Any], message: str) -> None:
+def test_impossible_settings_are_refused_with_task_and_key(
+    name: str, generator: dict[str, Any], message: str
+) -> None:
     with pytest.raises(GramError) as error:
         make_task(name, generator)
     assert name in str(error.value) and message in str(error.value)

@@ -14,7 +14,17 @@ from gram.settings import GramModel, TrainConfig
 
 def model() -> GRAM:
     """A tiny GRAM."""
-    config = GramModel(D=8, heads=2, ffn_hidden=4, layers=1, K=1, T=1, puzzle_tokens=0, guidance_hidden=4, decoder_hidden=4)
+    config = GramModel(
+        D=8,
+        heads=2,
+        ffn_hidden=4,
+        layers=1,
+        K=1,
+        T=1,
+        puzzle_tokens=0,
+        guidance_hidden=4,
+        decoder_hidden=4,
+    )
     return build_model(config, Shape(4, 3), seed=0)
 
 
@@ -25,8 +35,19 @@ def test_warm_up_then_constant() -> None:
 
 
 def test_warm_up_then_cosine_to_the_floor() -> None:
-    config = TrainConfig(learning_rate=1.0, warmup_steps=2, steps=10, schedule="cosine", final_learning_rate=0.2)
-    expected = {0: 0.5, 1: 1.0, 2: 1.0, 4: 0.2 + 0.8 * (0.5 + 0.5**1.5), 6: 0.6, 8: 0.2 + 0.8 * (0.5 - 0.5**1.5), 10: 0.2, 99: 0.2}
+    config = TrainConfig(
+        learning_rate=1.0, warmup_steps=2, steps=10, schedule="cosine", final_learning_rate=0.2
+    )
+    expected = {
+        0: 0.5,
+        1: 1.0,
+        2: 1.0,
+        4: 0.2 + 0.8 * (0.5 + 0.5**1.5),
+        6: 0.6,
+        8: 0.2 + 0.8 * (0.5 - 0.5**1.5),
+        10: 0.2,
+        99: 0.2,
+    }
     assert {step: optim.learning_rate(step, config) for step in expected} == pytest.approx(expected)
 
 
@@ -36,8 +57,12 @@ def test_no_warm_up() -> None:
 
 def test_beta_falls_linearly_or_not_at_all() -> None:
     falling = TrainConfig(beta=0.5, beta_initial=2.5, beta_decay_steps=4)
-    assert [optim.beta(step, falling) for step in range(6)] == pytest.approx([2.5, 2.0, 1.5, 1.0, 0.5, 0.5])
-    assert [optim.beta(step, TrainConfig(beta=0.5, beta_decay_steps=4)) for step in (0, 3, 9)] == [0.5] * 3
+    assert [optim.beta(step, falling) for step in range(6)] == pytest.approx(
+        [2.5, 2.0, 1.5, 1.0, 0.5, 0.5]
+    )
+    assert [optim.beta(step, TrainConfig(beta=0.5, beta_decay_steps=4)) for step in (0, 3, 9)] == [
+        0.5
+    ] * 3
     assert optim.beta(0, TrainConfig(beta=0.5, beta_initial=2.5)) == 0.5
 
 
@@ -57,13 +82,17 @@ def test_first_step_decays_every_weight_and_moves_by_the_rate() -> None:
 
 def test_matrices_decay_and_biases_do_not() -> None:
     net = model()
-    optimizer = optim.build_optimizer(net, TrainConfig(learning_rate=0.01, weight_decay=0.5, decay="matrices"))
+    optimizer = optim.build_optimizer(
+        net, TrainConfig(learning_rate=0.01, weight_decay=0.5, decay="matrices")
+    )
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     optim.allocate_gradients(net)
     optimizer.step()  # without gradients, only the decay moves a weight
     shrunk = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
     for name, parameter in net.named_parameters():
-        assert torch.allclose(parameter, before[name] * (1 - 0.01 * 0.5 if name in shrunk else 1)), name
+        assert torch.allclose(
+            parameter, before[name] * (1 - 0.01 * 0.5 if name in shrunk else 1)
+        ), name
     nonzero = {name for name in before if before[name].any()}
     assert shrunk == {name for name in nonzero if name.endswith("weight")}
     assert {name for name in nonzero if name.endswith("bias")} == {

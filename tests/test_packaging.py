@@ -39,15 +39,26 @@ def lock_problems(root: Path) -> list[str]:
     """Lines of the lock that are not one exact pin per package without a local label."""
     lines = lock_lines(root)
     names = [canonicalize_name(line.partition("==")[0]) for line in lines]
-    problems = [f"{LOCK}: {line}: not an exact pin" for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]
-    return problems + [f"{LOCK}: {name}: pinned twice" for name in sorted(set(names)) if names.count(name) > 1]
+    problems = [
+        f"{LOCK}: {line}: not an exact pin"
+        for line in lines
+        if not re.fullmatch(r"[\w.-]+==[\w.]+", line)
+    ]
+    return problems + [
+        f"{LOCK}: {name}: pinned twice" for name in sorted(set(names)) if names.count(name) > 1
+    ]
 
 
 def range_problems(root: Path) -> list[str]:
     """Dependencies that the lock does not pin, or pins outside their range."""
-    pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lock_lines(root))}
+    pins = {
+        canonicalize_name(name): version
+        for name, _, version in (line.partition("==") for line in lock_lines(root))
+    }
     project = pyproject(root)["project"]
-    extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
+    extras = [
+        requirement for extra in project["optional-dependencies"].values() for requirement in extra
+    ]
     problems = []
     for requirement in map(Requirement, project["dependencies"] + extras):
         pin = pins.get(canonicalize_name(requirement.name))
@@ -68,16 +79,26 @@ def install_problems(root: Path) -> list[str]:
     for folder in (Path(CONDA).parent, Path(".snakemake/conda")):
         if constraint[0] != "-c" or os.path.normpath(folder / constraint[2]) != LOCK:
             problems.append(f"{CONDA}: {''.join(constraint)}: not the lock when read in {folder}")
-        if [option for option, _, _ in installed] != ["-e"] or os.path.normpath(folder / installed[0][2]) != ".":
-            problems.append(f"{CONDA}: must install this project and nothing else when read in {folder}")
-    if any(re.match(r"[^#]*==", line) for name in (CONDA, DOCKERFILE) for line in read(root, name).splitlines()):
+        if [option for option, _, _ in installed] != ["-e"] or os.path.normpath(
+            folder / installed[0][2]
+        ) != ".":
+            problems.append(
+                f"{CONDA}: must install this project and nothing else when read in {folder}"
+            )
+    if any(
+        re.match(r"[^#]*==", line)
+        for name in (CONDA, DOCKERFILE)
+        for line in read(root, name).splitlines()
+    ):
         problems.append(f"{CONDA}, {DOCKERFILE}: a pin outside {LOCK}")
     for line in re.findall(r"pip install .*", read(root, DOCKERFILE)):
         if f"-c {LOCK} " not in line:
             problems.append(f"{DOCKERFILE}: {line}: without the lock")
     for name in ("reproduce", "test"):
         if f"-c {LOCK} " not in readme_command(root, name):
-            problems.append(f"README.md: no line for {name!r}, alone in its block, that installs with the lock")
+            problems.append(
+                f"README.md: no line for {name!r}, alone in its block, that installs with the lock"
+            )
     if "pip install" in read(root, CI):
         problems.append(f"{CI}: repeats the README's install line")
     return problems
@@ -92,8 +113,12 @@ def python_problems(root: Path) -> list[str]:
         "mypy": tool["mypy"]["python_version"],
         "ruff": tool["ruff"]["target-version"].replace("py3", "3."),
         LOCK: "".join(re.findall(r"^#.* Python (\d+\.\d+)", read(root, LOCK), re.MULTILINE)),
-        CONDA: "".join(entry.removeprefix("python=") for entry in conda if str(entry).startswith("python")),
-        DOCKERFILE: "".join(re.findall(r"^FROM python:(\d+\.\d+)", read(root, DOCKERFILE), re.MULTILINE)),
+        CONDA: "".join(
+            entry.removeprefix("python=") for entry in conda if str(entry).startswith("python")
+        ),
+        DOCKERFILE: "".join(
+            re.findall(r"^FROM python:(\d+\.\d+)", read(root, DOCKERFILE), re.MULTILINE)
+        ),
     }
     return [] if len(set(versions.values())) == 1 else [f"Python versions differ: {versions}"]
 
@@ -102,24 +127,41 @@ def version_problems(root: Path) -> list[str]:
     """Whether the package, its metadata, the citation and the newest entry of the changelog name one version."""
     configuration = pyproject(root)
     versions = {
-        "gram.__version__": re.findall(r'^__version__ = "(.+)"', read(root, "gram/__init__.py"), re.MULTILINE),
+        "gram.__version__": re.findall(
+            r'^__version__ = "(.+)"', read(root, "gram/__init__.py"), re.MULTILINE
+        ),
         "CITATION.cff": [yaml.safe_load(read(root, "CITATION.cff"))["version"]],
         "CHANGELOG.md": re.findall(r"^## \[(\d.*)\]", read(root, "CHANGELOG.md"), re.MULTILINE)[:1],
     }
-    problems = [] if len({str(found) for found in versions.values()}) == 1 else [f"versions differ: {versions}"]
+    problems = (
+        []
+        if len({str(found) for found in versions.values()}) == 1
+        else [f"versions differ: {versions}"]
+    )
     problems += [f"{name}: no version found" for name, found in versions.items() if not found]
-    if "version" in configuration["project"] or configuration["tool"]["hatch"]["version"]["path"] != "gram/__init__.py":
+    if (
+        "version" in configuration["project"]
+        or configuration["tool"]["hatch"]["version"]["path"] != "gram/__init__.py"
+    ):
         problems.append("pyproject.toml: the version must be read from gram/__init__.py")
     return problems
 
 
 def readme_command(root: Path, name: str) -> str:
     """The command that .ci/run and readers take from the README."""
-    found = re.findall(rf"^<!-- command: {name} -->\n+```bash\n(.+)\n```$", read(root, "README.md"), re.MULTILINE)
+    found = re.findall(
+        rf"^<!-- command: {name} -->\n+```bash\n(.+)\n```$", read(root, "README.md"), re.MULTILINE
+    )
     return found[0] if len(found) == 1 else ""
 
 
-CHECKS: list[Callable[[Path], list[str]]] = [lock_problems, range_problems, install_problems, python_problems, version_problems]
+CHECKS: list[Callable[[Path], list[str]]] = [
+    lock_problems,
+    range_problems,
+    install_problems,
+    python_problems,
+    version_problems,
+]
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -130,10 +172,22 @@ def test_repository(check: Callable[[Path], list[str]]) -> None:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The files that the checks read, with a README that is known to be good."""
-    for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md", "gram/__init__.py", LOCK, CONDA, DOCKERFILE, CI):
+    for name in (
+        "pyproject.toml",
+        "CITATION.cff",
+        "CHANGELOG.md",
+        "gram/__init__.py",
+        LOCK,
+        CONDA,
+        DOCKERFILE,
+        CI,
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    blocks = [f"<!-- command: {name} -->\n```bash\npip install -c {LOCK} -e .\n```\n" for name in ("reproduce", "test")]
+    blocks = [
+        f"<!-- command: {name} -->\n```bash\npip install -c {LOCK} -e .\n```\n"
+        for name in ("reproduce", "test")
+    ]
     (tmp_path / "README.md").write_text("\n".join(blocks), encoding="utf-8")
     return tmp_path
 
@@ -160,7 +214,12 @@ def copy(tmp_path: Path) -> Path:
         (install_problems, "README.md", r"^(pip install .*)", r"\1\npytest"),
         (python_problems, CONDA, r"python=\S+", "python=3.12"),
         (python_problems, DOCKERFILE, r"FROM python:[\d.]+", "FROM python:3.12"),
-        (python_problems, "pyproject.toml", r'requires-python = ".*"', 'requires-python = ">=3.12"'),
+        (
+            python_problems,
+            "pyproject.toml",
+            r'requires-python = ".*"',
+            'requires-python = ">=3.12"',
+        ),
         (version_problems, "gram/__init__.py", r"__version__ = .*", '__version__ = "99.0"'),
         (version_problems, "CITATION.cff", r"^version: .*", "version: 99.0.0"),
         (version_problems, "CHANGELOG.md", r"^## ", "## [99.0.0]\n\n## "),
@@ -178,18 +237,24 @@ def test_planted_disagreement_is_found(
 
 
 def run_ci(root: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", root / CI], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        ["bash", root / CI], capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_ci_runs_the_line_of_the_readme_and_stops_where_it_fails(copy: Path) -> None:
-    (copy / "README.md").write_text("<!-- command: test -->\n\n```bash\necho from-the-readme && false\n```\n", encoding="utf-8")
+    (copy / "README.md").write_text(
+        "<!-- command: test -->\n\n```bash\necho from-the-readme && false\n```\n", encoding="utf-8"
+    )
     done = run_ci(copy)
     assert done.returncode == 1
     assert "\nfrom-the-readme\n" in done.stdout
     assert "ruff" not in done.stdout
 
 
-@pytest.mark.parametrize("readme", ["", "<!-- command: test -->\n```bash\necho one\necho two\n```\n"])
+@pytest.mark.parametrize(
+    "readme", ["", "<!-- command: test -->\n```bash\necho one\necho two\n```\n"]
+)
 def test_ci_refuses_a_readme_without_one_test_line(readme: str, copy: Path) -> None:
     (copy / "README.md").write_text(readme, encoding="utf-8")
     done = run_ci(copy)
@@ -198,7 +263,14 @@ def test_ci_refuses_a_readme_without_one_test_line(readme: str, copy: Path) -> N
 
 
 def test_every_fault_survived_names_a_test_that_exists() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "reports/FAULTS.md").read_text(encoding="utf-8"))
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)::(test_\w+)`",
+        (ROOT / "reports/FAULTS.md").read_text(encoding="utf-8"),
+    )
     assert len(named) > 10
-    missing = [f"{path}::{name}" for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")]
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
+    ]
     assert missing == []

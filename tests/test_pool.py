@@ -29,7 +29,9 @@ def folded(experiment_file: Path) -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def folds(folded: Experiment, train_run: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
+def folds(
+    folded: Experiment, train_run: Any, tmp_path_factory: pytest.TempPathFactory
+) -> list[Evaluation]:
     """Evaluation and samples of every fold."""
     results = []
     for task in folded.tasks("nqueens5"):
@@ -66,7 +68,9 @@ def test_pooled_folds_equal_scoring_their_union(evaluations: list[dict[str, Any]
     rng = np.random.default_rng(0)
     parts = []
     for index, inputs in enumerate((9, 14, 20)):
-        counts = rng.integers(1, 2 + index, inputs)  # the first fold has no input with several completions
+        counts = rng.integers(
+            1, 2 + index, inputs
+        )  # the first fold has no input with several completions
         found = rng.integers(-1, counts[:, None], (inputs, 5))
         chosen = {rule: rng.integers(0, 5, inputs) for rule in ("vote", "lprm")}
         parts.append(Samples(counts, found, chosen))
@@ -98,29 +102,50 @@ def test_all_folds_together_test_every_input_once(
         files.write_json(paths[-1], content)
         table.to_parquet(tables[-1], index=False)
     output, samples = tmp_path / "all.json", tmp_path / "all.parquet"
-    arguments = ("--evaluations", *paths, "--fold-samples", *tables, "--output", output, "--samples", samples)
+    arguments = (
+        "--evaluations",
+        *paths,
+        "--fold-samples",
+        *tables,
+        "--output",
+        output,
+        "--samples",
+        samples,
+    )
     assert command(pool.main, *arguments).code == 0
     content, table = files.read_json(output), pd.read_parquet(samples)
     assert table.groupby("input_id").size().tolist() == [4] * 125
     assert content["metrics"]["accuracy"]["denominator"] == 4 * 125 == len(table)
     assert content["metrics"]["accuracy"]["numerator"] == (table["completion_id"] >= 0).sum()
     assert content["metrics"]["slices"]["hostile"]["inputs"] == 25
-    assert content["run"]["inputs"] == 125 and content["run"]["folds"] == FOLDS and content["run"]["task"] == "nqueens5"
-    assert content["run"]["training_examples"] == sum(e["run"]["training_examples"] for e in evaluations)
+    assert (
+        content["run"]["inputs"] == 125
+        and content["run"]["folds"] == FOLDS
+        and content["run"]["task"] == "nqueens5"
+    )
+    assert content["run"]["training_examples"] == sum(
+        e["run"]["training_examples"] for e in evaluations
+    )
     assert set(content["run"]["data_md5"]) == {f"nqueens5-fold{index}" for index in range(FOLDS)}
 
 
-def test_no_input_is_trained_and_tested_by_the_same_fold(folded: Experiment, tmp_path: Path) -> None:
+def test_no_input_is_trained_and_tested_by_the_same_fold(
+    folded: Experiment, tmp_path: Path
+) -> None:
     for task in folded.tasks("nqueens5"):
         build(resolve(folded, task, "gram", 0).data, tmp_path / task)
         train, test = (load_split(tmp_path / task, name) for name in ("train", "test"))
-        assert not {board.tobytes() for board in train.inputs} & {board.tobytes() for board in test.inputs}
+        assert not {board.tobytes() for board in train.inputs} & {
+            board.tobytes() for board in test.inputs
+        }
 
 
 @pytest.mark.parametrize("left_out", range(FOLDS))
 def test_missing_fold_is_refused(evaluations: list[dict[str, Any]], left_out: int) -> None:
     del evaluations[left_out]
-    with pytest.raises(GramError, match="expected every fold of one task once, found nqueens5-fold"):
+    with pytest.raises(
+        GramError, match="expected every fold of one task once, found nqueens5-fold"
+    ):
         pool.pool(evaluations)
 
 
@@ -130,15 +155,27 @@ def test_fold_given_twice_and_foreign_fold_are_refused(evaluations: list[dict[st
             pool.pool(wrong)
     for name in ("nqueens6-fold2", "nqueens5"):
         evaluations[2]["run"]["task"] = name
-        with pytest.raises(GramError, match=f"expected every fold of one task once, found .*{name}"):
+        with pytest.raises(
+            GramError, match=f"expected every fold of one task once, found .*{name}"
+        ):
             pool.pool(evaluations)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("depth", 9), ("width", 9), ("seed", 9), ("method", "deterministic"), ("split", "valid"), ("weights", "raw"), ("act", True)],
+    [
+        ("depth", 9),
+        ("width", 9),
+        ("seed", 9),
+        ("method", "deterministic"),
+        ("split", "valid"),
+        ("weights", "raw"),
+        ("act", True),
+    ],
 )
-def test_folds_that_were_evaluated_differently_are_refused(evaluations: list[dict[str, Any]], key: str, value: Any) -> None:
+def test_folds_that_were_evaluated_differently_are_refused(
+    evaluations: list[dict[str, Any]], key: str, value: Any
+) -> None:
     evaluations[1]["run"][key] = value
     with pytest.raises(GramError, match=f"pool: {key} differs among the folds: .*{value}"):
         pool.pool(evaluations)
@@ -151,7 +188,9 @@ def test_folds_of_mixed_code_are_marked(evaluations: list[dict[str, Any]]) -> No
     assert pool.pool(evaluations)["run"]["trained_by"]["code_hash"] == f"{'0' * 12}+{hashes}"
 
 
-def test_bad_input_is_one_line(evaluations: list[dict[str, Any]], tmp_path: Path, command: Any) -> None:
+def test_bad_input_is_one_line(
+    evaluations: list[dict[str, Any]], tmp_path: Path, command: Any
+) -> None:
     files.write_json(tmp_path / "0.json", evaluations[0])
     for paths, message in (
         ([tmp_path / "0.json"], "expected every fold of one task once"),
@@ -162,11 +201,22 @@ def test_bad_input_is_one_line(evaluations: list[dict[str, Any]], tmp_path: Path
     assert not (tmp_path / "all.json").exists()
 
 
-def test_samples_of_too_few_folds_are_refused(evaluations: list[dict[str, Any]], tmp_path: Path, command: Any) -> None:
+def test_samples_of_too_few_folds_are_refused(
+    evaluations: list[dict[str, Any]], tmp_path: Path, command: Any
+) -> None:
     paths = [tmp_path / f"{index}.json" for index in range(FOLDS)]
     for path, evaluation in zip(paths, evaluations, strict=True):
         files.write_json(path, evaluation)
-    arguments = ("--evaluations", *paths, "--samples", tmp_path / "all.parquet", "--output", tmp_path / "all.json")
+    arguments = (
+        "--evaluations",
+        *paths,
+        "--samples",
+        tmp_path / "all.parquet",
+        "--output",
+        tmp_path / "all.json",
+    )
     outcome = command(pool.main, *arguments)
-    assert outcome.code == 2 and outcome.err.startswith("error: --samples: needs one of --fold-samples per evaluation, found 0")
+    assert outcome.code == 2 and outcome.err.startswith(
+        "error: --samples: needs one of --fold-samples per evaluation, found 0"
+    )
     assert sorted(tmp_path.iterdir()) == paths

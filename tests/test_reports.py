@@ -28,11 +28,18 @@ Make = Callable[..., dict[str, Any]]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository with one page per block, one experiment and no results."""
-    shutil.copytree(REPOSITORY / "resources", tmp_path / "resources", ignore=shutil.ignore_patterns("reference_runs", "cards"))
+    shutil.copytree(
+        REPOSITORY / "resources",
+        tmp_path / "resources",
+        ignore=shutil.ignore_patterns("reference_runs", "cards"),
+    )
     experiment = "generator: {removed: [3, 4]}\ntrain: {sampling: inputs, learning_rate: 7.0}\n"
     experiment += "methods: {gram: {train: {charged: all}}, deterministic: {}}\n"
     files.write_text(tmp_path / "config/experiments/nqueens5.yaml", experiment)
-    files.write_text(tmp_path / "README.md", "before\n" + empty("results") + "between\n" + empty("datasets") + "after\n")
+    files.write_text(
+        tmp_path / "README.md",
+        "before\n" + empty("results") + "between\n" + empty("datasets") + "after\n",
+    )
     files.write_text(tmp_path / "reports/GAP_DEFAULTS.md", empty("gap-defaults"))
     files.write_text(tmp_path / "reports/REPRODUCTION.md", empty("reproduction"))
     return tmp_path
@@ -58,10 +65,19 @@ def reference(root: Path, synthetic_evaluation: Make) -> Path:
             )
             files.write_json(folder / f"eval/nqueens5/{method}/seed{seed}/test.json", evaluation)
             for fold in (0, 1):
-                meta = {"steps": 2000, "seconds": 90.0, "threads": 1, "device": "Some CPU", "commit": "c" * 40, "dirty": seed == 1}
+                meta = {
+                    "steps": 2000,
+                    "seconds": 90.0,
+                    "threads": 1,
+                    "device": "Some CPU",
+                    "commit": "c" * 40,
+                    "dirty": seed == 1,
+                }
                 meta |= {"code_hash": "0123456789ab", "torch": "2.13.0", "python": "3.11.7"}
                 meta |= {"task": f"nqueens5-fold{fold}", "method": method, "seed": seed}
-                files.write_json(folder / f"runs/nqueens5-fold{fold}/{method}/seed{seed}/meta.json", meta)
+                files.write_json(
+                    folder / f"runs/nqueens5-fold{fold}/{method}/seed{seed}/meta.json", meta
+                )
     return root
 
 
@@ -72,7 +88,11 @@ def read(path: Path) -> str:
 def test_everything_outside_the_blocks_stays(root: Path, command: Any) -> None:
     assert command(main, "--root", root).code == 0
     text = read(root / "README.md")
-    for around in ("before\n<!-- generated: results -->\n", "<!-- end generated -->\nbetween\n", "<!-- end generated -->\nafter\n"):
+    for around in (
+        "before\n<!-- generated: results -->\n",
+        "<!-- end generated -->\nbetween\n",
+        "<!-- end generated -->\nafter\n",
+    ):
         assert around in text
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*.md")}
     assert command(main, "--root", root).out == ""
@@ -81,14 +101,20 @@ def test_everything_outside_the_blocks_stays(root: Path, command: Any) -> None:
 
 def test_nothing_measured_is_said_so(root: Path, command: Any) -> None:
     command(main, "--root", root)
-    assert "Not measured yet" in read(root / "README.md") and "Not measured yet" in read(root / "reports/REPRODUCTION.md")
+    assert "Not measured yet" in read(root / "README.md") and "Not measured yet" in read(
+        root / "reports/REPRODUCTION.md"
+    )
     assert "%" not in read(root / "README.md")
 
 
 def test_results_are_those_of_the_reference_runs(reference: Path, command: Any) -> None:
     assert command(main, "--root", reference).code == 0
     text = read(reference / "README.md")
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
     rows = {name: cells for name, *cells in lines}
     assert rows["GRAM"] == ["81.0 ± 1.4 (2)", "60.0 ± 0.0 (2)", "60.0 ± 0.0 (2) of 90.0"]
     assert rows["Deterministic twin"][1:] == ["0.0 ± 0.0 (2)", "0.0 ± 0.0 (2) of 90.0"]
@@ -98,22 +124,42 @@ def test_results_are_those_of_the_reference_runs(reference: Path, command: Any) 
 
 def test_time_of_a_run_that_others_start_from_counts_once() -> None:
     def meta(method: str, seconds: float, start: str | None, before: float = 0.0) -> dict[str, Any]:
-        initial = {"path": f"results/runs/nqueens7/{start}/seed0/weights.safetensors", "seconds": before} if start else None
-        return {"task": "nqueens7", "method": method, "seed": 0, "seconds": seconds, "initial_weights": initial}
+        initial = (
+            {"path": f"results/runs/nqueens7/{start}/seed0/weights.safetensors", "seconds": before}
+            if start
+            else None
+        )
+        return {
+            "task": "nqueens7",
+            "method": method,
+            "seed": 0,
+            "seconds": seconds,
+            "initial_weights": initial,
+        }
 
     first, second, third = meta("a", 100, None), meta("b", 130, "a", 100), meta("c", 150, "b", 130)
     assert seconds_in_all([first, second, third]) == seconds_in_all([third, first, second]) == 150
-    assert seconds_in_all([second, meta("d", 110, "a", 100)]) == 140  # the 100 of a, which is not among them, once
+    assert (
+        seconds_in_all([second, meta("d", 110, "a", 100)]) == 140
+    )  # the 100 of a, which is not among them, once
     assert seconds_in_all([first, first | {"seed": 1}]) == 200
 
 
-def test_reproduction_holds_every_seed_and_where_it_was_measured(reference: Path, command: Any) -> None:
+def test_reproduction_holds_every_seed_and_where_it_was_measured(
+    reference: Path, command: Any
+) -> None:
     command(main, "--root", reference)
     text = read(reference / "reports/REPRODUCTION.md")
     seeds = [line for line in text.splitlines() if line.startswith("| nqueens5 gram seed 1")]
     assert len(seeds) == 2  # values, and provenance
     assert "82.00" in seeds[0] and "60.00" in seeds[0]
-    assert seeds[1].split(" | ")[1:6] == ["2", "2000", "3.0 min", "cccccccccccc (with local changes)", "0123456789ab"]
+    assert seeds[1].split(" | ")[1:6] == [
+        "2",
+        "2000",
+        "3.0 min",
+        "cccccccccccc (with local changes)",
+        "0123456789ab",
+    ]
     # A reference run states the code that made it; a later change of the code must not turn this page out of date.
     assert "†" not in text and "## nqueens8" not in text
 
@@ -130,12 +176,17 @@ def test_every_open_choice_is_listed_with_default_and_reason(root: Path) -> None
     for section, cls in (SECTIONS | {"generator": ColoringGenerator}).items():
         for owner in typing.get_args(cls) or (cls,):
             for field in dataclasses.fields(owner):
-                found = [line for line in lines if re.match(rf"\| `{section}\.{field.name}`( of [\w, ]+)? \|", line)]
+                found = [
+                    line
+                    for line in lines
+                    if re.match(rf"\| `{section}\.{field.name}`( of [\w, ]+)? \|", line)
+                ]
                 if field.metadata["gap"]:
                     (one,) = [
                         line
                         for line in found
-                        if f"| {field.metadata['gap']} |" in line and f"`{json.dumps(field.default)}`" in line
+                        if f"| {field.metadata['gap']} |" in line
+                        and f"`{json.dumps(field.default)}`" in line
                     ]
                     assert field.metadata["doc"] in one
                     noted.add(one)
@@ -147,9 +198,16 @@ def test_every_open_choice_is_listed_with_default_and_reason(root: Path) -> None
 def test_a_setting_of_one_network_is_not_asked_of_others(root: Path) -> None:
     path = root / "config/experiments/nqueens5.yaml"
     files.write_text(
-        path, read(path).replace("deterministic: {}", "ar: {model: {architecture: ar, temperature: 0.5}}, deterministic: {}")
+        path,
+        read(path).replace(
+            "deterministic: {}",
+            "ar: {model: {architecture: ar, temperature: 0.5}}, deterministic: {}",
+        ),
     )
-    files.write_text(root / "config/experiments/coloring5.yaml", "generator: {edge_probability: 0.9}\nmethods: {gram: {}}\n")
+    files.write_text(
+        root / "config/experiments/coloring5.yaml",
+        "generator: {edge_probability: 0.9}\nmethods: {gram: {}}\n",
+    )
     lines = gap_defaults(root).splitlines()
     assert "| nqueens5 | all | `model.temperature` of ar | `1.0` | `0.5` |" in lines
     assert "| coloring5 | all | `generator.edge_probability` | `0.57` | `0.9` |" in lines
@@ -159,18 +217,25 @@ def test_deviating_experiments_are_listed(root: Path) -> None:
     lines = gap_defaults(root).splitlines()
     assert '| nqueens5 | all | `train.sampling` | `"pairs"` | `"inputs"` |' in lines
     assert '| nqueens5 | gram | `train.charged` | `"last"` | `"all"` |' in lines
-    assert not any("learning_rate" in line and "nqueens5" in line for line in lines)  # the paper states it
+    assert not any(
+        "learning_rate" in line and "nqueens5" in line for line in lines
+    )  # the paper states it
     assert sum(line.startswith("| nqueens5 ") for line in lines) == 2
 
 
 def test_datasets_show_rows_and_sums(root: Path, command: Any) -> None:
-    files.write_text(root / "resources/checksums.tsv", "dataset\tsplit\trows\tmd5\nnqueens8\ttest\t1222\ta652c133bafb1b30\n")
+    files.write_text(
+        root / "resources/checksums.tsv",
+        "dataset\tsplit\trows\tmd5\nnqueens8\ttest\t1222\ta652c133bafb1b30\n",
+    )
     command(main, "--root", root)
     assert "| nqueens8 | — | — | 1,222 `a652c133` | — |" in read(root / "README.md")
 
 
 @pytest.mark.parametrize("name", ["README.md", "reports/GAP_DEFAULTS.md"])
-def test_check_names_the_file_and_block_that_was_edited(name: str, root: Path, command: Any) -> None:
+def test_check_names_the_file_and_block_that_was_edited(
+    name: str, root: Path, command: Any
+) -> None:
     command(main, "--root", root)
     assert command(main, "--check", "--root", root).code == 0
     path = root / name
@@ -188,9 +253,15 @@ def test_check_names_the_file_and_block_that_was_edited(name: str, root: Path, c
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (empty("result"), "no generated block is called 'result'; known ones: " + ", ".join(BLOCKS)),
+        (
+            empty("result"),
+            "no generated block is called 'result'; known ones: " + ", ".join(BLOCKS),
+        ),
         ("<!-- generated: results -->\nnever closed\n", "without its `<!-- end generated -->`"),
-        ("<!-- generated: results -->\n" + empty("datasets"), "without its `<!-- end generated -->`"),
+        (
+            "<!-- generated: results -->\n" + empty("datasets"),
+            "without its `<!-- end generated -->`",
+        ),
     ],
 )
 def test_a_broken_marker_is_an_error(text: str, expected: str, root: Path, command: Any) -> None:
@@ -204,7 +275,9 @@ def test_elsewhere_is_an_error(tmp_path: Path, command: Any) -> None:
     assert "run from the root" in command(main, "--root", tmp_path).err
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(59.4, "59 s"), (60, "1.0 min"), (5400, "1.5 h")])
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(59.4, "59 s"), (60, "1.0 min"), (5400, "1.5 h")]
+)
 def test_durations(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
@@ -222,5 +295,7 @@ def test_the_pages_of_this_repository_are_up_to_date(command: Any) -> None:
         ({"steps": 26, "initial_weights": {"steps": 24}}, "24 + 2"),
     ],
 )
-def test_steps_are_told_apart_from_those_of_the_initial_weights(meta: dict[str, Any], shown: str) -> None:
+def test_steps_are_told_apart_from_those_of_the_initial_weights(
+    meta: dict[str, Any], shown: str
+) -> None:
     assert steps_of(meta) == shown

@@ -18,7 +18,14 @@ from gram.reports.results import reproduction
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
 META = {
-    **{"steps": 700, "seconds": 60.0, "threads": 1, "device": "Some CPU", "commit": "c" * 40, "dirty": False},
+    **{
+        "steps": 700,
+        "seconds": 60.0,
+        "threads": 1,
+        "device": "Some CPU",
+        "commit": "c" * 40,
+        "dirty": False,
+    },
     **{"code_hash": "0123456789ab", "torch": "2.13.0", "python": "3.11.7"},
 }
 
@@ -30,14 +37,24 @@ def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
     def write(kind: str, method: str, accuracy: dict[int, float], **train: Any) -> None:
         folder = tmp_path / "resources/reference_runs" / kind
         for seed, value in accuracy.items():
-            evaluation = synthetic_evaluation(method=method, seed=seed, values={"accuracy": value}, hostile={"accuracy": value / 2})
+            evaluation = synthetic_evaluation(
+                method=method,
+                seed=seed,
+                values={"accuracy": value},
+                hostile={"accuracy": value / 2},
+            )
             files.write_json(folder / f"eval/nqueens5/{method}/seed{seed}/test.json", evaluation)
             settings = resolve(
-                load_experiment(REPOSITORY / "config/experiments/nqueens5-gaps.yaml"), "nqueens5", "gram", seed
+                load_experiment(REPOSITORY / "config/experiments/nqueens5-gaps.yaml"),
+                "nqueens5",
+                "gram",
+                seed,
             ).as_dict()
             meta = META | {"settings": settings | {"train": settings["train"] | train}}
             if method == "gram":
-                del meta["settings"]["train"]["sampling"]  # kept before this setting came: not a difference
+                del meta["settings"]["train"][
+                    "sampling"
+                ]  # kept before this setting came: not a difference
             files.write_json(folder / f"runs/nqueens5/{method}/seed{seed}/meta.json", meta)
 
     return write
@@ -45,7 +62,11 @@ def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
 
 def rows(text: str) -> dict[str, list[str]]:
     """The cells of a Markdown table by its first column."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
     return {first: cells for first, *cells in lines}
 
 
@@ -58,7 +79,10 @@ def test_differences_are_taken_seed_by_seed(keep: Any, tmp_path: Path) -> None:
     assert table["gram (default)"][:3] == ["2", "65.0 ± 7.1", "—"]
     # Seed 2 has no partner: it counts for the mean and not for the difference, -10 and -12.
     assert table["beta-4: `train.beta: 4.0`"][:3] == ["3", "66.0 ± 21.2", "−11.0 ± 1.4"]
-    assert table["beta-4: `train.beta: 4.0`"][3:5] == ["33.0 ± 10.6", "−5.5 ± 0.7"]  # on inputs with several completions
+    assert table["beta-4: `train.beta: 4.0`"][3:5] == [
+        "33.0 ± 10.6",
+        "−5.5 ± 0.7",
+    ]  # on inputs with several completions
 
 
 def test_without_runs_or_without_the_default_it_says_so(keep: Any, tmp_path: Path) -> None:
@@ -77,7 +101,9 @@ def test_each_kind_of_runs_has_its_page(keep: Any, tmp_path: Path) -> None:
     keep("ablations", "noise-only", {0: 0.44})
     text = reproduction(tmp_path)
     assert "13.00" not in text and "22.00" in text and "44.00" in text
-    ablations = text[text.index("Reference runs `ablations`") : text.index("Reference runs `cpu_default`")]
+    ablations = text[
+        text.index("Reference runs `ablations`") : text.index("Reference runs `cpu_default`")
+    ]
     table = rows(ablations)
     assert "### nqueens5: which noise is needed (3b)" in ablations
     assert table["stochasticity only, N(0, σ²)"][0] == "1"  # the last table of the section: seeds

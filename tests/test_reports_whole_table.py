@@ -23,7 +23,11 @@ TASKS = sorted(path.stem for path in (REPOSITORY / CARDS).glob("*.json"))
 
 def rows(text: str) -> dict[str, list[str]]:
     """The cells of a Markdown table by its first column."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
     return {first: cells for first, *cells in lines}
 
 
@@ -36,18 +40,43 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_nothing_measured_is_said_so(root: Path) -> None:
-    assert graphs(root).startswith("Not measured yet") and small_table1(root).startswith("Not measured yet")
+    assert graphs(root).startswith("Not measured yet") and small_table1(root).startswith(
+        "Not measured yet"
+    )
 
 
 def test_ceilings_of_a_data_set_by_hand(root: Path) -> None:
     """Three test graphs with one colouring and one with four: 20 draws of four miss each with probability (3/4)^20."""
-    tables = {"train": {"inputs": 30}, "valid": {"inputs": 2}, "completions": {"mean_completions": 2.5, "most_completions": 9}}
-    tables["test"] = {"inputs": 4, "mean_completions": 1.75, "inputs_by_completions": {"1": 3, "4": 1}}
-    card = {"task": "coloring8", "settings": {"generator": {"edge_probability": 0.5}}, "tables": tables}
+    tables = {
+        "train": {"inputs": 30},
+        "valid": {"inputs": 2},
+        "completions": {"mean_completions": 2.5, "most_completions": 9},
+    }
+    tables["test"] = {
+        "inputs": 4,
+        "mean_completions": 1.75,
+        "inputs_by_completions": {"1": 3, "4": 1},
+    }
+    card = {
+        "task": "coloring8",
+        "settings": {"generator": {"edge_probability": 0.5}},
+        "tables": tables,
+    }
     files.write_json(root / CARDS / "coloring8.json", card | {"facts": {"colourable_share": 0.25}})
     (cells,) = [cells for name, cells in rows(graphs(root)).items() if name == "coloring8"]
     ceiling = 100 * (3 + 4 * (1 - 0.75**20)) / 7
-    assert cells == ["0.5", "25.0", "32 / 4", "2.50", "1.75", "9", f"{400 / 7:.1f}", "22.3 ± 0.6", f"{ceiling:.1f}", "85.8 ± 0.5"]
+    assert cells == [
+        "0.5",
+        "25.0",
+        "32 / 4",
+        "2.50",
+        "1.75",
+        "9",
+        f"{400 / 7:.1f}",
+        "22.3 ± 0.6",
+        f"{ceiling:.1f}",
+        "85.8 ± 0.5",
+    ]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -57,12 +86,17 @@ def test_a_kept_card_is_that_of_the_listed_data(task: str) -> None:
     settings = data_settings(load_experiment(REPOSITORY / f"config/experiments/{task}.yaml"), task)
     assert card["settings"]["generator"] == settings.generator
     listed = read_listed(REPOSITORY / "resources/checksums.tsv")[task]
-    assert {name: sums.md5 for name, sums in listed.items()} == {name: table["md5"] for name, table in card["tables"].items()}
+    assert {name: sums.md5 for name, sums in listed.items()} == {
+        name: table["md5"] for name, table in card["tables"].items()
+    }
 
 
 def test_the_smallest_card_is_built_again(tmp_path: Path) -> None:
     task = min(TASKS, key=len)
-    card = build(data_settings(load_experiment(REPOSITORY / f"config/experiments/{task}.yaml"), task), tmp_path)
+    card = build(
+        data_settings(load_experiment(REPOSITORY / f"config/experiments/{task}.yaml"), task),
+        tmp_path,
+    )
     assert card == files.read_json(REPOSITORY / CARDS / f"{task}.json")
 
 
@@ -78,18 +112,26 @@ methods:
     files.write_text(root / "config/experiments/nqueens8.yaml", experiment)
     text = parameters(root)
     table = rows(text)
-    assert [name for name in table if name in {method.label for method in METHODS.values()}] == [m.label for m in METHODS.values()]
+    assert [name for name in table if name in {method.label for method in METHODS.values()}] == [
+        m.label for m in METHODS.values()
+    ]
     # 6 layers of 12 D^2 weights with D = 384 (section B.1), and two embeddings of 3 tokens.
     assert table["AR"] == [f"{(6 * 12 * 384**2 + 2 * 3 * 384) / 1e6:.1f}M", "10.6M", "+0.2 %"]
     assert table["Deterministic twin"][1:] == ["—", "—"] and table["HRM"] == ["—", "27M", "—"]
     assert "More than 5% from the paper's: Direct Pred (32 layers), GRAM." in text
 
 
-def test_the_small_table_shows_its_methods_and_their_ordering(root: Path, synthetic_evaluation: Make) -> None:
+def test_the_small_table_shows_its_methods_and_their_ordering(
+    root: Path, synthetic_evaluation: Make
+) -> None:
     folder = root / "resources/reference_runs/cpu_table1"
     meta = {"steps": 10, "seconds": 6.0, "threads": 1, "device": "Some CPU"}
     for method, hostile in (("gram", 0.6), ("hrm", 0.1), ("ar", 0.3)):
-        one = synthetic_evaluation(task="coloring5", method=method, hostile={"accuracy": hostile, "coverage_macro": hostile})
+        one = synthetic_evaluation(
+            task="coloring5",
+            method=method,
+            hostile={"accuracy": hostile, "coverage_macro": hostile},
+        )
         files.write_json(folder / f"eval/coloring5/{method}/seed0/test.json", one)
         run = {"task": "coloring5", "method": method, "seed": 0}
         files.write_json(folder / f"runs/coloring5/{method}/seed0/meta.json", run | meta)
@@ -97,4 +139,7 @@ def test_the_small_table_shows_its_methods_and_their_ordering(root: Path, synthe
     table = rows(text)
     assert list(table)[1:] == ["HRM", "AR", "GRAM"] and table["AR"][1] == "30.0 (1)"
     assert "- holds: on inputs with several completions, every generative method" in text
-    assert "AR 30.0 (1) against HRM 10.0 (1)" in text and "- does not hold here: GRAM is the most accurate" in text
+    assert (
+        "AR 30.0 (1) against HRM 10.0 (1)" in text
+        and "- does not hold here: GRAM is the most accurate" in text
+    )

@@ -41,10 +41,21 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
     files.write_json(path, content)
 
 
-def test_restores_what_was_kept_beside_the_config(kept: Path, config: Any, data_folder: Path, command: Any) -> None:
+def test_restores_what_was_kept_beside_the_config(
+    kept: Path, config: Any, data_folder: Path, command: Any
+) -> None:
     path = config()
     before = path.read_bytes()
-    arguments = ("--reference", kept, "--config", path, "--card", data_folder / "card.json", "--output", path.parent)
+    arguments = (
+        "--reference",
+        kept,
+        "--config",
+        path,
+        "--card",
+        data_folder / "card.json",
+        "--output",
+        path.parent,
+    )
     for _ in range(2):  # a restored run may be restored again
         outcome = command(main, *arguments)
         assert outcome.code == 0, outcome.err
@@ -65,11 +76,27 @@ def test_restores_what_was_kept_beside_the_config(kept: Path, config: Any, data_
     ],
 )
 def test_other_settings_are_refused_with_the_first_key(
-    kept: Path, config: Any, data_folder: Path, settings: RunSettings, change: Any, other: Any, command: Any, expected: str
+    kept: Path,
+    config: Any,
+    data_folder: Path,
+    settings: RunSettings,
+    change: Any,
+    other: Any,
+    command: Any,
+    expected: str,
 ) -> None:
     edit(kept / "meta.json", lambda meta: meta.update(commit="0123456789abcdef"))
     path = config(change(settings, **other))
-    arguments = ("--reference", kept, "--config", path, "--card", data_folder / "card.json", "--output", path.parent)
+    arguments = (
+        "--reference",
+        kept,
+        "--config",
+        path,
+        "--card",
+        data_folder / "card.json",
+        "--output",
+        path.parent,
+    )
     outcome = command(main, *arguments)
     assert outcome.code == 2 and outcome.err == (
         f"error: {kept}/config.json: {expected} {path}: the reference run was trained with other settings: "
@@ -81,7 +108,11 @@ def test_other_settings_are_refused_with_the_first_key(
 def test_settings_of_the_execution_may_differ(
     kept: Path, config: Any, data_folder: Path, settings: RunSettings, change: Any
 ) -> None:
-    check(kept, config(change(settings, micro_batch=3, threads=2, compile="default")), data_folder / "card.json")
+    check(
+        kept,
+        config(change(settings, micro_batch=3, threads=2, compile="default")),
+        data_folder / "card.json",
+    )
 
 
 def test_settings_added_later_have_their_defaults(
@@ -89,21 +120,33 @@ def test_settings_added_later_have_their_defaults(
 ) -> None:
     edit(kept / "config.json", lambda content: content["train"].pop("grad_clip"))
     check(kept, config(), data_folder / "card.json")
-    with pytest.raises(GramError, match=rf"train: grad_clip: {TrainConfig().grad_clip}, but 0\.5 in"):
+    with pytest.raises(
+        GramError, match=rf"train: grad_clip: {TrainConfig().grad_clip}, but 0\.5 in"
+    ):
         check(kept, config(change(settings, grad_clip=0.5)), data_folder / "card.json")
 
 
-def test_settings_that_are_no_more_are_named_with_the_mend(kept: Path, config: Any, data_folder: Path) -> None:
+def test_settings_that_are_no_more_are_named_with_the_mend(
+    kept: Path, config: Any, data_folder: Path
+) -> None:
     edit(kept / "config.json", lambda content: content["train"].update(momentum=0.9))
-    with pytest.raises(GramError, match=r"config\.json: train: unknown key 'momentum'; .*: leave reference_runs out"):
+    with pytest.raises(
+        GramError,
+        match=r"config\.json: train: unknown key 'momentum'; .*: leave reference_runs out",
+    ):
         check(kept, config(), data_folder / "card.json")
 
 
-def test_other_data_are_refused_with_both_sums(kept: Path, config: Any, data_folder: Path, tmp_path: Path) -> None:
+def test_other_data_are_refused_with_both_sums(
+    kept: Path, config: Any, data_folder: Path, tmp_path: Path
+) -> None:
     card = shutil.copy(data_folder / "card.json", tmp_path / "card.json")
     trained_on = files.read_json(card)["tables"]["valid"]["md5"]
     edit(card, lambda content: content["tables"]["valid"].update(md5="0" * 32))
-    with pytest.raises(GramError, match=rf"trained on a valid split with MD5 {trained_on}, but .*card\.json has {'0' * 32}"):
+    with pytest.raises(
+        GramError,
+        match=rf"trained on a valid split with MD5 {trained_on}, but .*card\.json has {'0' * 32}",
+    ):
         check(kept, config(), card)
 
 
@@ -112,7 +155,10 @@ def test_weights_of_another_run_are_refused(kept: Path, config: Any, data_folder
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(GramError, match=r"weights\.safetensors: MD5 \w+, but its meta\.json says \w+; restore both with git"):
+    with pytest.raises(
+        GramError,
+        match=r"weights\.safetensors: MD5 \w+, but its meta\.json says \w+; restore both with git",
+    ):
         check(kept, config(), data_folder / "card.json")
 
 
@@ -124,13 +170,20 @@ def test_a_missing_file_is_named(kept: Path, config: Any, data_folder: Path, nam
 
 
 def test_a_run_that_nobody_kept_is_refused(gram_run: Path, config: Any, data_folder: Path) -> None:
-    with pytest.raises(GramError, match=r"meta\.json: no kept_weights: not a kept run; write it with `python -m gram\.keep`"):
+    with pytest.raises(
+        GramError,
+        match=r"meta\.json: no kept_weights: not a kept run; write it with `python -m gram\.keep`",
+    ):
         check(gram_run, config(), data_folder / "card.json")
 
 
-def test_a_trained_run_is_never_replaced(kept: Path, gram_run: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_a_trained_run_is_never_replaced(
+    kept: Path, gram_run: Path, data_folder: Path, tmp_path: Path
+) -> None:
     output = shutil.copytree(gram_run, tmp_path / "trained")
-    assert trained_here(output) and not trained_here(kept) and not trained_here(tmp_path / "nothing")
+    assert (
+        trained_here(output) and not trained_here(kept) and not trained_here(tmp_path / "nothing")
+    )
     before = {path.name: path.read_bytes() for path in output.iterdir()}
     with pytest.raises(GramError, match="holds a run that was trained here; move it away"):
         restore(kept, output / "config.json", data_folder / "card.json", output)

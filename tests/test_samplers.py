@@ -20,7 +20,15 @@ from gram.errors import GramError
 from gram.inference import Rollout, Stop, rollouts
 from gram.models.network import Read, State
 from gram.provenance import seeded_generator
-from gram.samplers import Antithetic, AntitheticReseed, Independent, Quasi, Repulsion, Reseed, make_sampler
+from gram.samplers import (
+    Antithetic,
+    AntitheticReseed,
+    Independent,
+    Quasi,
+    Repulsion,
+    Reseed,
+    make_sampler,
+)
 from gram.settings import EvaluateConfig
 
 CPU = torch.device("cpu")
@@ -53,17 +61,25 @@ class Urn:
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         return torch.randn(2, len(inputs), *self.shape, generator=generator)
 
-    def roll(self, state: State, inputs: Tensor, *, noise: Tensor, generator: torch.Generator) -> Read:
+    def roll(
+        self, state: State, inputs: Tensor, *, noise: Tensor, generator: torch.Generator
+    ) -> Read:
         self.rows += len(inputs)
         uniform = torch.special.ndtr(noise[0].double()).view(len(inputs), 1, 1)
         h = torch.where(state.h > 0, state.h, 1 + (uniform * self.m).floor().float())
-        return Read(State(h, h), h[:, :, 0].long(), h[:, 0, 0], torch.full((len(inputs),), self.halts > 0))
+        return Read(
+            State(h, h), h[:, :, 0].long(), h[:, 0, 0], torch.full((len(inputs),), self.halts > 0)
+        )
 
 
-def answers(model: Urn, sampler: Independent, N: int, W: int, *, depth: int = 1, act: bool = False) -> tuple[np.ndarray, Rollout]:
+def answers(
+    model: Urn, sampler: Independent, N: int, W: int, *, depth: int = 1, act: bool = False
+) -> tuple[np.ndarray, Rollout]:
     """The answers [N, W] to N inputs, and the rollout that they are from."""
     inputs = torch.zeros(N * W, 1, dtype=torch.int64)
-    (read,) = rollouts(model, inputs, stops=[Stop(depth, act)], generator=seeded(N, W), sampler=sampler)  # type: ignore[arg-type]
+    (read,) = rollouts(
+        model, inputs, stops=[Stop(depth, act)], generator=seeded(N, W), sampler=sampler
+    )  # type: ignore[arg-type]
     return read.tokens.view(N, W).numpy(), read
 
 
@@ -98,7 +114,9 @@ def test_each_trajectory_alone_has_standard_normal_noise(sampler: Any, W: int) -
     noise = noise_of(sampler(W), 200, W)
     for trajectory in noise:
         assert kolmogorov_smirnov(trajectory) < 1.95
-        coordinates = trajectory.flatten(2).flatten(0, 1)  # [T * N, L' * D], which must not depend on each other
+        coordinates = trajectory.flatten(2).flatten(
+            0, 1
+        )  # [T * N, L' * D], which must not depend on each other
         correlation = torch.corrcoef(coordinates.T) - torch.eye(35)
         assert correlation.abs().max() < 5 / math.sqrt(len(coordinates))
         assert kolmogorov_smirnov(trajectory * 1.1) > 1.95  # a scale that is 10 % off would be seen
@@ -117,7 +135,10 @@ def test_antithetic_pairs_cancel(W: int) -> None:
 def test_quasi_noise_takes_every_interval_once(W: int) -> None:
     noise = noise_of(Quasi(W), 50, W)
     interval = (torch.special.ndtr(noise.double()) * W).floor()
-    assert torch.equal(interval.sort(dim=0).values, torch.arange(W).view(W, 1, 1, 1, 1).expand_as(interval).double())
+    assert torch.equal(
+        interval.sort(dim=0).values,
+        torch.arange(W).view(W, 1, 1, 1, 1).expand_as(interval).double(),
+    )
     # Every coordinate deals the intervals anew: two coordinates give a trajectory the same one with probability 1 / W.
     same = (interval[..., 0] == interval[..., 1]).double().mean()
     assert abs(same - 1 / W) < 5 * math.sqrt(1 / W / interval[..., 0].numel())
@@ -157,7 +178,9 @@ def expected_distinct(m: int, W: int, rounds: int) -> float:
 
 
 @pytest.mark.parametrize(("m", "W", "depth", "rounds"), [(2, 2, 4, 1), (6, 4, 6, 2), (12, 8, 9, 3)])
-def test_reseed_finds_what_its_closed_form_predicts(m: int, W: int, depth: int, rounds: int) -> None:
+def test_reseed_finds_what_its_closed_form_predicts(
+    m: int, W: int, depth: int, rounds: int
+) -> None:
     N = 3000
     assert expected_distinct(m, W, 0) == pytest.approx(m * (1 - (1 - 1 / m) ** W))
     model = Urn(m)
@@ -166,17 +189,25 @@ def test_reseed_finds_what_its_closed_form_predicts(m: int, W: int, depth: int, 
     error = counts.std() / math.sqrt(N)
     expected = expected_distinct(m, W, rounds)
     assert abs(counts.mean() - expected) < 4 * error
-    assert expected - expected_distinct(m, W, rounds - 1) > 8 * error  # one restart fewer would be seen
+    assert (
+        expected - expected_distinct(m, W, rounds - 1) > 8 * error
+    )  # one restart fewer would be seen
     # The compute of independent trajectories, and no restart that is too short.
     assert model.rows == N * W * depth
-    assert set(read.steps.tolist()) == {depth - 2 * done for done in range(rounds + 1)} and depth - 2 * rounds >= 2
+    assert (
+        set(read.steps.tolist()) == {depth - 2 * done for done in range(rounds + 1)}
+        and depth - 2 * rounds >= 2
+    )
 
 
 def test_opposite_noise_and_restarts_together() -> None:
     """Of two answers a pair takes both at once, so nothing is left to restart; of four, restarts add to what pairs find."""
     found, read = answers(Urn(2), AntitheticReseed(2, 2, 4), 400, 2, depth=4)
     assert (distinct(found) == 2).all() and (read.steps == 4).all()
-    pairs, both = (distinct(answers(Urn(4), s, 3000, 4, depth=4)[0]) for s in (Antithetic(4), AntitheticReseed(4, 2, 4)))
+    pairs, both = (
+        distinct(answers(Urn(4), s, 3000, 4, depth=4)[0])
+        for s in (Antithetic(4), AntitheticReseed(4, 2, 4))
+    )
     # A pair takes an answer and its mirror image; the second repeats the first, both answers at once, half the time.
     error = pairs.std() / math.sqrt(3000)
     assert set(pairs) == {2, 4} and abs(pairs.mean() - 3) < 4 * error
@@ -187,8 +218,24 @@ def test_opposite_noise_and_restarts_together() -> None:
 def test_the_first_trajectory_with_an_answer_keeps_it() -> None:
     sampler = Reseed(4, 2, 6)
     tokens = torch.tensor([[5, 1], [5, 2], [5, 1], [5, 1], [5, 1], [5, 2], [5, 3], [5, 2]])
-    assert sampler.restarts(2, tokens).tolist() == [False, False, True, True, False, False, False, True]  # type: ignore[union-attr]
-    assert [sampler.restarts(step, tokens) is not None for step in range(1, 7)] == [False, True, False, True, False, False]
+    assert sampler.restarts(2, tokens).tolist() == [
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]  # type: ignore[union-attr]
+    assert [sampler.restarts(step, tokens) is not None for step in range(1, 7)] == [
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_reseed_compares_the_answers_that_are_kept() -> None:
@@ -215,20 +262,28 @@ def test_repulsion_against_a_reference() -> None:
     h = before.h.double().view(N, W, -1).numpy()
     moved = h.copy()
     for n in range(N):
-        apart = {(i, j): math.sqrt(((h[n, i] - h[n, j]) ** 2).mean()) for i in range(W) for j in range(W)}
-        median = sorted(apart[pair] for pair in itertools.combinations(range(W), 2))[2]  # the lower one of six
+        apart = {
+            (i, j): math.sqrt(((h[n, i] - h[n, j]) ** 2).mean()) for i in range(W) for j in range(W)
+        }
+        median = sorted(apart[pair] for pair in itertools.combinations(range(W), 2))[
+            2
+        ]  # the lower one of six
         for i, j in itertools.permutations(range(W), 2):
             kernel = W ** -((apart[i, j] / median) ** 2)
             moved[n, i] += strength * kernel * (h[n, i] - h[n, j]) / apart[i, j]
     assert np.allclose(after.h.view(N, W, -1).numpy(), moved, atol=1e-5)
     assert torch.equal(after.l, before.l)
-    assert torch.allclose(after.h.view(N, W, -1).mean(1), before.h.view(N, W, -1).mean(1), atol=1e-6)  # the centre stays
+    assert torch.allclose(
+        after.h.view(N, W, -1).mean(1), before.h.view(N, W, -1).mean(1), atol=1e-6
+    )  # the centre stays
 
 
 def test_repulsion_of_a_pair_and_of_equal_states() -> None:
     before = states(1, 2)
     step = (Repulsion(2, 0.2).move(before).h - before.h).square().mean(dim=(1, 2)).sqrt()
-    assert torch.allclose(step, torch.full((2,), 0.2 / 2))  # two trajectories are at their median, where the kernel is 1 / W
+    assert torch.allclose(
+        step, torch.full((2,), 0.2 / 2)
+    )  # two trajectories are at their median, where the kernel is 1 / W
     equal = State(before.h[:1].expand(2, 3, 4), before.l)
     assert torch.equal(Repulsion(2, 0.2).move(equal).h, equal.h)
     assert torch.equal(Repulsion(2, 0.0).move(before).h, before.h)
@@ -245,7 +300,9 @@ def subject(gram_run: Path, data_folder: Path) -> evaluate.Subject:
 
 def drawn(subject: evaluate.Subject, **config: Any) -> evaluate.Drawn:
     settings = EvaluateConfig(**{"depth": 4, "width": 3, "reseed_every": 1} | config)
-    return evaluate.draw(subject.model, subject.split, settings, subject.generator("evaluate", settings.seed))
+    return evaluate.draw(
+        subject.model, subject.split, settings, subject.generator("evaluate", settings.seed)
+    )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -259,8 +316,12 @@ def test_same_seed_same_samples(subject: evaluate.Subject, sampler: str) -> None
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_one_trajectory_is_independent_whatever_the_sampler(subject: evaluate.Subject, sampler: str) -> None:
-    assert np.array_equal(drawn(subject, sampler=sampler, width=1).value, drawn(subject, width=1).value)
+def test_one_trajectory_is_independent_whatever_the_sampler(
+    subject: evaluate.Subject, sampler: str
+) -> None:
+    assert np.array_equal(
+        drawn(subject, sampler=sampler, width=1).value, drawn(subject, width=1).value
+    )
 
 
 def test_batches_hold_whole_inputs(data_folder: Path) -> None:
@@ -274,13 +335,18 @@ def test_batches_hold_whole_inputs(data_folder: Path) -> None:
 
 
 def test_a_sampler_without_time_for_a_restart_is_refused() -> None:
-    with pytest.raises(GramError, match="evaluate: reseed_every: 3 leaves no restart within depth 5; use at most half the depth"):
+    with pytest.raises(
+        GramError,
+        match="evaluate: reseed_every: 3 leaves no restart within depth 5; use at most half the depth",
+    ):
         make_sampler(EvaluateConfig(depth=5, sampler="reseed", reseed_every=3), 2)
     assert make_sampler(EvaluateConfig(depth=6, sampler="reseed", reseed_every=3), 2).group == 2
 
 
 @pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[1] / "config/experiments").glob("*.yaml")), ids=lambda path: path.stem
+    "path",
+    sorted((Path(__file__).parents[1] / "config/experiments").glob("*.yaml")),
+    ids=lambda path: path.stem,
 )
 def test_every_committed_experiment_can_compare_all_samplers(path: Path) -> None:
     settings = evaluate_settings(load_experiment(path), "gram")
@@ -289,15 +355,23 @@ def test_every_committed_experiment_can_compare_all_samplers(path: Path) -> None
 
 
 @pytest.mark.parametrize("sampler", ["antithetic", "quasi"])
-def test_noise_that_is_not_drawn_cannot_be_shared(subject: evaluate.Subject, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_that_is_not_drawn_cannot_be_shared(
+    subject: evaluate.Subject, sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(type(subject.model), "draw_noise", lambda *_: None)
-    with pytest.raises(GramError, match="evaluate: sampler: this model draws no noise in its transitions"):
+    with pytest.raises(
+        GramError, match="evaluate: sampler: this model draws no noise in its transitions"
+    ):
         drawn(subject, sampler=sampler)
 
 
-def test_widths_are_told_from_subsets_of_independent_samples_only(gram_run: Path, data_folder: Path) -> None:
+def test_widths_are_told_from_subsets_of_independent_samples_only(
+    gram_run: Path, data_folder: Path
+) -> None:
     for sampler in SAMPLERS:
         config = EvaluateConfig(depth=2, width=4, sampler=sampler, reseed_every=1)  # type: ignore[arg-type]
         content, _ = evaluate.evaluate(gram_run, data_folder, "test", config, CPU)
         assert content["run"]["sampler"] == sampler
-        assert [row["width"] for row in content["by_width"]] == ([1, 2, 3] if sampler == "iid" else [4])
+        assert [row["width"] for row in content["by_width"]] == (
+            [1, 2, 3] if sampler == "iid" else [4]
+        )

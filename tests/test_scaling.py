@@ -32,7 +32,12 @@ def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
     counts = rng.integers(1, 4, N)
     found = rng.integers(-1, counts[:, None], (N, W))
     value = rng.random((N, W)).astype(np.float32)
-    drawn = Drawn((found[:, :, None] + 1).astype(np.uint8), value, np.full((N, W), 4), np.zeros((N, W), dtype=bool))
+    drawn = Drawn(
+        (found[:, :, None] + 1).astype(np.uint8),
+        value,
+        np.full((N, W), 4),
+        np.zeros((N, W), dtype=bool),
+    )
     answers = {"vote": evaluate.majority(found), "lprm": value.argmax(axis=1)}
     return drawn, Samples(counts, found, answers)
 
@@ -69,55 +74,107 @@ def test_votes_are_taken_in_groups_that_share_no_sample() -> None:
 
 def test_depths_are_those_of_separate_evaluations(subject: evaluate.Subject) -> None:
     config = EvaluateConfig(width=3)
-    read = evaluate.draw_at(subject.model, subject.split, [Stop(1), Stop(4)], config, subject.generator("depths"))
+    read = evaluate.draw_at(
+        subject.model, subject.split, [Stop(1), Stop(4)], config, subject.generator("depths")
+    )
     for depth, found in zip((1, 4), read, strict=True):
-        alone = evaluate.draw(subject.model, subject.split, dataclasses.replace(config, depth=depth), subject.generator("depths"))
-        assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True)) and (found.steps == depth).all()
+        alone = evaluate.draw(
+            subject.model,
+            subject.split,
+            dataclasses.replace(config, depth=depth),
+            subject.generator("depths"),
+        )
+        assert (
+            all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))
+            and (found.steps == depth).all()
+        )
 
 
 def test_halting_counts_where_trajectories_stop() -> None:
     steps = np.array([[1, 3, 3], [2, 3, 1]])
-    halted = np.array([[True, True, False], [True, False, True]])  # two went through all three steps without halting
+    halted = np.array(
+        [[True, True, False], [True, False, True]]
+    )  # two went through all three steps without halting
     found = np.array([[0, 0, 0], [-1, -1, -1]])
-    drawn = Drawn(np.zeros((2, 3, 1), dtype=np.uint8), np.zeros((2, 3), dtype=np.float32), steps, halted)
+    drawn = Drawn(
+        np.zeros((2, 3, 1), dtype=np.uint8), np.zeros((2, 3), dtype=np.float32), steps, halted
+    )
     result = scaling.halting(drawn, Samples(np.array([1, 1]), found, {}), 3)
-    rows = [(row["step"], row["trajectories"]["numerator"], row["accuracy"]["value"]) for row in result["by_halting_step"]]
+    rows = [
+        (row["step"], row["trajectories"]["numerator"], row["accuracy"]["value"])
+        for row in result["by_halting_step"]
+    ]
     assert rows == [(1, 2, 0.5), (2, 1, 0.0), (3, 1, 1.0)]
-    assert [result["halting"][key]["numerator"] for key in ("accuracy", "never", "steps")] == [3, 2, 13]
+    assert [result["halting"][key]["numerator"] for key in ("accuracy", "never", "steps")] == [
+        3,
+        2,
+        13,
+    ]
     assert {row["trajectories"]["denominator"] for row in result["by_halting_step"]} == {6}
 
 
 def test_pooled_rows_equal_those_of_the_union(subject: evaluate.Subject) -> None:
     parts = [invented(N, 6, seed) for seed, N in enumerate((9, 14))]
     drawn = Drawn(*(np.concatenate(pair) for pair in zip(*(d for d, _ in parts), strict=True)))
-    union = Samples(*(np.concatenate([getattr(s, name) for _, s in parts]) for name in ("counts", "found")), {})
-    tables = [[row for depth in (1, 2) for row in scaling.by_depth_and_width(depth, *part, [1, 2, 6])] for part in parts]
+    union = Samples(
+        *(np.concatenate([getattr(s, name) for _, s in parts]) for name in ("counts", "found")), {}
+    )
+    tables = [
+        [row for depth in (1, 2) for row in scaling.by_depth_and_width(depth, *part, [1, 2, 6])]
+        for part in parts
+    ]
     pooled = pool.pool_rows(tables)
-    expected = [row for depth in (1, 2) for row in scaling.by_depth_and_width(depth, drawn, union, [1, 2, 6])]
+    expected = [
+        row
+        for depth in (1, 2)
+        for row in scaling.by_depth_and_width(depth, drawn, union, [1, 2, 6])
+    ]
     for row, other in zip(pooled, expected, strict=True):
-        assert row.keys() == other.keys() and (row["depth"], row["width"]) == (other["depth"], other["width"])
+        assert row.keys() == other.keys() and (row["depth"], row["width"]) == (
+            other["depth"],
+            other["width"],
+        )
         for name in (*CHOSEN, "coverage_paper"):
             assert row[name] == {key: pytest.approx(value) for key, value in other[name].items()}
 
 
-def test_command_line(gram_run: Path, data_folder: Path, subject: evaluate.Subject, command: Any, tmp_path: Path) -> None:
+def test_command_line(
+    gram_run: Path, data_folder: Path, subject: evaluate.Subject, command: Any, tmp_path: Path
+) -> None:
     output = tmp_path / "scaling.json"
     arguments = ("--run", gram_run, "--data", data_folder, "--output", output, "--device", "cpu")
-    more = ("--depths", 2, 1, "--widths", 1, 4, "--settings", "{depth: 16, seed: 3, act: true, sampler: quasi}")
+    more = (
+        "--depths",
+        2,
+        1,
+        "--widths",
+        1,
+        4,
+        "--settings",
+        "{depth: 16, seed: 3, act: true, sampler: quasi}",
+    )
     outcome = command(scaling.main, *arguments, *more)
     assert outcome.code == 0, outcome.err
     content = files.read_json(output)
     facts = content["run"]
-    assert [facts[key] for key in ("depth", "width", "draws", "act", "sampler", "rollout_seed")] == [2, 4, 4, False, "iid", 3]
+    assert [
+        facts[key] for key in ("depth", "width", "draws", "act", "sampler", "rollout_seed")
+    ] == [2, 4, 4, False, "iid", 3]
     rows = content["by_depth_and_width"]
     assert [(row["depth"], row["width"]) for row in rows] == [(1, 1), (1, 4), (2, 1), (2, 4)]
     assert [row["step"] for row in content["by_halting_step"]] == [1, 2]
     trajectories = 4 * len(subject.split.inputs)
     halting = sum(row["trajectories"]["numerator"] for row in content["by_halting_step"])
-    assert halting + content["halting"]["never"]["numerator"] == trajectories == rows[0]["accuracy"]["denominator"]
+    assert (
+        halting + content["halting"]["never"]["numerator"]
+        == trajectories
+        == rows[0]["accuracy"]["denominator"]
+    )
 
 
-def test_a_deterministic_run_gains_from_depth_alone(deterministic_run: Path, data_folder: Path) -> None:
+def test_a_deterministic_run_gains_from_depth_alone(
+    deterministic_run: Path, data_folder: Path
+) -> None:
     twin = evaluate.load_subject(deterministic_run, data_folder, "test", "ema", CPU)
     content = scaling.scaling(twin, EvaluateConfig(), [1, 3], [1, 2, 5])
     assert content["run"]["draws"] == 1
@@ -134,9 +191,23 @@ def test_a_deterministic_run_gains_from_depth_alone(deterministic_run: Path, dat
     ],
 )
 def test_bad_input_is_one_line(
-    gram_run: Path, data_folder: Path, tmp_path: Path, command: Any, more: tuple[object, ...], message: str
+    gram_run: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    command: Any,
+    more: tuple[object, ...],
+    message: str,
 ) -> None:
-    arguments = ("--run", gram_run, "--data", data_folder, "--output", tmp_path / "scaling.json", "--device", "cpu")
+    arguments = (
+        "--run",
+        gram_run,
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path / "scaling.json",
+        "--device",
+        "cpu",
+    )
     outcome = command(scaling.main, *arguments, *more)
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and message in outcome.err
     assert list(tmp_path.iterdir()) == []

@@ -58,16 +58,29 @@ def test_micro_batches_give_the_same_losses_and_weights(
     settings = change(settings, **variant)
     whole = trained(settings, data_folder, tmp_path)
     rows, ends = settings.train.batch_size, int(whole.stream.finished.sum())
-    assert rows * STEPS // 3 < ends < rows * STEPS if settings.train.halt == "q" else ends >= rows * STEPS // 3
+    assert (
+        rows * STEPS // 3 < ends < rows * STEPS
+        if settings.train.halt == "q"
+        else ends >= rows * STEPS // 3
+    )
     for rows in (3, 1):  # 3 does not divide the batch of 8
         assert_close(whole, trained(change(settings, micro_batch=rows), data_folder, tmp_path))
-    as_many, zero = (trained(change(settings, micro_batch=rows), data_folder, tmp_path) for rows in (8, 0))
+    as_many, zero = (
+        trained(change(settings, micro_batch=rows), data_folder, tmp_path) for rows in (8, 0)
+    )
     for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(as_many.model.state_dict()[name], tensor) and torch.equal(zero.model.state_dict()[name], tensor)
+        assert torch.equal(as_many.model.state_dict()[name], tensor) and torch.equal(
+            zero.model.state_dict()[name], tensor
+        )
 
 
 def test_run_goes_on_with_another_micro_batch(
-    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, gram_run: Path, train_run: Any
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
+    gram_run: Path,
+    train_run: Any,
 ) -> None:
     first = Trainer(change(settings, micro_batch=3), data_folder, tmp_path, CPU)
     for _ in range(7):
@@ -76,7 +89,9 @@ def test_run_goes_on_with_another_micro_batch(
     other = Trainer(change(settings, micro_batch=4, threads=2), data_folder, tmp_path, CPU)
     assert other.restore() and other.step == 7
     train_run(change(settings, micro_batch=4), data_folder, tmp_path)
-    ours, theirs = (read_tensors(folder / "weights.safetensors")[0] for folder in (tmp_path, gram_run))
+    ours, theirs = (
+        read_tensors(folder / "weights.safetensors")[0] for folder in (tmp_path, gram_run)
+    )
     assert files.read_json(tmp_path / "meta.json")["sessions"] == 2
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-3
 
@@ -101,14 +116,18 @@ def test_supervision_all_is_the_mean_over_the_steps_of_a_fresh_batch(
             exact = (out.logits.argmax(-1) == targets).all(-1)
             cross_entropy = losses.cross_entropy(out.logits, targets, "softmax")
             kl, _ = losses.balanced_kl(out.charges, tc)
-            total = total + (cross_entropy + 0.4 * kl + 0.5 * losses.halt_loss(out.halt, exact)).mean()
+            total = (
+                total + (cross_entropy + 0.4 * kl + 0.5 * losses.halt_loss(out.halt, exact)).mean()
+            )
             summaries.append(out.summary)
         values = torch.stack([model.value(summary) for summary in summaries])
         loss = total / tc.N_sup + 0.5 * (values - exact.float()).square().mean()
         gradients = torch.autograd.grad(loss, list(model.parameters()))
         trainer.train_step()
         for parameter, gradient in zip(trainer.model.parameters(), gradients, strict=True):
-            assert parameter.grad is not None and torch.allclose(parameter.grad, gradient, atol=1e-6)
+            assert parameter.grad is not None and torch.allclose(
+                parameter.grad, gradient, atol=1e-6
+            )
         trainer.log_losses()
         assert trainer.history[-1]["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
         model.load_state_dict(trainer.model.state_dict())
@@ -123,9 +142,17 @@ def test_supervision_all_is_the_mean_over_the_steps_of_a_fresh_batch(
     [("all", 4 * 8, 4 * 8 * 3), ("streaming", 6 * 1 + 2 * 2, 4 * 8)],
 )
 def test_meta_counts_trajectories_that_ended(
-    supervision: str, examples: int, supervised: int, settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+    supervision: str,
+    examples: int,
+    supervised: int,
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
 ) -> None:
-    train.train(Trainer(change(settings, supervision=supervision, steps=4), data_folder, tmp_path, CPU))
+    train.train(
+        Trainer(change(settings, supervision=supervision, steps=4), data_folder, tmp_path, CPU)
+    )
     meta = files.read_json(tmp_path / "meta.json")
     assert (meta["training_examples"], meta["supervision_steps"]) == (examples, supervised)
 
@@ -166,7 +193,10 @@ def test_the_prior_carries_from_the_step_that_says_so(
     settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
 ) -> None:
     """Until then everything is as without; then the state is the prior's, while the loss still is the posterior's."""
-    plain, prior = (Trainer(change(settings, carry_prior_from=first), data_folder, tmp_path, CPU) for first in (None, 2))
+    plain, prior = (
+        Trainer(change(settings, carry_prior_from=first), data_folder, tmp_path, CPU)
+        for first in (None, 2)
+    )
     for step in range(4):
         before = prior.stream.state.h.clone()
         for trainer in (plain, prior):
@@ -185,12 +215,26 @@ def test_the_prior_carries_from_the_step_that_says_so(
 
 
 def test_compiled_steps_give_the_same_losses_and_the_same_names(
-    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On the CPU, where "graphs" is compiled as "default" is."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     settings = change(settings, T=1, guidance="none")  # little to compile
-    eager, compiled = (trained(change(settings, compile=mode), data_folder, tmp_path) for mode in ("none", "graphs"))
+    eager, compiled = (
+        trained(change(settings, compile=mode), data_folder, tmp_path)
+        for mode in ("none", "graphs")
+    )
     assert_close(eager, compiled)
-    assert any(not torch.equal(a, b) for a, b in zip(eager.model.parameters(), compiled.model.parameters(), strict=True))
-    assert list(compiled.model.state_dict()) == list(compiled.ema.model.state_dict()) == list(eager.model.state_dict())
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(eager.model.parameters(), compiled.model.parameters(), strict=True)
+    )
+    assert (
+        list(compiled.model.state_dict())
+        == list(compiled.ema.model.state_dict())
+        == list(eager.model.state_dict())
+    )

@@ -50,13 +50,19 @@ def fake_step(stream: Stream, number: int, halt: Tensor | None = None) -> Step:
     summary = torch.full((len(stream.age), state.h.shape[-1]), float(number))
     empty = torch.zeros(0)
     halt = torch.full((len(stream.age), 2), -1.0) if halt is None else halt
-    return Step(state=state, logits=empty, carried=None, summary=summary, halt=halt, value=empty, charges=[])
+    return Step(
+        state=state, logits=empty, carried=None, summary=summary, halt=halt, value=empty, charges=[]
+    )
 
 
 @pytest.mark.parametrize("stagger", [True, False])
-def test_rows_live_for_n_sup_steps_and_start_again_at_z0(split: Split, model: GRAM, stagger: bool) -> None:
+def test_rows_live_for_n_sup_steps_and_start_again_at_z0(
+    split: Split, model: GRAM, stagger: bool
+) -> None:
     stream = stream_of(split, model, stagger=stagger)
-    start = [row % 4 if stagger else 0 for row in range(10)]  # age at which a row's first trajectory begins
+    start = [
+        row % 4 if stagger else 0 for row in range(10)
+    ]  # age at which a row's first trajectory begins
     begun = [0] * 10  # step at which a row's present trajectory began
     seen = [[pair] for pair in stream.pair.tolist()]
     for number in range(13):
@@ -67,7 +73,9 @@ def test_rows_live_for_n_sup_steps_and_start_again_at_z0(split: Split, model: GR
             for part, z0 in zip(stream.state, (model.z0_h, model.z0_l), strict=True):
                 assert torch.allclose(part[row], z0 + lived)
             assert bool(stream.finishing[row]) == (first + lived == 3)
-            assert stream.visited[row].tolist() == [first <= age <= first + lived for age in range(4)]
+            assert stream.visited[row].tolist() == [
+                first <= age <= first + lived for age in range(4)
+            ]
         ages = stream.age.tolist()
         stream.record(fake_step(stream, number), ALL)
         for row in range(10):
@@ -83,12 +91,16 @@ def test_rows_live_for_n_sup_steps_and_start_again_at_z0(split: Split, model: GR
             else:
                 assert stream.pair[row] == pairs[row]  # a living row keeps its input and its target
     assert any(len(set(pairs)) > 1 for pairs in seen)
-    trajectories = [1 + (first + 13) // 4 for first in start]  # ends after 13 steps, and the one that began last
+    trajectories = [
+        1 + (first + 13) // 4 for first in start
+    ]  # ends after 13 steps, and the one that began last
     assert [len(pairs) for pairs in seen] == trajectories
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.5, 1.0])
-def test_halting_rows_are_replaced_as_hrm_does(split: Split, model: GRAM, exploration: float) -> None:
+def test_halting_rows_are_replaced_as_hrm_does(
+    split: Split, model: GRAM, exploration: float
+) -> None:
     """Against a loop over rows; a second generator makes the same draws in the same order."""
     config = dataclasses.replace(CONFIG, halt="q", halt_exploration=exploration, batch_size=40)
     stream = stream_of(split, model, halt="q", halt_exploration=exploration, batch_size=40)
@@ -117,7 +129,9 @@ def test_halting_rows_are_replaced_as_hrm_does(split: Split, model: GRAM, explor
             done.append(steps == N_sup or wants)
             early += wants and steps < N_sup
             seen = stream.summaries[row, :, 0][stream.visited[row]].tolist()
-            assert seen == [float(n) for n in range(begun[row], number + 1)]  # what the value loss learns from
+            assert seen == [
+                float(n) for n in range(begun[row], number + 1)
+            ]  # what the value loss learns from
         assert stream.finishing.tolist() == done
         stream.advance()
         drawn = torch.randint(pairs, (B,), generator=shadow).tolist()
@@ -134,7 +148,9 @@ def test_halting_rows_are_replaced_as_hrm_does(split: Split, model: GRAM, explor
 
 
 def test_halting_excludes_all_supervision_steps(split: Split, model: GRAM) -> None:
-    with pytest.raises(GramError, match=r"train: halt: q .* supervision: all .* change one of them"):
+    with pytest.raises(
+        GramError, match=r"train: halt: q .* supervision: all .* change one of them"
+    ):
         stream_of(split, model, halt="q", supervision="all")
 
 
@@ -142,7 +158,10 @@ def test_some_rows_of_the_carry_are_those_of_the_whole(split: Split, model: GRAM
     """Two parts, as two processes own them, beside the whole; then each from the tensors of the whole."""
     config = dataclasses.replace(CONFIG, halt="q", sampling="inputs", reveal=0.5)
     parts = [slice(0, 5), slice(5, 10)]
-    whole, *owners = (Stream(split, model, config, torch.Generator().manual_seed(3), rows) for rows in (None, *parts))
+    whole, *owners = (
+        Stream(split, model, config, torch.Generator().manual_seed(3), rows)
+        for rows in (None, *parts)
+    )
     for number in range(9):
         if number == 5:
             for owner in owners:
@@ -157,24 +176,36 @@ def test_some_rows_of_the_carry_are_those_of_the_whole(split: Split, model: GRAM
             assert torch.equal(torch.cat([owner.tensors()[name] for owner in owners]), tensor), name
 
 
-def test_targets_are_completions_of_their_inputs(split: Split, model: GRAM, settings: RunSettings) -> None:
+def test_targets_are_completions_of_their_inputs(
+    split: Split, model: GRAM, settings: RunSettings
+) -> None:
     task = make_task("nqueens5", settings.data.generator)
     known = {board.tobytes() for board in split.inputs}
     for sampling in ("pairs", "inputs"):
         stream = stream_of(split, model, sampling=sampling, batch_size=500)
         for _ in range(3):
-            inputs, targets = (tokens.numpy().astype("uint8") for tokens in (stream.inputs, stream.targets))
+            inputs, targets = (
+                tokens.numpy().astype("uint8") for tokens in (stream.inputs, stream.targets)
+            )
             assert task.is_valid(inputs, targets).all()
             assert all(board.tobytes() in known for board in inputs)
             stream.advance()
 
 
-def test_revealed_inputs_lie_between_the_data_sets_and_their_targets(split: Split, model: GRAM, data_folder: Path) -> None:
+def test_revealed_inputs_lie_between_the_data_sets_and_their_targets(
+    split: Split, model: GRAM, data_folder: Path
+) -> None:
     """Of four in ten rows; what they leave open is uniform, and none is an input of any split."""
     size = 4000
     stream = stream_of(split, model, reveal=0.4, batch_size=size, N_sup=2, stagger=False)
-    fewest = min(int((board != split.of(i)).sum(axis=1).min()) for i, board in enumerate(split.inputs))
-    every = {board.tobytes() for name in ("train", "valid", "test") for board in load_split(data_folder, name).inputs}
+    fewest = min(
+        int((board != split.of(i)).sum(axis=1).min()) for i, board in enumerate(split.inputs)
+    )
+    every = {
+        board.tobytes()
+        for name in ("train", "valid", "test")
+        for board in load_split(data_folder, name).inputs
+    }
     for _ in range(2):
         given = stream._inputs[stream._owner[stream.pair]]
         inputs, targets = stream.inputs, stream.targets
@@ -185,10 +216,18 @@ def test_revealed_inputs_lie_between_the_data_sets_and_their_targets(split: Spli
         left = (inputs != targets)[changed].sum(dim=1)
         by_number = torch.bincount(left, minlength=fewest).double()
         assert len(by_number) == fewest and by_number[0] == 0
-        assert chi_square(by_number[1:], torch.full((fewest - 1,), len(left) / (fewest - 1), dtype=torch.float64)) < 5
+        assert (
+            chi_square(
+                by_number[1:],
+                torch.full((fewest - 1,), len(left) / (fewest - 1), dtype=torch.float64),
+            )
+            < 5
+        )
         # Which of an input's open positions stay open is uniform as well.
         times = (inputs != targets)[changed].double().sum(dim=0)
-        possible = (given != targets)[changed].double() * (left / (given != targets)[changed].sum(dim=1))[:, None]
+        possible = (given != targets)[changed].double() * (
+            left / (given != targets)[changed].sum(dim=1)
+        )[:, None]
         assert chi_square(times, possible.sum(dim=0)) < 5
         boards = inputs.numpy().astype("uint8")
         assert not any(board.tobytes() in every for board in boards[changed.numpy()])
@@ -201,7 +240,9 @@ def test_revealed_inputs_lie_between_the_data_sets_and_their_targets(split: Spli
 
 
 @pytest.mark.parametrize("reveal", [0.0, 1.0])
-def test_a_completion_that_is_answered_becomes_the_target(split: Split, model: GRAM, reveal: float) -> None:
+def test_a_completion_that_is_answered_becomes_the_target(
+    split: Split, model: GRAM, reveal: float
+) -> None:
     """That of a carried state, of the input as it is shown; anything else changes nothing."""
     size = 400
     for carried in (True, False):
@@ -214,27 +255,43 @@ def test_a_completion_that_is_answered_becomes_the_target(split: Split, model: G
             else:
                 for row, pair in enumerate(stream.pair.tolist()):
                     owner = int(np.searchsorted(split.offsets, pair, side="right")) - 1
-                    answers[row] = torch.from_numpy(split.of(owner)[-1 - pick % len(split.of(owner))]).long()
+                    answers[row] = torch.from_numpy(
+                        split.of(owner)[-1 - pick % len(split.of(owner))]
+                    ).long()
             step, logits = fake_step(stream, 0), torch.nn.functional.one_hot(answers, 3).float()
             before, shown = stream.targets, stream.inputs
             # Two halves, as micro-batches record them.
             for rows in (slice(0, size // 2), slice(size // 2, size)):
-                part = step._replace(state=State(*(x[rows] for x in step.state)), summary=step.summary[rows], halt=step.halt[rows])
+                part = step._replace(
+                    state=State(*(x[rows] for x in step.state)),
+                    summary=step.summary[rows],
+                    halt=step.halt[rows],
+                )
                 stream.record(part._replace(carried=logits[rows] if carried else None), rows)
-            fits = ((shown == 1) | (answers == shown)).all(dim=1) if pick < 2 else torch.zeros(size, dtype=torch.bool)
+            fits = (
+                ((shown == 1) | (answers == shown)).all(dim=1)
+                if pick < 2
+                else torch.zeros(size, dtype=torch.bool)
+            )
             taken = fits & carried
             assert torch.equal(stream.targets, torch.where(taken[:, None], answers, before))
             assert torch.equal(stream.inputs, shown)
             changed += int((stream.targets != before).any(dim=1).sum())
-        assert (changed > 0) == (carried and reveal == 0.0)  # what is revealed here leaves one completion
+        assert (changed > 0) == (
+            carried and reveal == 0.0
+        )  # what is revealed here leaves one completion
 
 
 def test_inputs_that_cannot_be_revealed(split: Split, model: GRAM) -> None:
     other = dataclasses.replace(split, completions=split.completions[:, :5])
-    with pytest.raises(GramError, match=r"train: reveal: .* hold no part of its answers; use reveal: 0"):
+    with pytest.raises(
+        GramError, match=r"train: reveal: .* hold no part of its answers; use reveal: 0"
+    ):
         stream_of(other, model, reveal=0.5)
     solved = dataclasses.replace(split, inputs=split.completions[split.offsets[:-1]].copy())
-    with pytest.raises(GramError, match=r"train: reveal: an input leaves 0 positions open, .* use reveal: 0"):
+    with pytest.raises(
+        GramError, match=r"train: reveal: an input leaves 0 positions open, .* use reveal: 0"
+    ):
         stream_of(solved, model, reveal=0.5)
 
 

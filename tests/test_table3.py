@@ -23,47 +23,82 @@ Make = Callable[..., dict[str, Any]]
 
 def row(table: pd.DataFrame, half: str, method: str, metric: str = "accuracy") -> pd.Series:
     """The one row of a half, method and metric on 8x8."""
-    chosen = (table["table"] == half) & (table["task"] == "nqueens8") & (table["method"] == method) & (table["metric"] == metric)
+    chosen = (
+        (table["table"] == half)
+        & (table["task"] == "nqueens8")
+        & (table["method"] == method)
+        & (table["metric"] == metric)
+    )
     assert chosen.sum() == 1
     return table[chosen].iloc[0]
 
 
 def test_the_paper_and_ours_stand_in_both_halves(synthetic_evaluation: Make) -> None:
     seeds = [
-        synthetic_evaluation(task="nqueens8", method=method, seed=seed, values={"accuracy": accuracy + 0.02 * seed})
-        for method, accuracy in (("gram", 0.9), ("deterministic", 0.6), ("noise-only", 0.5), ("base-ds-sg", 0.8))
+        synthetic_evaluation(
+            task="nqueens8", method=method, seed=seed, values={"accuracy": accuracy + 0.02 * seed}
+        )
+        for method, accuracy in (
+            ("gram", 0.9),
+            ("deterministic", 0.6),
+            ("noise-only", 0.5),
+            ("base-ds-sg", 0.8),
+        )
         for seed in (0, 1)
     ]
     table = whole_table("table3", seeds, REPORTED, None)
-    assert row(table, "table3a", "gram")["paper_mean"] == 99.69 and row(table, "table3a", "gram")["ours_mean"] == pytest.approx(91)
-    assert row(table, "table3b", "gram")["ours_mean"] == pytest.approx(91) and pd.isna(row(table, "table3b", "gram")["paper_mean"])
+    assert row(table, "table3a", "gram")["paper_mean"] == 99.69 and row(table, "table3a", "gram")[
+        "ours_mean"
+    ] == pytest.approx(91)
+    assert row(table, "table3b", "gram")["ours_mean"] == pytest.approx(91) and pd.isna(
+        row(table, "table3b", "gram")["paper_mean"]
+    )
     # The twin is the ablated guidance of 3b; in 3a the paper has HRM and TRM in its place.
     assert row(table, "table3b", "deterministic")["gap"] == pytest.approx(61 - 72.91)
     assert pd.isna(row(table, "table3a", "deterministic")["paper_mean"])
     assert row(table, "table3b", "noise-only")["gap"] == pytest.approx(51 - 50.27)
     assert row(table, "table3a", "base-ds-sg")["gap"] == pytest.approx(81 - 100)
     for half in TABLE_3:
-        assert list(dict.fromkeys(table.loc[table["table"] == half, "method"])) == list(PAPER_TABLES[half])
+        assert list(dict.fromkeys(table.loc[table["table"] == half, "method"])) == list(
+            PAPER_TABLES[half]
+        )
 
 
 def test_every_number_of_the_paper_is_there(synthetic_evaluation: Make) -> None:
-    table = table3([synthetic_evaluation()], {half: read_reported(REPORTED, half) for half in TABLE_3}, None)
+    table = table3(
+        [synthetic_evaluation()], {half: read_reported(REPORTED, half) for half in TABLE_3}, None
+    )
     paper = pd.read_csv(REPORTED)
     for half in TABLE_3:
         given = paper[paper["table"] == half]
-        shown = table[(table["table"] == half) & (table["metric"] == "accuracy") & table["paper_mean"].notna()]
+        shown = table[
+            (table["table"] == half) & (table["metric"] == "accuracy") & table["paper_mean"].notna()
+        ]
         assert sorted(shown["paper_mean"]) == sorted(given["value"]) and len(given) > 9
 
 
-def test_what_was_not_run_is_a_hole_and_not_absent(synthetic_evaluation: Make, command: Any, tmp_path: Path) -> None:
+def test_what_was_not_run_is_a_hole_and_not_absent(
+    synthetic_evaluation: Make, command: Any, tmp_path: Path
+) -> None:
     path, stem = tmp_path / "test.json", tmp_path / "table3"
     files.write_json(path, synthetic_evaluation(values={"accuracy": 0.5}))
-    assert command(main, "table3", "--evaluations", path, "--reported", REPORTED, "--output", stem).code == 0
+    assert (
+        command(
+            main, "table3", "--evaluations", path, "--reported", REPORTED, "--output", stem
+        ).code
+        == 0
+    )
     text = stem.with_suffix(".md").read_text(encoding="utf-8")
     part = text[text.index(TITLES["table3b"].format(task="nqueens5")) : text.index("## nqueens8")]
-    cells = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in part.splitlines()[2:14] if line.startswith("| ")}
+    cells = {
+        line.split("|")[1].strip(): line.split("|")[2].strip()
+        for line in part.splitlines()[2:14]
+        if line.startswith("| ")
+    }
     assert cells["stochastic guidance, N(μ, σ²) (GRAM)†"] == "50.0 (1)"
-    assert {cells[method.label] for name, method in PAPER_TABLES["table3b"].items() if name != "gram"} == {"not run"}
+    assert {
+        cells[method.label] for name, method in PAPER_TABLES["table3b"].items() if name != "gram"
+    } == {"not run"}
     for suffix in (".tex", ".html"):
         assert "not run" in stem.with_suffix(suffix).read_text(encoding="utf-8")
 

@@ -43,31 +43,55 @@ def written(tmp_path: Path) -> Callable[..., list[Path]]:
 
 def row(table: pd.DataFrame, task: str, method: str, metric: str) -> pd.Series:
     """The one row of a task, method and metric."""
-    found = table[(table["task"] == task) & (table["method"] == method) & (table["metric"] == metric)]
+    found = table[
+        (table["task"] == task) & (table["method"] == method) & (table["metric"] == metric)
+    ]
     assert len(found) == 1
     return found.iloc[0]
 
 
 def test_values_are_percent_means_with_sample_deviation_and_gap(synthetic_evaluation: Make) -> None:
     seeds = [
-        synthetic_evaluation(task="nqueens8", seed=seed, values={"accuracy": a, "coverage_paper": c}, hostile={"coverage_macro": h})
+        synthetic_evaluation(
+            task="nqueens8",
+            seed=seed,
+            values={"accuracy": a, "coverage_paper": c},
+            hostile={"coverage_macro": h},
+        )
         for seed, a, c, h in ((0, 0.80, 0.70, 0.5), (1, 0.90, 0.76, 0.7))
     ]
-    table = table1(seeds, {("nqueens8", "gram", "accuracy"): (99.7, 0.3), ("nqueens8", "gram", "coverage"): (90.3, 1.9)}, None)
+    table = table1(
+        seeds,
+        {
+            ("nqueens8", "gram", "accuracy"): (99.7, 0.3),
+            ("nqueens8", "gram", "coverage"): (90.3, 1.9),
+        },
+        None,
+    )
     accuracy = row(table, "nqueens8", "gram", "accuracy")
     assert (accuracy["paper_mean"], accuracy["paper_std"], accuracy["n"]) == (99.7, 0.3, 2)
     assert accuracy["ours_mean"] == pytest.approx(85.0)
-    assert accuracy["ours_std"] == pytest.approx(math.sqrt(50))  # (80 - 85)^2 + (90 - 85)^2, over n - 1 = 1
+    assert accuracy["ours_std"] == pytest.approx(
+        math.sqrt(50)
+    )  # (80 - 85)^2 + (90 - 85)^2, over n - 1 = 1
     assert accuracy["gap"] == pytest.approx(-14.7)
     assert math.isnan(accuracy["ceiling"])
     coverage = row(table, "nqueens8", "gram", "coverage_paper")
-    assert coverage["paper_mean"] == 90.3 and coverage["gap"] == pytest.approx(73.0 - 90.3) and coverage["ceiling"] == 90.0
+    assert (
+        coverage["paper_mean"] == 90.3
+        and coverage["gap"] == pytest.approx(73.0 - 90.3)
+        and coverage["ceiling"] == 90.0
+    )
     # The paper has one accuracy; it stands beside both of ours, and its coverage beside coverage_paper alone.
     assert row(table, "nqueens8", "gram", "accuracy_paper")["gap"] == pytest.approx(25 - 99.7)
     assert math.isnan(row(table, "nqueens8", "gram", "coverage_macro")["paper_mean"])
     hostile = row(table, "nqueens8", "gram", "hostile_coverage_macro")
     assert hostile["ours_mean"] == pytest.approx(60.0)
-    assert (accuracy["n_inputs"], accuracy["n_hostile_inputs"], accuracy["forward_passes"]) == (10, 4, 160)
+    assert (accuracy["n_inputs"], accuracy["n_hostile_inputs"], accuracy["forward_passes"]) == (
+        10,
+        4,
+        160,
+    )
 
 
 def test_the_page_says_what_training_has_met(synthetic_evaluation: Make) -> None:
@@ -76,7 +100,12 @@ def test_the_page_says_what_training_has_met(synthetic_evaluation: Make) -> None
 
 
 def test_one_seed_has_no_deviation(synthetic_evaluation: Make) -> None:
-    accuracy = row(table1([synthetic_evaluation(values={"accuracy": 0.5})], {}, None), "nqueens5", "gram", "accuracy")
+    accuracy = row(
+        table1([synthetic_evaluation(values={"accuracy": 0.5})], {}, None),
+        "nqueens5",
+        "gram",
+        "accuracy",
+    )
     assert accuracy["n"] == 1 and accuracy["ours_mean"] == 50.0 and math.isnan(accuracy["ours_std"])
 
 
@@ -88,10 +117,29 @@ def test_a_value_over_nothing_is_missing_not_zero(synthetic_evaluation: Make) ->
 
 def test_the_whole_grid_of_the_paper_stands_beside_what_was_run(synthetic_evaluation: Make) -> None:
     reported = read_reported(REPORTED)
-    table = table1([synthetic_evaluation(), synthetic_evaluation(task="nqueens8", method="deterministic")], reported, None)
+    table = table1(
+        [synthetic_evaluation(), synthetic_evaluation(task="nqueens8", method="deterministic")],
+        reported,
+        None,
+    )
     assert list(table.columns) == list(COLUMNS)
-    assert list(table.columns[:8]) == ["task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"]
-    assert list(dict.fromkeys(table["task"])) == ["nqueens5", "nqueens8", "coloring8", "coloring10", "nqueens10"]
+    assert list(table.columns[:8]) == [
+        "task",
+        "method",
+        "metric",
+        "paper_mean",
+        "paper_std",
+        "ours_mean",
+        "ours_std",
+        "n",
+    ]
+    assert list(dict.fromkeys(table["task"])) == [
+        "nqueens5",
+        "nqueens8",
+        "coloring8",
+        "coloring10",
+        "nqueens10",
+    ]
     paper = pd.read_csv(REPORTED)
     paper = paper[paper["table"] == "table1"]
     ours = {method.paper: name for name, method in METHODS.items()}
@@ -101,7 +149,10 @@ def test_the_whole_grid_of_the_paper_stands_beside_what_was_run(synthetic_evalua
                 found = row(table, str(given.task), ours[str(given.method)], name)
                 assert (found["paper_mean"], found["paper_std"]) == (given.value, given.std)
                 assert found["status"] == "not run" and found["n"] == 0
-    assert set(table.loc[table["metric"] == "conflict_edges", "task"]) == {"coloring8", "coloring10"}
+    assert set(table.loc[table["metric"] == "conflict_edges", "task"]) == {
+        "coloring8",
+        "coloring10",
+    }
     assert set(table.loc[table["task"] == "nqueens8", "method"]) == set(METHODS)
 
 
@@ -115,9 +166,14 @@ def test_stale_and_mixed(synthetic_evaluation: Make) -> None:
     assert of("now+old") == "mixed"  # folds of one seed
     assert status([], "now") == "not run"
     for one_sided in ("trained_by", "evaluated_by"):
-        runs = [synthetic_evaluation(code="now", **{one_sided: {"code_hash": code}})["run"] for code in ("now", "old")]
+        runs = [
+            synthetic_evaluation(code="now", **{one_sided: {"code_hash": code}})["run"]
+            for code in ("now", "old")
+        ]
         assert status(runs, "now") == "mixed"
-    evaluated_later = synthetic_evaluation(trained_by={"code_hash": "old"}, evaluated_by={"code_hash": "now"})["run"]
+    evaluated_later = synthetic_evaluation(
+        trained_by={"code_hash": "old"}, evaluated_by={"code_hash": "now"}
+    )["run"]
     assert status([evaluated_later], "now") == "stale"
     assert status([evaluated_later], None) == "ok"
 
@@ -141,7 +197,9 @@ class Cells(HTMLParser):
             self.cells.append(data)
 
 
-def test_all_four_files_say_the_same(synthetic_evaluation: Make, written: Any, command: Any, tmp_path: Path) -> None:
+def test_all_four_files_say_the_same(
+    synthetic_evaluation: Make, written: Any, command: Any, tmp_path: Path
+) -> None:
     now = code_hash()
     paths = written(
         synthetic_evaluation(task="nqueens8", seed=0, values={"coverage_paper": 0.7}, code=now),
@@ -151,17 +209,44 @@ def test_all_four_files_say_the_same(synthetic_evaluation: Make, written: Any, c
         synthetic_evaluation(task="nqueens8", method="hrm", seed=1, code="0ld"),
     )
     stem = tmp_path / "tables" / "table1"
-    assert command(main, "table1", "--evaluations", *paths, "--reported", REPORTED, "--output", stem).code == 0
+    assert (
+        command(
+            main, "table1", "--evaluations", *paths, "--reported", REPORTED, "--output", stem
+        ).code
+        == 0
+    )
     table = pd.read_csv(io.StringIO(stem.with_suffix(".csv").read_text(encoding="utf-8")))
     assert row(table, "nqueens8", "gram", "coverage_paper")["ours_mean"] == 75.0
-    assert set(table.loc[table["method"] == "trm", "status"]) == {"stale", "not run"}  # not run on the other tasks
+    assert set(table.loc[table["method"] == "trm", "status"]) == {
+        "stale",
+        "not run",
+    }  # not run on the other tasks
     text = stem.with_suffix(".md").read_text(encoding="utf-8")
-    lines = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]] for line in beside(text).splitlines()[4:]}
+    lines = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in beside(text).splitlines()[4:]
+    }
     ours = ["25.0 ± 0.0 (2)", "−74.7"]
-    assert lines["GRAM"] == ["99.7 ± 0.3", *ours, *ours, "90.3 ± 1.9", "75.0 ± 7.1 (2) of 90.0", "−15.3"]
+    assert lines["GRAM"] == [
+        "99.7 ± 0.3",
+        *ours,
+        *ours,
+        "90.3 ± 1.9",
+        "75.0 ± 7.1 (2) of 90.0",
+        "−15.3",
+    ]
     assert lines["TRM†"][1] == "25.0 (1)"  # one seed: no ±
     assert lines["HRM‡"][1] == "25.0 ± 0.0 (2)"
-    assert lines["AR"] == ["96.3 ± 1.0", "not run", "—", "not run", "—", "84.8 ± 0.8", "not run", "—"]
+    assert lines["AR"] == [
+        "96.3 ± 1.0",
+        "not run",
+        "—",
+        "not run",
+        "—",
+        "84.8 ± 0.8",
+        "not run",
+        "—",
+    ]
     for mark in ("† stale:", "‡ mixed:"):
         assert sum(line.startswith(mark) for line in text.splitlines()) == 1
     for name, metric in METRICS.items():
@@ -174,7 +259,9 @@ def test_all_four_files_say_the_same(synthetic_evaluation: Make, written: Any, c
     assert "http" not in page and "<script" not in page
     latex = stem.with_suffix(".tex").read_text(encoding="utf-8")
     assert r"GRAM & 99.7 $\pm$ 0.3 & 25.0 $\pm$ 0.0 (2) & $-$74.7" in latex
-    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == latex.count(r"\toprule")
+    assert (
+        latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == latex.count(r"\toprule")
+    )
     assert not re.search(r"(?<!\\)_", latex.replace("% \\usepackage", "")) and latex.isascii()
 
 
@@ -188,11 +275,24 @@ def test_rows_of_one_latex_table_have_as_many_cells_as_columns(
     synthetic_evaluation: Make, written: Any, command: Any, tmp_path: Path
 ) -> None:
     stem = tmp_path / "table1"
-    command(main, "table1", "--evaluations", *written(synthetic_evaluation()), "--reported", REPORTED, "--output", stem)
+    command(
+        main,
+        "table1",
+        "--evaluations",
+        *written(synthetic_evaluation()),
+        "--reported",
+        REPORTED,
+        "--output",
+        stem,
+    )
     for columns, body in re.findall(
-        r"\\begin\{tabular\}\{(l+r*)\}(.*?)\\end\{tabular\}", stem.with_suffix(".tex").read_text(), re.DOTALL
+        r"\\begin\{tabular\}\{(l+r*)\}(.*?)\\end\{tabular\}",
+        stem.with_suffix(".tex").read_text(),
+        re.DOTALL,
     ):
-        rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+        rows = [
+            line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line
+        ]
         assert rows and all(len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1 for line in rows)
 
 
@@ -202,14 +302,29 @@ def test_real_evaluations_make_a_table(
     paths = []
     for folder in (gram_run, deterministic_run):
         paths.append(tmp_path / folder.name / "test.json")
-        arguments = ("--run", folder, "--data", data_folder, "--depth", 2, "--width", 3, "--device", "cpu", "--output", paths[-1])
+        arguments = (
+            "--run",
+            folder,
+            "--data",
+            data_folder,
+            "--depth",
+            2,
+            "--width",
+            3,
+            "--device",
+            "cpu",
+            "--output",
+            paths[-1],
+        )
         assert command(evaluate.main, *arguments).code == 0
     table = table1(read_evaluations(paths), read_reported(REPORTED), code_hash())
     for path in paths:
         evaluation = files.read_json(path)
         accuracy = row(table, "nqueens5", evaluation["run"]["method"], "accuracy")
         counts = evaluation["metrics"]["accuracy"]
-        assert accuracy["ours_mean"] == pytest.approx(100 * counts["numerator"] / counts["denominator"])
+        assert accuracy["ours_mean"] == pytest.approx(
+            100 * counts["numerator"] / counts["denominator"]
+        )
         assert accuracy["status"] == "ok"
     assert row(table, "nqueens5", "deterministic", "accuracy")["forward_passes"] == 2
     assert row(table, "nqueens5", "gram", "accuracy")["forward_passes"] == 6
@@ -226,22 +341,34 @@ def test_real_evaluations_make_a_table(
     ],
 )
 def test_evaluations_that_cannot_be_averaged(
-    second: dict[str, Any], expected: str, synthetic_evaluation: Make, written: Any, command: Any, tmp_path: Path
+    second: dict[str, Any],
+    expected: str,
+    synthetic_evaluation: Make,
+    written: Any,
+    command: Any,
+    tmp_path: Path,
 ) -> None:
     paths = written(synthetic_evaluation(), synthetic_evaluation(**second))
     stem = tmp_path / "table1"
-    outcome = command(main, "table1", "--evaluations", *paths, "--reported", REPORTED, "--output", stem)
+    outcome = command(
+        main, "table1", "--evaluations", *paths, "--reported", REPORTED, "--output", stem
+    )
     assert outcome.code == 2 and len(outcome.err.splitlines()) == 1
     assert str(paths[1]) in outcome.err and expected in outcome.err
     assert not stem.with_suffix(".csv").exists()
 
 
 def test_methods_may_differ_in_compute(synthetic_evaluation: Make, written: Any) -> None:
-    paths = written(synthetic_evaluation(), synthetic_evaluation(method="deterministic", draws=1, parameters=7))
+    paths = written(
+        synthetic_evaluation(), synthetic_evaluation(method="deterministic", draws=1, parameters=7)
+    )
     assert len(read_evaluations(paths)) == 2
 
 
-@pytest.mark.parametrize("content", [[], {"run": {}}, {"metrics": {}, "by_width": [], "by_completions": [], "run": {"task": "x"}}])
+@pytest.mark.parametrize(
+    "content",
+    [[], {"run": {}}, {"metrics": {}, "by_width": [], "by_completions": [], "run": {"task": "x"}}],
+)
 def test_a_foreign_file_is_named(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "foreign.json"
     files.write_json(path, content)
@@ -251,7 +378,10 @@ def test_a_foreign_file_is_named(content: Any, tmp_path: Path) -> None:
 
 def test_a_method_of_the_paper_without_counterpart_is_named(tmp_path: Path) -> None:
     path = tmp_path / "reported.csv"
-    path.write_text("table,task,method,params,metric,value,std,note\ntable1,nqueens8,New,1M,accuracy,1.0,,\n", encoding="utf-8")
+    path.write_text(
+        "table,task,method,params,metric,value,std,note\ntable1,nqueens8,New,1M,accuracy,1.0,,\n",
+        encoding="utf-8",
+    )
     with pytest.raises(GramError, match="'New' of table1 has no counterpart"):
         read_reported(path)
     path.write_text("task,method\n", encoding="utf-8")

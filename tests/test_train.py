@@ -44,7 +44,9 @@ def history(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def run_changed(settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any) -> Any:
+def run_changed(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
+) -> Any:
     """``run_changed(steps=3)``: train the tiny run with other settings; returns its folder."""
 
     def start(**values: Any) -> Path:
@@ -57,7 +59,9 @@ def run_changed(settings: RunSettings, data_folder: Path, tmp_path: Path, change
 # The same and not the same ------------------------------------------------------------------------------------------
 
 
-def test_same_seed_gives_the_same_bytes_and_another_does_not(gram_run: Path, run_changed: Any) -> None:
+def test_same_seed_gives_the_same_bytes_and_another_does_not(
+    gram_run: Path, run_changed: Any
+) -> None:
     again, other = run_changed(), run_changed(seed=1)
     assert weights(again) == weights(gram_run) and history_bytes(again) == history_bytes(gram_run)
     assert weights(other) != weights(gram_run)
@@ -72,10 +76,21 @@ def test_threads_of_the_machine_do_not_matter(gram_run: Path, run_changed: Any) 
 
 
 def test_watching_and_saving_do_not_change_the_run(gram_run: Path, run_changed: Any) -> None:
-    folders = [run_changed(eval_every=5), run_changed(eval_every=50, eval_inputs=3), run_changed(log_every=1, save_every=50)]
+    folders = [
+        run_changed(eval_every=5),
+        run_changed(eval_every=50, eval_inputs=3),
+        run_changed(log_every=1, save_every=50),
+    ]
     for folder in folders:
         assert weights(folder) == weights(gram_run)
-    assert [line["step"] for line in history(folders[0]) if line["event"] == "rollout"] == [0, 5, 10, 15, 20, 24]
+    assert [line["step"] for line in history(folders[0]) if line["event"] == "rollout"] == [
+        0,
+        5,
+        10,
+        15,
+        20,
+        24,
+    ]
     assert [line["step"] for line in history(folders[1]) if line["event"] == "rollout"] == [0, 24]
 
 
@@ -105,7 +120,9 @@ def test_watching_and_saving_do_not_change_the_run(gram_run: Path, run_changed: 
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_every_switch_reaches_the_run(gram_run: Path, run_changed: Any, changed: dict[str, Any]) -> None:
+def test_every_switch_reaches_the_run(
+    gram_run: Path, run_changed: Any, changed: dict[str, Any]
+) -> None:
     folder = run_changed(**changed)
     a, b = (read_tensors(path / "weights.safetensors")[0] for path in (gram_run, folder))
     assert any(a[name].shape == b[name].shape and not torch.equal(a[name], b[name]) for name in a)
@@ -115,7 +132,9 @@ def test_every_switch_reaches_the_run(gram_run: Path, run_changed: Any, changed:
 # What a run writes --------------------------------------------------------------------------------------------------
 
 
-def test_history_begins_before_the_first_step_and_ends_with_the_last(gram_run: Path, data_folder: Path) -> None:
+def test_history_begins_before_the_first_step_and_ends_with_the_last(
+    gram_run: Path, data_folder: Path
+) -> None:
     lines = history(gram_run)
     rollouts = [line for line in lines if line["event"] == "rollout"]
     assert lines[0] == rollouts[0] and lines[0]["step"] == 0 and rollouts[-1]["step"] == 24
@@ -129,34 +148,67 @@ def test_history_begins_before_the_first_step_and_ends_with_the_last(gram_run: P
     assert "test" not in rollouts[0]
 
 
-def test_history_lines_are_means_over_the_steps_since_the_line_before(gram_run: Path, run_changed: Any) -> None:
+def test_history_lines_are_means_over_the_steps_since_the_line_before(
+    gram_run: Path, run_changed: Any
+) -> None:
     lines = {line["step"]: line for line in history(gram_run) if line["event"] == "losses"}
-    single = {line["step"]: line for line in history(run_changed(log_every=1)) if line["event"] == "losses"}
+    single = {
+        line["step"]: line
+        for line in history(run_changed(log_every=1))
+        if line["event"] == "losses"
+    }
     assert sorted(single) == list(range(1, 25))
     for last, first in ((5, 1), (10, 6), (24, 21)):
-        for name in ("loss", "cross_entropy", "kl_nats", "halt_loss", "value_loss", "grad_norm", "posterior_exact"):
+        for name in (
+            "loss",
+            "cross_entropy",
+            "kl_nats",
+            "halt_loss",
+            "value_loss",
+            "grad_norm",
+            "posterior_exact",
+        ):
             mean = sum(single[step][name] for step in range(first, last + 1)) / (last - first + 1)
             assert lines[last][name] == pytest.approx(mean, rel=1e-5, abs=1e-7), name
-    assert single[1]["learning_rate"] == pytest.approx(3e-3 / 4) and single[24]["learning_rate"] == pytest.approx(3e-3)
+    assert single[1]["learning_rate"] == pytest.approx(3e-3 / 4) and single[24][
+        "learning_rate"
+    ] == pytest.approx(3e-3)
 
 
 def test_loss_is_the_weighted_sum_of_its_terms(run_changed: Any) -> None:
     for line in history(run_changed(log_every=1, beta=0.25, halt_weight=0.5, lprm_weight=2.0)):
         if line["event"] == "losses":
-            kl = line["kl_nats"] / 26  # the tiny run averages the KL over 25 tokens and a puzzle token
-            parts = line["cross_entropy"] + 0.25 * kl + 0.5 * line["halt_loss"] + 2.0 * line["value_loss"]
+            kl = (
+                line["kl_nats"] / 26
+            )  # the tiny run averages the KL over 25 tokens and a puzzle token
+            parts = (
+                line["cross_entropy"]
+                + 0.25 * kl
+                + 0.5 * line["halt_loss"]
+                + 2.0 * line["value_loss"]
+            )
             assert line["loss"] == pytest.approx(parts, rel=1e-5)
 
 
 def test_training_learns(run_changed: Any) -> None:
-    losses = [line["cross_entropy"] for line in history(run_changed(steps=120, log_every=20)) if line["event"] == "losses"]
+    losses = [
+        line["cross_entropy"]
+        for line in history(run_changed(steps=120, log_every=20))
+        if line["event"] == "losses"
+    ]
     assert losses[-1] < 0.7 * losses[0] and losses[0] > 0.4
 
 
-def test_meta_says_what_the_weights_are(gram_run: Path, settings: RunSettings, data_folder: Path) -> None:
+def test_meta_says_what_the_weights_are(
+    gram_run: Path, settings: RunSettings, data_folder: Path
+) -> None:
     meta = files.read_json(gram_run / "meta.json")
     tensors, _ = read_tensors(gram_run / "weights.safetensors")
-    count = sum(tensor.numel() for name, tensor in tensors.items() if name.startswith("ema/") and "z0" not in name)
+    count = sum(
+        tensor.numel()
+        for name, tensor in tensors.items()
+        if name.startswith("ema/") and "z0" not in name
+    )
     expected = {
         "task": "nqueens5",
         "method": "gram",
@@ -174,7 +226,15 @@ def test_meta_says_what_the_weights_are(gram_run: Path, settings: RunSettings, d
         "sessions": 1,
     }
     assert {key: meta[key] for key in expected} == expected
-    assert {"commit", "dirty", "device", "python", "numpy", "seconds", "peak_memory_bytes"} <= meta.keys()
+    assert {
+        "commit",
+        "dirty",
+        "device",
+        "python",
+        "numpy",
+        "seconds",
+        "peak_memory_bytes",
+    } <= meta.keys()
 
 
 def test_deterministic_twin_pays_no_kl(deterministic_run: Path) -> None:
@@ -184,7 +244,9 @@ def test_deterministic_twin_pays_no_kl(deterministic_run: Path) -> None:
     assert not any("guidance" in name for name in tensors)
 
 
-def test_value_loss_teaches_all_states_of_finished_trajectories(settings: RunSettings, data_folder: Path, tmp_path: Path) -> None:
+def test_value_loss_teaches_all_states_of_finished_trajectories(
+    settings: RunSettings, data_folder: Path, tmp_path: Path
+) -> None:
     """Against a loop over rows and steps, with the summaries that this test kept itself."""
     trainer = Trainer(settings, data_folder, tmp_path, CPU)
     with torch.no_grad():
@@ -203,7 +265,9 @@ def test_value_loss_teaches_all_states_of_finished_trajectories(settings: RunSet
         errors = []
         for row in range(8):
             if done[row]:
-                errors += [(trainer.model.value(summary) - float(exact[row])) ** 2 for summary in kept[row]]
+                errors += [
+                    (trainer.model.value(summary) - float(exact[row])) ** 2 for summary in kept[row]
+                ]
                 kept[row] = []
         expected = torch.stack(errors).mean() if errors else torch.zeros(())
         assert torch.allclose(trainer._value_loss(exact.float()), expected, atol=1e-6)
@@ -236,19 +300,38 @@ def test_signal_saves_between_two_steps_and_the_next_call_goes_on(
     with pytest.raises(Interrupted) as stop:
         train.train(trainer)
     assert stop.value.exit_code == 128 + number
-    assert str(stop.value) == f"{tmp_path}: {number.name}: state saved at step 7; run the same command again to go on"
+    assert (
+        str(stop.value)
+        == f"{tmp_path}: {number.name}: state saved at step 7; run the same command again to go on"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["resume.safetensors"]
-    assert read_tensors(tmp_path / "resume.safetensors")[1]["step"] == 7  # between two lines of the history
+    assert (
+        read_tensors(tmp_path / "resume.safetensors")[1]["step"] == 7
+    )  # between two lines of the history
     resumed = Trainer(settings, data_folder, tmp_path, CPU)
     train.train(resumed)
-    assert weights(tmp_path) == weights(gram_run) and history_bytes(tmp_path) == history_bytes(gram_run)
+    assert weights(tmp_path) == weights(gram_run) and history_bytes(tmp_path) == history_bytes(
+        gram_run
+    )
     assert files.read_json(tmp_path / "meta.json")["sessions"] == 2
     assert not (tmp_path / "resume.safetensors").exists()
 
 
 def start(settings_file: Path, data: Path, output: Path) -> subprocess.Popen[str]:
     """``python -m gram.train`` as a user starts it."""
-    command = [sys.executable, "-m", "gram.train", "--device", "cpu", "--config", settings_file, "--data", data, "--output", output]
+    command = [
+        sys.executable,
+        "-m",
+        "gram.train",
+        "--device",
+        "cpu",
+        "--config",
+        settings_file,
+        "--data",
+        data,
+        "--output",
+        output,
+    ]
     return subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
@@ -257,7 +340,16 @@ def test_killed_runs_end_with_the_same_bytes(
 ) -> None:
     """Two processes, ended by SIGTERM and by SIGKILL just after a save, and this one for the rest; some inputs are revealed, and
     the prior carries from a step between or after the stops."""
-    long = change(settings, steps=500, T=1, save_every=15, log_every=50, eval_every=150, reveal=0.5, carry_prior_from=40)
+    long = change(
+        settings,
+        steps=500,
+        T=1,
+        save_every=15,
+        log_every=50,
+        eval_every=150,
+        reveal=0.5,
+        carry_prior_from=40,
+    )
     whole = train_run(long, data_folder, tmp_path / "whole")
     output, resume = tmp_path / "killed", tmp_path / "killed" / "resume.safetensors"
     files.write_json(output / "config.json", long.as_dict())
@@ -265,7 +357,9 @@ def test_killed_runs_end_with_the_same_bytes(
     for number in (signal.SIGTERM, signal.SIGKILL):
         process = start(output / "config.json", data_folder, output)
         before = resume.stat().st_mtime_ns if resume.exists() else 0
-        while process.poll() is None and (not resume.exists() or resume.stat().st_mtime_ns == before):
+        while process.poll() is None and (
+            not resume.exists() or resume.stat().st_mtime_ns == before
+        ):
             time.sleep(0.002)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
@@ -275,7 +369,10 @@ def test_killed_runs_end_with_the_same_bytes(
             assert err.strip().splitlines()[-1] == (
                 f"error: {output}: SIGTERM: state saved at step {steps[0]}; run the same command again to go on"
             )
-            assert f"parameters on cpu, forward in {long.train.precision}, weights and losses in fp32" in err
+            assert (
+                f"parameters on cpu, forward in {long.train.precision}, weights and losses in fp32"
+                in err
+            )
             assert "Traceback" not in err
         else:
             assert process.returncode == -signal.SIGKILL
@@ -295,14 +392,22 @@ def interrupted_run(settings: RunSettings, data_folder: Path, tmp_path: Path) ->
 
 
 def test_resume_state_of_other_settings_is_not_used(
-    interrupted_run: Path, settings: RunSettings, data_folder: Path, change: Any, run_changed: Any, capsys: Any
+    interrupted_run: Path,
+    settings: RunSettings,
+    data_folder: Path,
+    change: Any,
+    run_changed: Any,
+    capsys: Any,
 ) -> None:
     assert Trainer(settings, data_folder, interrupted_run, CPU).restore()
     for changed in ({"beta": 0.31}, {"seed": 1}, {"K": 2}):
         other = Trainer(change(settings, **changed), data_folder, interrupted_run, CPU)
         capsys.readouterr()
         assert not other.restore() and other.step == 0
-        assert "resume.safetensors: saved for other settings or data; starting from step 0" in capsys.readouterr().err
+        assert (
+            "resume.safetensors: saved for other settings or data; starting from step 0"
+            in capsys.readouterr().err
+        )
     train.train(Trainer(change(settings, beta=0.31), data_folder, interrupted_run, CPU))
     assert weights(interrupted_run) == weights(run_changed(beta=0.31))
 
@@ -317,7 +422,9 @@ def test_resume_state_of_other_data_is_not_used(
     assert not Trainer(settings, tmp_path / "data", interrupted_run, CPU).restore()
 
 
-def test_broken_resume_state_is_named(interrupted_run: Path, settings: RunSettings, data_folder: Path) -> None:
+def test_broken_resume_state_is_named(
+    interrupted_run: Path, settings: RunSettings, data_folder: Path
+) -> None:
     path = interrupted_run / "resume.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(GramError) as error:
@@ -328,7 +435,9 @@ def test_broken_resume_state_is_named(interrupted_run: Path, settings: RunSettin
 # Failures -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("where", "log_every"), [("weight", 5), ("gradient", 1000), ("one gradient", 1000)])
+@pytest.mark.parametrize(
+    ("where", "log_every"), [("weight", 5), ("gradient", 1000), ("one gradient", 1000)]
+)
 def test_nan_stops_with_the_step_and_keeps_the_last_good_state(
     where: str,
     log_every: int,
@@ -357,17 +466,25 @@ def test_nan_stops_with_the_step_and_keeps_the_last_good_state(
     with pytest.raises(GramError) as error:
         train.train(trainer)
     message = str(error.value)
-    assert "NaN or infinite at step 12;" in message and str(tmp_path / "resume.safetensors") in message
+    assert (
+        "NaN or infinite at step 12;" in message and str(tmp_path / "resume.safetensors") in message
+    )
     assert "learning_rate" in message
     tensors, facts = read_tensors(tmp_path / "resume.safetensors")
-    assert facts["step"] == 10 and all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point())
+    assert facts["step"] == 10 and all(
+        torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point()
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["resume.safetensors"]
     train.train(Trainer(settings, data_folder, tmp_path, CPU))
     assert weights(tmp_path) == weights(gram_run)
 
 
 def test_nan_in_the_last_step_is_not_written(
-    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch
+    settings: RunSettings,
+    data_folder: Path,
+    tmp_path: Path,
+    change: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trainer = Trainer(change(settings, steps=3), data_folder, tmp_path / "run", CPU)
     step = trainer.train_step
@@ -399,7 +516,10 @@ def arguments(run: Path, data: Path, device: str = "cpu") -> list[object]:
 def test_cuda_without_a_gpu(run_folder: Path, data_folder: Path, command: Any) -> None:
     outcome = command(train.main, *arguments(run_folder, data_folder, "cuda"))
     assert outcome.code == 2
-    assert outcome.err == "error: --device cuda: this machine has 0 CUDA devices; use --device cpu or auto\n"
+    assert (
+        outcome.err
+        == "error: --device cuda: this machine has 0 CUDA devices; use --device cpu or auto\n"
+    )
 
 
 def test_unknown_device(run_folder: Path, data_folder: Path, command: Any) -> None:
@@ -407,7 +527,9 @@ def test_unknown_device(run_folder: Path, data_folder: Path, command: Any) -> No
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and "--device gpu" in outcome.err
 
 
-def test_truncated_data_is_one_line_and_no_traceback(run_folder: Path, data_folder: Path, tmp_path: Path) -> None:
+def test_truncated_data_is_one_line_and_no_traceback(
+    run_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
     """Through the real command, since a traceback could come from outside ``main``."""
     shutil.copytree(data_folder, tmp_path / "data")
     path = tmp_path / "data" / "train.parquet"
@@ -415,23 +537,33 @@ def test_truncated_data_is_one_line_and_no_traceback(run_folder: Path, data_fold
     process = start(run_folder / "config.json", tmp_path / "data", run_folder)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err == f"error: {path}: not a readable Parquet file (truncated?); delete it and build it again\n"
+    assert (
+        err
+        == f"error: {path}: not a readable Parquet file (truncated?); delete it and build it again\n"
+    )
     assert [file.name for file in run_folder.iterdir()] == ["config.json"]
 
 
 @pytest.mark.parametrize("section", ["train", "model"])
-def test_unknown_key_in_config_json(run_folder: Path, data_folder: Path, section: str, command: Any) -> None:
+def test_unknown_key_in_config_json(
+    run_folder: Path, data_folder: Path, section: str, command: Any
+) -> None:
     values = files.read_json(run_folder / "config.json")
     values[section]["stepz"] = 3
     files.write_json(run_folder / "config.json", values)
     outcome = command(train.main, *arguments(run_folder, data_folder))
     assert outcome.code == 2 and outcome.err.count("\n") == 1
-    assert f"{run_folder / 'config.json'}: {section}: unknown key 'stepz'; known keys: " in outcome.err
+    assert (
+        f"{run_folder / 'config.json'}: {section}: unknown key 'stepz'; known keys: " in outcome.err
+    )
 
 
 def test_missing_files_are_named(run_folder: Path, tmp_path: Path, command: Any) -> None:
     outcome = command(train.main, *arguments(run_folder, tmp_path / "nowhere"))
-    assert outcome.code == 2 and f"{tmp_path / 'nowhere' / 'train.parquet'}: no such file" in outcome.err
+    assert (
+        outcome.code == 2
+        and f"{tmp_path / 'nowhere' / 'train.parquet'}: no such file" in outcome.err
+    )
     (run_folder / "config.json").unlink()
     outcome = command(train.main, *arguments(run_folder, tmp_path / "nowhere"))
     assert outcome.code == 2 and f"{run_folder / 'config.json'}: no such file" in outcome.err

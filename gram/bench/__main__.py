@@ -42,16 +42,23 @@ def speed(args: argparse.Namespace) -> None:
     }
     for name, found in result["variants"].items():
         found["peak_memory_bytes"] = memory[name]
-        (_, rate, _), (least, share, most) = found["examples_per_second"], found["share_of_own_peak"]
+        (_, rate, _), (least, share, most) = (
+            found["examples_per_second"],
+            found["share_of_own_peak"],
+        )
         print(
             f"{name}: {rate:.4g} examples/s, {share:.0%} of its precision's matmul peak ({least:.0%} to {most:.0%}), "
             f"{found['speed_against_first'][1]:.2f} times the first, {memory[name] / 2**20:.0f} MiB"
         )
     if args.optimizations:
-        result["optimizations"] = gains(settings, args.data, device, steps=args.steps, turns=args.turns)
+        result["optimizations"] = gains(
+            settings, args.data, device, steps=args.steps, turns=args.turns
+        )
         for name, found in result["optimizations"].items():
             least, gain, most = found["gain"]
-            print(f"{name}: {gain:.2f} times as fast ({least:.2f} to {most:.2f}); predicted {found['predicted']:.2f}")
+            print(
+                f"{name}: {gain:.2f} times as fast ({least:.2f} to {most:.2f}); predicted {found['predicted']:.2f}"
+            )
     files.write_json(args.output, result | {"measured_by": provenance(device)})
 
 
@@ -67,9 +74,15 @@ def cost(args: argparse.Namespace) -> None:
     Raises:
         GramError: no GPU given or configured, a share outside 0 to 1, or a broken configuration.
     """
-    config = json.load(sys.stdin) if str(args.workflow) == "-" else workflow_config(args.workflow, args.root)
+    config = (
+        json.load(sys.stdin)
+        if str(args.workflow) == "-"
+        else workflow_config(args.workflow, args.root)
+    )
     given = {"gpu": args.gpu, "share": args.share, "dollars_per_hour": args.dollars_per_hour}
-    assumed = config.get("estimate", {}) | {key: value for key, value in given.items() if value is not None}
+    assumed = config.get("estimate", {}) | {
+        key: value for key, value in given.items() if value is not None
+    }
     if "gpu" not in assumed:
         raise GramError(f"{args.workflow}: no key `estimate` with a gpu; add it, or give --gpu")
     share, dollars = assumed.get("share"), assumed.get("dollars_per_hour")
@@ -87,27 +100,57 @@ def main() -> None:
     """Measure the training step of a run on this machine, or estimate what a configuration costs on another."""
     parser = argparse.ArgumentParser(prog="python -m gram.bench", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    speed_parser = commands.add_parser("speed", help="variants side by side, and each optimization with and without")
-    memory_parser = commands.add_parser("memory", help="peak memory of one variant, in a process of its own")
+    speed_parser = commands.add_parser(
+        "speed", help="variants side by side, and each optimization with and without"
+    )
+    memory_parser = commands.add_parser(
+        "memory", help="peak memory of one variant, in a process of its own"
+    )
     for command in (speed_parser, memory_parser):
-        command.add_argument("--config", type=Path, required=True, help="config.json of a run, as python -m gram.config writes it")
+        command.add_argument(
+            "--config",
+            type=Path,
+            required=True,
+            help="config.json of a run, as python -m gram.config writes it",
+        )
         command.add_argument("--data", type=Path, required=True, help="folder of the data set")
         command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
     speed_parser.add_argument("--variants", nargs="+", default=["fp32"], help=EXPECTED)
-    speed_parser.add_argument("--optimizations", action="store_true", help="also measure what each optimization gains")
+    speed_parser.add_argument(
+        "--optimizations", action="store_true", help="also measure what each optimization gains"
+    )
     speed_parser.add_argument("--steps", type=int, default=5, help="training steps per turn")
-    speed_parser.add_argument("--turns", type=int, default=6, help="how often each variant is timed")
+    speed_parser.add_argument(
+        "--turns", type=int, default=6, help="how often each variant is timed"
+    )
     speed_parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     memory_parser.add_argument("--variant", required=True, help=EXPECTED)
-    cost_parser = commands.add_parser("estimate", help="FLOPs, memory, GPU hours and dollars of a configuration")
-    cost_parser.add_argument(
-        "--workflow", type=Path, required=True, help="a file as snakemake --configfile takes it; - reads a whole one from stdin"
+    cost_parser = commands.add_parser(
+        "estimate", help="FLOPs, memory, GPU hours and dollars of a configuration"
     )
-    cost_parser.add_argument("--trainings", nargs="+", help="only these, as task/method/seed0; otherwise all under `runs`")
-    cost_parser.add_argument("--gpu", help="one of resources/gpus.yaml, instead of the one in the configuration")
-    cost_parser.add_argument("--share", type=float, help="share of its peak that training is assumed to reach, 0 to 1, likewise")
+    cost_parser.add_argument(
+        "--workflow",
+        type=Path,
+        required=True,
+        help="a file as snakemake --configfile takes it; - reads a whole one from stdin",
+    )
+    cost_parser.add_argument(
+        "--trainings",
+        nargs="+",
+        help="only these, as task/method/seed0; otherwise all under `runs`",
+    )
+    cost_parser.add_argument(
+        "--gpu", help="one of resources/gpus.yaml, instead of the one in the configuration"
+    )
+    cost_parser.add_argument(
+        "--share",
+        type=float,
+        help="share of its peak that training is assumed to reach, 0 to 1, likewise",
+    )
     cost_parser.add_argument("--dollars-per-hour", type=float, help="its price, likewise")
-    cost_parser.add_argument("--memory", action="store_true", help="also memory of each training; takes minutes")
+    cost_parser.add_argument(
+        "--memory", action="store_true", help="also memory of each training; takes minutes"
+    )
     cost_parser.add_argument("--root", type=Path, default=Path("."), help="root of the repository")
     args = parser.parse_args()
     {"speed": speed, "memory": memory, "estimate": cost}[args.command](args)

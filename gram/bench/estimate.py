@@ -49,7 +49,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise GramError(f"{path}: not a readable YAML file with keys and values: {error}") from error
+        raise GramError(
+            f"{path}: not a readable YAML file with keys and values: {error}"
+        ) from error
     if not isinstance(content, dict):
         raise GramError(f"{path}: not a readable YAML file with keys and values")
     return content
@@ -71,11 +73,20 @@ def listed(config: dict[str, Any], root: Path) -> Iterator[str]:
         GramError: an experiment that does not exist.
     """
     for entry in config["runs"]:
-        tasks = load_experiment(root / "config/experiments" / f"{entry['task']}.yaml").tasks(entry["task"])
-        yield from (f"{task}/{method}/seed{seed}" for method in entry["methods"] for task in tasks for seed in entry["seeds"])
+        tasks = load_experiment(root / "config/experiments" / f"{entry['task']}.yaml").tasks(
+            entry["task"]
+        )
+        yield from (
+            f"{task}/{method}/seed{seed}"
+            for method in entry["methods"]
+            for task in tasks
+            for seed in entry["seeds"]
+        )
 
 
-def planned(config: dict[str, Any], trainings: Iterable[str], root: Path) -> Iterator[tuple[RunSettings, int]]:
+def planned(
+    config: dict[str, Any], trainings: Iterable[str], root: Path
+) -> Iterator[tuple[RunSettings, int]]:
     """Settings of the first training, and their number, of every method and experiment among some.
 
     Args:
@@ -89,9 +100,13 @@ def planned(config: dict[str, Any], trainings: Iterable[str], root: Path) -> Ite
     groups: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for name in trainings:
         task, method, folder = name.split("/")
-        groups.setdefault((split_fold(task)[0], method), []).append((task, int(folder.removeprefix("seed"))))
+        groups.setdefault((split_fold(task)[0], method), []).append(
+            (task, int(folder.removeprefix("seed")))
+        )
     for (base, method), members in groups.items():
-        experiment = load_experiment(root / "config/experiments" / f"{base}.yaml", config["overrides"].get(base))
+        experiment = load_experiment(
+            root / "config/experiments" / f"{base}.yaml", config["overrides"].get(base)
+        )
         task, seed = members[0]
         yield resolve(experiment, task, method, seed), len(members)
 
@@ -103,7 +118,10 @@ def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | N
         result = files.read_json(path)
         if result["measured_by"]["device"] == gpu:
             found += [
-                (one["flops_per_second"][1], f"{path.name}: {result['method']} on {result['task']}, {name}")
+                (
+                    one["flops_per_second"][1],
+                    f"{path.name}: {result['method']} on {result['task']}, {name}",
+                )
                 for name, one in result["variants"].items()
                 if name.startswith(precision)
             ]
@@ -118,14 +136,28 @@ def published_share(gpus: dict[str, Any], root: Path) -> tuple[float, str]:
     """
     for gpu, facts in gpus.items():
         if one := facts.get("published"):
-            settings = resolve(load_experiment(root / "config/experiments" / f"{one['task']}.yaml"), one["task"], one["method"], 0)
-            per_example = row_flops(settings) * (settings.train.N_sup if settings.train.supervision == "streaming" else 1)
+            settings = resolve(
+                load_experiment(root / "config/experiments" / f"{one['task']}.yaml"),
+                one["task"],
+                one["method"],
+                0,
+            )
+            per_example = row_flops(settings) * (
+                settings.train.N_sup if settings.train.supervision == "streaming" else 1
+            )
             share = one["examples_per_second"] * per_example / (facts["bf16_tflops"] * 1e12)
-            return share, f"{one['examples_per_second']:g} examples a second of {one['task']} on {gpu}, {one['source']}"
-    raise GramError(f"{root / GPUS}: no GPU has `published`, from which a share of a peak would follow; set `share` in `estimate`")
+            return (
+                share,
+                f"{one['examples_per_second']:g} examples a second of {one['task']} on {gpu}, {one['source']}",
+            )
+    raise GramError(
+        f"{root / GPUS}: no GPU has `published`, from which a share of a peak would follow; set `share` in `estimate`"
+    )
 
 
-def rate_of(gpu: str, share: float | None, dollars: float | None, precision: str, root: Path) -> Rate:
+def rate_of(
+    gpu: str, share: float | None, dollars: float | None, precision: str, root: Path
+) -> Rate:
     """How fast a GPU of resources/gpus.yaml trains: as measured here, or at a share of its peak, which is assumed or others'.
 
     Args:
@@ -141,22 +173,36 @@ def rate_of(gpu: str, share: float | None, dollars: float | None, precision: str
     path = root / GPUS
     known = read_yaml(path)
     if gpu not in known:
-        raise GramError(f"{path}: no GPU {gpu!r}; known ones: {', '.join(known)}; add yours with its peak and price")
+        raise GramError(
+            f"{path}: no GPU {gpu!r}; known ones: {', '.join(known)}; add yours with its peak and price"
+        )
     one = known[gpu]
     price = one.get("price", "")
     if dollars is not None:
         price = "as set, without a source"
     elif (dollars := one.get("dollars_per_hour")) is None:
-        raise GramError(f"{path}: no dollars_per_hour of {gpu!r}; add it there, or to `estimate` in the configuration")
+        raise GramError(
+            f"{path}: no dollars_per_hour of {gpu!r}; add it there, or to `estimate` in the configuration"
+        )
     if measured := measured_rate(gpu, precision, root):
         rate, where = measured
-        return Rate(rate, f"{rate / 1e12:.3g} TFLOP/s, as measured in resources/benchmarks/{where}", dollars, price)
+        return Rate(
+            rate,
+            f"{rate / 1e12:.3g} TFLOP/s, as measured in resources/benchmarks/{where}",
+            dollars,
+            price,
+        )
     origin = "which is assumed, and was not measured"
     if share is None:
         share, where = published_share(known, root)
         origin = f"as others measured, not we: {where}"
     peak = one["bf16_tflops"]
-    return Rate(share * peak * 1e12, f"{share:.0%} of its peak of {peak:g} TFLOP/s, {origin}", dollars, price)
+    return Rate(
+        share * peak * 1e12,
+        f"{share:.0%} of its peak of {peak:g} TFLOP/s, {origin}",
+        dollars,
+        price,
+    )
 
 
 def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
@@ -182,7 +228,9 @@ def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
 def peak_bytes(settings: RunSettings) -> int:
     """Bytes of the weights in training, and of what one (micro-)batch keeps for the backward pass, without compilation."""
     model = build_model(settings.model, shape_of(settings), seed=0)
-    per_row = kept_bytes(model, settings, 3) - kept_bytes(model, settings, 2)  # what does not grow with the rows cancels
+    per_row = kept_bytes(model, settings, 3) - kept_bytes(
+        model, settings, 2
+    )  # what does not grow with the rows cancels
     rows = settings.train.micro_batch or settings.train.batch_size
     return COPIES * 4 * parameter_count(model) + rows * per_row
 
@@ -204,7 +252,11 @@ def table(estimates: list[Estimate], gpu: str, rate: Rate) -> list[str]:
         "Only the matrix products of training count; not evaluations, and not the start of a job.",
     ]
     for one in estimates:
-        task, method, hours = split_fold(one.settings.task)[0], one.settings.method, gpu_hours(one, rate)
+        task, method, hours = (
+            split_fold(one.settings.task)[0],
+            one.settings.method,
+            gpu_hours(one, rate),
+        )
         memory = "" if one.memory is None else f", {one.memory / 2**30:.1f} GiB"
         lines.append(
             f"ESTIMATE {task} {method}: {one.runs} trainings of {hours:.1f} GPU hours ({one.flops:.2g} FLOPs{memory}), "
@@ -212,4 +264,7 @@ def table(estimates: list[Estimate], gpu: str, rate: Rate) -> list[str]:
         )
     total = sum(one.runs * gpu_hours(one, rate) for one in estimates)
     runs = sum(one.runs for one in estimates)
-    return [*lines, f"ESTIMATE in all: {runs} trainings, {total:.1f} GPU hours, {total * rate.dollars:.0f} dollars"]
+    return [
+        *lines,
+        f"ESTIMATE in all: {runs} trainings, {total:.1f} GPU hours, {total * rate.dollars:.0f} dollars",
+    ]

@@ -32,12 +32,17 @@ def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
     state, noise = model.initial_state(inputs, generator), model.training_noise(inputs, generator)
     last = torch.zeros(rows, dtype=torch.bool)
     done = supervise(model, train, 0, Rows(state, inputs, inputs[:, shape.answers], noise, last))
-    return sum((weight * done.terms[name].mean() for name, weight in done.weights.items()), start=torch.zeros(()))
+    return sum(
+        (weight * done.terms[name].mean() for name, weight in done.weights.items()),
+        start=torch.zeros(()),
+    )
 
 
 def row_flops(settings: RunSettings) -> int:
     """FLOPs of one optimizer step for one row: a supervision step, or N_sup of them with ``supervision: all``."""
-    with torch.device("meta"):  # drawing the initial weights would take longer than all else; the cost does not depend on them
+    with torch.device(
+        "meta"
+    ):  # drawing the initial weights would take longer than all else; the cost does not depend on them
         model = build_model(settings.model, shape_of(settings), seed=0)
     model.to_empty(device="cpu")
     with torch.no_grad():
@@ -46,7 +51,9 @@ def row_flops(settings: RunSettings) -> int:
     # The counter does not know attention's fused CPU kernel, but the products that it stands for.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         supervised_loss(model, settings, 1).backward()  # type: ignore[no-untyped-call]
-    return counter.get_total_flops() * (settings.train.N_sup if settings.train.supervision == "all" else 1)
+    return counter.get_total_flops() * (
+        settings.train.N_sup if settings.train.supervision == "all" else 1
+    )
 
 
 def run_flops(settings: RunSettings) -> int:

@@ -20,7 +20,13 @@ PLAIN = "fp32"  # the variant that optimizations are measured on
 
 
 def speeds(
-    settings: RunSettings, data: Path, device: torch.device, variants: list[str], *, steps: int, turns: int
+    settings: RunSettings,
+    data: Path,
+    device: torch.device,
+    variants: list[str],
+    *,
+    steps: int,
+    turns: int,
 ) -> dict[str, Any]:
     """Time variants side by side, in turns whose order alternates, so that a noisy machine slows all of them alike.
 
@@ -32,7 +38,9 @@ def speeds(
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for trainer in tqdm(trainers.values(), desc="warm-up", unit="variant"):
         timed(trainer.train_step, WARM_UP, device)
-    peaks: dict[str, list[float]] = {precision: [] for precision in sorted({name[:4] for name in variants})}
+    peaks: dict[str, list[float]] = {
+        precision: [] for precision in sorted({name[:4] for name in variants})
+    }
     for turn in tqdm(range(turns), desc="variants", unit="turn"):
         for precision, found in peaks.items():
             found.append(matmul_peak(device, DTYPES[precision]))
@@ -43,16 +51,22 @@ def speeds(
     highest = max(peaks.values(), key=lambda found: spread(found)[1])
     return {
         "flops_per_step": flops,
-        "matmul_peak_flops_per_second": {precision: spread(found) for precision, found in peaks.items()},
+        "matmul_peak_flops_per_second": {
+            precision: spread(found) for precision, found in peaks.items()
+        },
         "variants": {
             name: {
                 "seconds_per_step": spread(times),
-                "examples_per_second": spread([settings.train.batch_size / steps_per_example(settings) / t for t in times]),
+                "examples_per_second": spread(
+                    [settings.train.batch_size / steps_per_example(settings) / t for t in times]
+                ),
                 "flops_per_second": spread([flops / t for t in times]),
                 # Turn by turn, because neighbours in time share the machine's mood.
                 "share_of_own_peak": shares(flops, times, peaks[name[:4]]),
                 "share_of_highest_peak": shares(flops, times, highest),
-                "speed_against_first": spread([base / t for base, t in zip(seconds[variants[0]], times, strict=True)]),
+                "speed_against_first": spread(
+                    [base / t for base, t in zip(seconds[variants[0]], times, strict=True)]
+                ),
             }
             for name, times in seconds.items()
         },
@@ -69,7 +83,9 @@ def shares(flops: int, times: list[float], peaks: list[float]) -> list[float]:
     return spread([flops / t / peak for t, peak in zip(times, peaks, strict=True)])
 
 
-def gains(settings: RunSettings, data: Path, device: torch.device, *, steps: int, turns: int) -> dict[str, Any]:
+def gains(
+    settings: RunSettings, data: Path, device: torch.device, *, steps: int, turns: int
+) -> dict[str, Any]:
     """Time a plain training step with and without each optimization, in turns whose order alternates, in one process.
 
     Returns:
@@ -79,8 +95,14 @@ def gains(settings: RunSettings, data: Path, device: torch.device, *, steps: int
     scale = scale_of(settings, device)
     plain = build(variant_settings(PLAIN, settings), data, device)
     results = {}
-    for one in tqdm([one for one in OPTIMIZATIONS if scale in one.predicted], desc="optimizations", unit="each"):
-        other = build(with_train(plain.settings, **one.settings), data, device) if one.settings else plain
+    for one in tqdm(
+        [one for one in OPTIMIZATIONS if scale in one.predicted], desc="optimizations", unit="each"
+    ):
+        other = (
+            build(with_train(plain.settings, **one.settings), data, device)
+            if one.settings
+            else plain
+        )
         times: dict[bool, list[float]] = {True: [], False: []}
         for turn in range(-1, turns):  # the first one warms up
             for switched_on in (True, False) if turn % 2 == 0 else (False, True):
@@ -96,12 +118,16 @@ def gains(settings: RunSettings, data: Path, device: torch.device, *, steps: int
             "predicted": one.predicted[scale],
             "seconds_with": spread(times[True]),
             "seconds_without": spread(times[False]),
-            "gain": spread([without / with_ for without, with_ in zip(times[False], times[True], strict=True)]),
+            "gain": spread(
+                [without / with_ for without, with_ in zip(times[False], times[True], strict=True)]
+            ),
         }
     return results
 
 
-def as_patched(one: Optimization, trainer: Trainer, switched_on: bool) -> AbstractContextManager[None]:
+def as_patched(
+    one: Optimization, trainer: Trainer, switched_on: bool
+) -> AbstractContextManager[None]:
     """The trainer with or without an optimization; the patch of one that the code always does takes it away."""
     if one.patch is None or switched_on == one.kept:
         return nullcontext()

@@ -74,7 +74,9 @@ def per_tensor_average(trainer: Trainer) -> Iterator[None]:
 
     @torch.no_grad()
     def update() -> None:
-        for average, live in zip(trainer.ema.model.parameters(), trainer.model.parameters(), strict=True):
+        for average, live in zip(
+            trainer.ema.model.parameters(), trainer.model.parameters(), strict=True
+        ):
             average.lerp_(live, 1 - trainer.ema.decay)
 
     with patch.object(trainer.ema, "update", update):
@@ -108,7 +110,11 @@ def split_rotation(rotary: layers.Rotary, x: Tensor, start: int) -> Tensor:
     rotation = rotary.rotation[start : start + x.shape[-2]]
     cos, sin = rotation.real, rotation.imag
     even, odd = x.float()[..., 0::2], x.float()[..., 1::2]
-    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2).to(x.dtype)
+    return (
+        torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+        .flatten(-2)
+        .to(x.dtype)
+    )
 
 
 def two_products(net: layers.SwiGLU, x: Tensor) -> Tensor:
@@ -130,7 +136,10 @@ def recorded_transitions(trainer: Trainer) -> Iterator[None]:
         l, u = transition(*arguments)  # noqa: E741
         return (l, u) if done % T == 0 else (l.detach(), u.detach())
 
-    with patch.object(gram, "torch", recording), patch.object(trainer.model, "transition", detached):
+    with (
+        patch.object(gram, "torch", recording),
+        patch.object(trainer.model, "transition", detached),
+    ):
         yield
 
 

@@ -19,7 +19,9 @@ from gram.provenance import peak_memory_bytes
 from gram.settings import RunSettings, TrainConfig
 from gram.trainer import Trainer
 
-NAME = re.compile(r"(?P<precision>fp32|bf16)(?P<compile>-compiled|-graphs)?(-micro(?P<rows>[1-9][0-9]*))?")
+NAME = re.compile(
+    r"(?P<precision>fp32|bf16)(?P<compile>-compiled|-graphs)?(-micro(?P<rows>[1-9][0-9]*))?"
+)
 COMPILE = {None: "none", "-compiled": "default", "-graphs": "graphs"}
 EXPECTED = "fp32 or bf16, then -compiled or -graphs, then -micro64 for micro-batches of 64 rows; the last two are optional"
 
@@ -34,7 +36,9 @@ def variant_settings(name: str, settings: RunSettings) -> RunSettings:
     if match is None:
         raise GramError(f"--variants {name}: expected {EXPECTED}")
     rows = int(match["rows"]) if match["rows"] else None
-    return with_train(settings, precision=match["precision"], compile=COMPILE[match["compile"]], micro_batch=rows)
+    return with_train(
+        settings, precision=match["precision"], compile=COMPILE[match["compile"]], micro_batch=rows
+    )
 
 
 def with_train(settings: RunSettings, **values: Any) -> RunSettings:
@@ -62,8 +66,23 @@ def peak_memory(name: str, config: Path, data: Path, device: torch.device) -> in
     Raises:
         GramError: the process failed; with the last line of its message.
     """
-    command = [sys.executable, "-m", "gram.bench", "memory", "--config", config, "--data", data, "--variant", name]
-    done = subprocess.run([*map(str, command), "--device", str(device)], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "gram.bench",
+        "memory",
+        "--config",
+        config,
+        "--data",
+        data,
+        "--variant",
+        name,
+    ]
+    done = subprocess.run(
+        [*map(str, command), "--device", str(device)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise GramError(f"{name}: {(done.stderr.strip().splitlines() or ['no message'])[-1].removeprefix('error: ')}")
+        raise GramError(
+            f"{name}: {(done.stderr.strip().splitlines() or ['no message'])[-1].removeprefix('error: ')}"
+        )
     return int(json.loads(done.stdout.splitlines()[-1]))

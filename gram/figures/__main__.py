@@ -23,11 +23,31 @@ from gram.tables.evaluations import read_evaluations
 
 # Figures of evaluations: what they show, the sections of the JSON that they need, from JSON to data, from data to figure.
 OF_EVALUATIONS: dict[str, tuple[str, Sequence[str], Callable[..., Any], Callable[..., Any]]] = {
-    "completions": ("accuracy and coverage against the number of completions", EVALUATION, completions_data, draw_completions),
+    "completions": (
+        "accuracy and coverage against the number of completions",
+        EVALUATION,
+        completions_data,
+        draw_completions,
+    ),
     "width": ("coverage against the number of samples", EVALUATION, width_data, draw_width),
-    "scaling": ("accuracy over depth and width, from gram.scaling", SCALING, scaling_data, draw_scaling),
-    "halting": ("the step at which trajectories halt, from gram.scaling", SCALING, halting_data, draw_halting),
-    "samplers": ("coverage of every sampler, from gram.compare_samplers", COMPARISON, samplers_data, draw_samplers),
+    "scaling": (
+        "accuracy over depth and width, from gram.scaling",
+        SCALING,
+        scaling_data,
+        draw_scaling,
+    ),
+    "halting": (
+        "the step at which trajectories halt, from gram.scaling",
+        SCALING,
+        halting_data,
+        draw_halting,
+    ),
+    "samplers": (
+        "coverage of every sampler, from gram.compare_samplers",
+        COMPARISON,
+        samplers_data,
+        draw_samplers,
+    ),
 }
 
 
@@ -39,7 +59,9 @@ def boards(args: argparse.Namespace) -> None:
     """
     samples = dict(argument.partition("=")[::2] for argument in args.samples)
     if sorted(samples) != ["deterministic", "gram"] or not all(samples.values()):
-        raise GramError(f"--samples {' '.join(args.samples)}: expected gram=FILE deterministic=FILE")
+        raise GramError(
+            f"--samples {' '.join(args.samples)}: expected gram=FILE deterministic=FILE"
+        )
     if args.rows < 1 or args.columns < 1:
         raise GramError("--rows and --columns must be at least 1")
     task = load_task(args.data)
@@ -52,17 +74,48 @@ def main() -> None:
     """Draw one figure; OUTPUT is a path without extension, to which .svg and .png are added."""
     parser = argparse.ArgumentParser(prog="python -m gram.figures", description=main.__doc__)
     figures = parser.add_subparsers(dest="figure", required=True)
-    for name, text in (("training", "prior rollouts and losses"), ("elbo", "the full ELBO and the surrogate")):
+    for name, text in (
+        ("training", "prior rollouts and losses"),
+        ("elbo", "the full ELBO and the surrogate"),
+    ):
         runs = figures.add_parser(name, help=f"{text} against optimizer steps")
-        runs.add_argument("--histories", type=Path, nargs="+", required=True, help="history.jsonl files, each beside its meta.json")
+        runs.add_argument(
+            "--histories",
+            type=Path,
+            nargs="+",
+            required=True,
+            help="history.jsonl files, each beside its meta.json",
+        )
     for name, (text, *_) in OF_EVALUATIONS.items():
         curves = figures.add_parser(name, help=text)
-        curves.add_argument("--evaluations", type=Path, nargs="+", required=True, help="JSON of the test split, of all folds")
-    board = figures.add_parser("boards", help="inputs, GRAM's distinct completions, and the deterministic twin's answer")
-    board.add_argument("--samples", nargs=2, required=True, metavar="METHOD=FILE", help="gram=FILE deterministic=FILE (Parquet)")
-    board.add_argument("--data", type=Path, nargs="+", required=True, help="folder of the data set; with folds all of them")
+        curves.add_argument(
+            "--evaluations",
+            type=Path,
+            nargs="+",
+            required=True,
+            help="JSON of the test split, of all folds",
+        )
+    board = figures.add_parser(
+        "boards", help="inputs, GRAM's distinct completions, and the deterministic twin's answer"
+    )
+    board.add_argument(
+        "--samples",
+        nargs=2,
+        required=True,
+        metavar="METHOD=FILE",
+        help="gram=FILE deterministic=FILE (Parquet)",
+    )
+    board.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folder of the data set; with folds all of them",
+    )
     board.add_argument("--rows", type=int, default=4, help="inputs that are shown")
-    board.add_argument("--columns", type=int, default=5, help="completions that are shown per input, at most")
+    board.add_argument(
+        "--columns", type=int, default=5, help="completions that are shown per input, at most"
+    )
     for figure in figures.choices.values():
         figure.add_argument("--output", type=Path, required=True, help="path without extension")
     args = parser.parse_args()

@@ -13,7 +13,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gram.figures.style import CEILING, STYLE, colour, legend_below, marker, new_figure, percent_axis
+from gram.figures.style import (
+    CEILING,
+    STYLE,
+    colour,
+    legend_below,
+    marker,
+    new_figure,
+    percent_axis,
+)
 from gram.tables.names import in_order, label, papers_coverage
 from gram.tables.rows import natural
 
@@ -21,7 +29,9 @@ FEW = 12  # the widest range of x in which every value can have a tick label
 SPREAD = "marker: mean over seeds; bar: least to greatest seed"
 
 
-def curve_data(evaluations: Sequence[dict[str, Any]], rows: str, x: str, metrics: Sequence[str]) -> pd.DataFrame:
+def curve_data(
+    evaluations: Sequence[dict[str, Any]], rows: str, x: str, metrics: Sequence[str]
+) -> pd.DataFrame:
     """What a figure draws, one row per value.
 
     Args:
@@ -43,20 +53,30 @@ def curve_data(evaluations: Sequence[dict[str, Any]], rows: str, x: str, metrics
                     continue
                 found.append(
                     {"task": run["task"], "method": run["method"], "seed": run["seed"], "x": row[x]}
-                    | {"inputs": row.get("inputs", run["inputs"]), "metric": metric, "value": 100 * value}
+                    | {
+                        "inputs": row.get("inputs", run["inputs"]),
+                        "metric": metric,
+                        "value": 100 * value,
+                    }
                     | {"ceiling": np.nan if ceiling is None else 100 * ceiling}
                 )
-    return pd.DataFrame(found, columns=["task", "method", "seed", "x", "inputs", "metric", "value", "ceiling"])
+    return pd.DataFrame(
+        found, columns=["task", "method", "seed", "x", "inputs", "metric", "value", "ceiling"]
+    )
 
 
 def completions_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """:func:`curve_data` over the number of completions of an input."""
-    return curve_data(evaluations, "by_completions", "n_completions", ("accuracy", "coverage_macro"))
+    return curve_data(
+        evaluations, "by_completions", "n_completions", ("accuracy", "coverage_macro")
+    )
 
 
 def width_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """:func:`curve_data` over the number of samples per input."""
-    return curve_data(evaluations, "by_width", "width", ("coverage_macro", "coverage_micro", "coverage_paper"))
+    return curve_data(
+        evaluations, "by_width", "width", ("coverage_macro", "coverage_micro", "coverage_paper")
+    )
 
 
 def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
@@ -64,7 +84,13 @@ def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
     spread = data.groupby("x")["value"].agg(["mean", "min", "max"])
     mean = spread["mean"].to_numpy()
     bars = np.stack([mean - spread["min"].to_numpy(), spread["max"].to_numpy() - mean])
-    whole: dict[str, Any] = {"markersize": 4.5, "capsize": 2.5, "elinewidth": 1, "clip_on": False, "zorder": 3} | style
+    whole: dict[str, Any] = {
+        "markersize": 4.5,
+        "capsize": 2.5,
+        "elinewidth": 1,
+        "clip_on": False,
+        "zorder": 3,
+    } | style
     axes.errorbar(spread.index.to_numpy(), mean, yerr=bars, **whole)
 
 
@@ -82,12 +108,17 @@ def lines(axes: Axes, data: pd.DataFrame) -> None:
     if len(ceiling):
         axes.plot(ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1)
     for method in in_order(data["method"]):
-        spread_line(axes, data[data["method"] == method], color=colour(method), marker=marker(method))
+        spread_line(
+            axes, data[data["method"] == method], color=colour(method), marker=marker(method)
+        )
 
 
 def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D]) -> None:
     """One legend under the panels."""
-    handles = [Line2D([], [], color=colour(m), marker=marker(m), markersize=4.5, label=label(m)) for m in in_order(data["method"])]
+    handles = [
+        Line2D([], [], color=colour(m), marker=marker(m), markersize=4.5, label=label(m))
+        for m in in_order(data["method"])
+    ]
     legend_below(figure, [*handles, *more], columns=4)
 
 
@@ -96,12 +127,18 @@ def ceiling_handle(text: str) -> Line2D:
     return Line2D([], [], color=CEILING, linestyle="--", linewidth=1.1, label=text)
 
 
-def panels(data: pd.DataFrame, metrics: Callable[[str], Sequence[str]]) -> tuple[Figure, list[tuple[str, str, Axes]]]:
+def panels(
+    data: pd.DataFrame, metrics: Callable[[str], Sequence[str]]
+) -> tuple[Figure, list[tuple[str, str, Axes]]]:
     """A figure with a row per task and a column per metric, of which a task has two: (task, metric, axes)."""
     tasks = sorted(data["task"].unique(), key=natural)
     figure = new_figure(8, 3.1 * len(tasks) + 0.9)
     pairs = zip(tasks, figure.subplots(len(tasks), 2, squeeze=False), strict=True)
-    return figure, [(task, metric, axes) for task, row in pairs for metric, axes in zip(metrics(task), row, strict=True)]
+    return figure, [
+        (task, metric, axes)
+        for task, row in pairs
+        for metric, axes in zip(metrics(task), row, strict=True)
+    ]
 
 
 def draw_completions(data: pd.DataFrame) -> Figure:
@@ -123,11 +160,22 @@ def draw_completions(data: pd.DataFrame) -> Figure:
                 axes.set_xlabel("completions of the input")
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             percent_axis(axes, metric)
-            axes.set_title(f"{task}: {'valid samples' if metric == 'accuracy' else 'completions found, mean over inputs'}")
+            axes.set_title(
+                f"{task}: {'valid samples' if metric == 'accuracy' else 'completions found, mean over inputs'}"
+            )
         more = [ceiling_handle("ceiling of independent samples")]
-        more.append(Line2D([], [], color="#444444", linestyle=":", linewidth=1.1, label="one completion found"))
+        more.append(
+            Line2D(
+                [], [], color="#444444", linestyle=":", linewidth=1.1, label="one completion found"
+            )
+        )
         legend(figure, data, more)
-        figure.suptitle(f"Accuracy and coverage by number of completions ({SPREAD})", fontsize=10, x=0.01, ha="left")
+        figure.suptitle(
+            f"Accuracy and coverage by number of completions ({SPREAD})",
+            fontsize=10,
+            x=0.01,
+            ha="left",
+        )
     return figure
 
 

@@ -16,7 +16,10 @@ from gram.figures.training import curve, read_history
 from gram.tables.names import in_order, label
 from gram.tables.rows import natural
 
-PANELS = {"full": "Full negative ELBO, whole rollout", "surrogate": "Surrogate, one supervision step"}
+PANELS = {
+    "full": "Full negative ELBO, whole rollout",
+    "surrogate": "Surrogate, one supervision step",
+}
 TERMS: dict[str, Any] = {"total": "-", "cross_entropy": "--", "kl": ":"}
 NAMES = {"total": "sum", "cross_entropy": "cross-entropy", "kl": "KL"}
 NOTHING = "nothing to draw: no run with a KL,\nor histories of an older version,\nwhich did not hold the ELBO"
@@ -39,7 +42,11 @@ def elbo_data(histories: Sequence[Path]) -> pd.DataFrame:
         for line in lines:
             for panel, terms in line.get("elbo", {}).items():
                 values = terms | {"total": sum(terms.values())}
-                rows += [run | {"step": line["step"], "panel": panel, "term": term, "value": values[term]} for term in TERMS]
+                rows += [
+                    run
+                    | {"step": line["step"], "panel": panel, "term": term, "value": values[term]}
+                    for term in TERMS
+                ]
     return pd.DataFrame(rows, columns=["task", "method", "run", "step", "panel", "term", "value"])
 
 
@@ -71,8 +78,14 @@ def draw_elbo(data: pd.DataFrame) -> Figure:
                 draw_panel(axes, data[data["task"] == task], panel)
             row[0].set_ylabel(f"{task}\nnats per input")
         methods = in_order(data["method"])
-        handles = [matplotlib.lines.Line2D([], [], color=colour(method), label=label(method)) for method in methods]
-        handles += [matplotlib.lines.Line2D([], [], color="#444444", linestyle=line, label=NAMES[t]) for t, line in TERMS.items()]
+        handles = [
+            matplotlib.lines.Line2D([], [], color=colour(method), label=label(method))
+            for method in methods
+        ]
+        handles += [
+            matplotlib.lines.Line2D([], [], color="#444444", linestyle=line, label=NAMES[t])
+            for t, line in TERMS.items()
+        ]
         legend_below(figure, handles, columns=5)
         figure.suptitle(
             "The bound and what training minimises, on validation pairs (line: mean over runs; band: least to greatest run)",

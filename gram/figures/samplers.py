@@ -23,7 +23,14 @@ COLOURS = {
     "reseed": "#D55E00",
     "antithetic+reseed": "#009E73",
 }
-MARKERS = {"iid": "o", "antithetic": "s", "quasi": "^", "repulsion": "v", "reseed": "D", "antithetic+reseed": "P"}
+MARKERS = {
+    "iid": "o",
+    "antithetic": "s",
+    "quasi": "^",
+    "repulsion": "v",
+    "reseed": "D",
+    "antithetic+reseed": "P",
+}
 PANELS = {
     "coverage_paper": "completions found, over (input, target) rows",
     "coverage_macro": "completions found, mean over inputs",
@@ -55,10 +62,14 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
     """A panel per metric, a line per sampler, and the ceiling of independent samples."""
     with matplotlib.rc_context(STYLE):
         figure = new_figure(11, 3.9)
-        for axes, (metric, text) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for axes, (metric, text) in zip(
+            figure.subplots(1, len(PANELS)), PANELS.items(), strict=True
+        ):
             part = data[data["metric"] == metric]
             ceiling = part.groupby("x")["ceiling"].mean().dropna()
-            axes.plot(ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1)
+            axes.plot(
+                ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1
+            )
             # Each sampler a little beside the next, so that bars do not hide each other.
             for place, (sampler, shade) in enumerate(COLOURS.items()):
                 beside = part["x"] * 1.03 ** (place - len(COLOURS) // 2)
@@ -67,10 +78,15 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
             log_ticks(axes, sorted(part["x"].unique()), "trajectories per input (width)")
             axes.set_title(text)
             percent_axis(axes, metric)
-        handles = [Line2D([], [], color=shade, marker=MARKERS[name], label=name) for name, shade in COLOURS.items()]
+        handles = [
+            Line2D([], [], color=shade, marker=MARKERS[name], label=name)
+            for name, shade in COLOURS.items()
+        ]
         handles.append(ceiling_handle("ceiling of independent samples"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         task = data["task"].iloc[0]
         spread = "marker: mean over runs and rollout seeds; bar: least to greatest"
-        figure.suptitle(f"{task}: samplers at equal compute ({spread})", fontsize=10, x=0.01, ha="left")
+        figure.suptitle(
+            f"{task}: samplers at equal compute ({spread})", fontsize=10, x=0.01, ha="left"
+        )
     return figure

@@ -39,7 +39,15 @@ ALIKE = {
 }
 OTHER = "#999999"
 CEILING = "#000000"
-MARKERS = {"gram": "o", "deterministic": "s", "trm": "^", "hrm": "v", "looped": "D", "direct8": "<", "direct32": ">"}
+MARKERS = {
+    "gram": "o",
+    "deterministic": "s",
+    "trm": "^",
+    "hrm": "v",
+    "looped": "D",
+    "direct8": "<",
+    "direct32": ">",
+}
 MARKERS |= {"ar": "P", "mdlm": "*"}
 STYLE: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # ships with matplotlib, so it is there on every machine
@@ -86,7 +94,9 @@ def new_figure(width: float, height: float, **layout: Any) -> Figure:
 
 def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int, **more: Any) -> None:
     """One legend under the panels, in rows of at most ``columns`` entries."""
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), **more)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(len(handles), columns), **more
+    )
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -96,7 +106,13 @@ def save(figure: Figure, stem: Path) -> None:
         GramError: the folder cannot be written.
     """
     # No date and no version: neither belongs to what is seen.
-    metadata: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+    metadata: dict[str, dict[str, Any]] = {
+        "svg": {"Date": None, "Creator": None},
+        "png": {"Software": None},
+    }
     for kind, facts in metadata.items():
-        with files.atomic_write(stem.parent / f"{stem.name}.{kind}") as temporary, matplotlib.rc_context(STYLE):
+        with (
+            files.atomic_write(stem.parent / f"{stem.name}.{kind}") as temporary,
+            matplotlib.rc_context(STYLE),
+        ):
             figure.savefig(temporary, format=kind, metadata=facts)

@@ -42,7 +42,9 @@ def read_history(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
     except ValueError as error:
-        raise GramError(f"{path}: not a JSON-lines file ({error}); delete it and build it again") from error
+        raise GramError(
+            f"{path}: not a JSON-lines file ({error}); delete it and build it again"
+        ) from error
 
 
 def training_data(histories: Sequence[Path]) -> pd.DataFrame:
@@ -61,11 +63,27 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
                     for group, count in line[panel].items():
                         if count["inputs"]:
                             value = 100 * count["valid"] / count["inputs"]
-                            rows.append(run | {"step": line["step"], "panel": panel, "group": group, "value": value})
+                            rows.append(
+                                run
+                                | {
+                                    "step": line["step"],
+                                    "panel": panel,
+                                    "group": group,
+                                    "value": value,
+                                }
+                            )
             else:
                 for panel in ("cross_entropy", "kl_nats"):
                     if panel in line:
-                        rows.append(run | {"step": line["step"], "panel": panel, "group": "", "value": line[panel]})
+                        rows.append(
+                            run
+                            | {
+                                "step": line["step"],
+                                "panel": panel,
+                                "group": "",
+                                "value": line[panel],
+                            }
+                        )
     return pd.DataFrame(rows, columns=["task", "method", "run", "step", "panel", "group", "value"])
 
 
@@ -74,7 +92,14 @@ def curve(axes: Axes, data: pd.DataFrame, method: str, line: str) -> None:
     spread = data.groupby("step")["value"].agg(["mean", "min", "max"])
     steps = spread.index.to_numpy()
     axes.plot(steps, spread["mean"].to_numpy(), line, color=colour(method))
-    axes.fill_between(steps, spread["min"].to_numpy(), spread["max"].to_numpy(), color=colour(method), alpha=0.18, linewidth=0)
+    axes.fill_between(
+        steps,
+        spread["min"].to_numpy(),
+        spread["max"].to_numpy(),
+        color=colour(method),
+        alpha=0.18,
+        linewidth=0,
+    )
 
 
 def draw_panel(axes: Axes, data: pd.DataFrame, panel: str) -> None:
@@ -90,9 +115,13 @@ def draw_panel(axes: Axes, data: pd.DataFrame, panel: str) -> None:
         percent_axis(axes, "valid samples")
         return
     axes.set_yscale("log")
-    axes.set_ylabel("nats per token" if panel == "cross_entropy" else "nats per input and supervision step")
+    axes.set_ylabel(
+        "nats per token" if panel == "cross_entropy" else "nats per input and supervision step"
+    )
     if data[data["panel"] == panel].empty:
-        axes.text(0.5, 0.5, "no method with a KL", transform=axes.transAxes, ha="center", va="center")
+        axes.text(
+            0.5, 0.5, "no method with a KL", transform=axes.transAxes, ha="center", va="center"
+        )
 
 
 def draw_training(data: pd.DataFrame) -> Figure:
@@ -117,7 +146,15 @@ def draw_training(data: pd.DataFrame) -> Figure:
 
 
 def _legend(figure: Figure, data: pd.DataFrame) -> None:
-    handles = [matplotlib.lines.Line2D([], [], color=colour(method), label=label(method)) for method in in_order(data["method"])]
-    for group, text in (("one", "inputs with one completion"), ("several", "inputs with several completions")):
-        handles.append(matplotlib.lines.Line2D([], [], color="#444444", linestyle=GROUPS[group], label=text))
+    handles = [
+        matplotlib.lines.Line2D([], [], color=colour(method), label=label(method))
+        for method in in_order(data["method"])
+    ]
+    for group, text in (
+        ("one", "inputs with one completion"),
+        ("several", "inputs with several completions"),
+    ):
+        handles.append(
+            matplotlib.lines.Line2D([], [], color="#444444", linestyle=GROUPS[group], label=text)
+        )
     legend_below(figure, handles, columns=5)

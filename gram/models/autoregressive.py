@@ -22,7 +22,16 @@ class Autoregressive(Network):
         temperature: of the draws, from the whole vocabulary; at 0 the most probable token is taken.
     """
 
-    def __init__(self, *, answers: slice, outputs: int, D: int, vocabulary: int, stack: Stack, temperature: float) -> None:
+    def __init__(
+        self,
+        *,
+        answers: slice,
+        outputs: int,
+        D: int,
+        vocabulary: int,
+        stack: Stack,
+        temperature: float,
+    ) -> None:
         super().__init__(answers=answers)
         self.outputs = self.calls = outputs
         self.temperature = temperature
@@ -35,9 +44,18 @@ class Autoregressive(Network):
     def samples(self) -> bool:
         return self.temperature > 0
 
-    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+    def forward(
+        self,
+        state: State,
+        inputs: Tensor,
+        *,
+        targets: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Step:
         """Teacher forcing: logits [B, L_out, vocabulary] of every output token, given the targets before it."""
-        assert targets is not None, "the next token depends on the targets before it; roll() draws them"
+        assert targets is not None, (
+            "the next token depends on the targets before it; roll() draws them"
+        )
         e = torch.cat((self.embedding(inputs), self.output_embedding(targets[:, :-1])), dim=1)
         h = self.stack(e)
         return self.step(state, self.head(h[:, inputs.shape[1] - 1 :]))
@@ -47,7 +65,9 @@ class Autoregressive(Network):
         logits = self(self.initial_state(inputs), inputs, targets=outputs).logits
         return logits.float().log_softmax(dim=-1).gather(-1, outputs[..., None]).sum(dim=(1, 2))
 
-    def roll(self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator) -> Read:
+    def roll(
+        self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
+    ) -> Read:
         """Draw the whole output, token by token; keys and values of earlier tokens are kept, not computed again."""
         caches = [Cache() for _ in self.stack.blocks]
         e = self.embedding(inputs)

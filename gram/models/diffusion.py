@@ -25,7 +25,9 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int, features: int = 256) -> None:
         super().__init__()
         steps = torch.arange(features // 2) / (features // 2)
-        self.register_buffer("frequencies", 1000.0 * 10000.0**-steps, persistent=False)  # as of the times 0..1000 of a DDPM
+        self.register_buffer(
+            "frequencies", 1000.0 * 10000.0**-steps, persistent=False
+        )  # as of the times 0..1000 of a DDPM
         self.inner = linear(features, width, bias=True)
         self.outer = linear(width, width, bias=True)
 
@@ -112,12 +114,23 @@ class MaskedDiffusion(Network):
         kept = torch.where(F.one_hot(noisy, self.mask + 1)[..., :-1] > 0, 0.0, -math.inf)
         return torch.where((noisy == self.mask)[..., None], logits.float(), kept)
 
-    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+    def forward(
+        self,
+        state: State,
+        inputs: Tensor,
+        *,
+        targets: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Step:
         """Logits of the targets, from what ``noise`` leaves of them."""
-        assert targets is not None and noise is not None, "a training pass restores targets; roll() draws an answer"
+        assert targets is not None and noise is not None, (
+            "a training pass restores targets; roll() draws an answer"
+        )
         return self.step(state, self.denoise(inputs, self.corrupt(targets, noise), noise[0]))
 
-    def roll(self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator) -> Read:
+    def roll(
+        self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
+    ) -> Read:
         """Ancestral sampling: from t to s a masked token is revealed with probability (t - s) / t, in the last step with 1."""
         tokens = torch.full((len(inputs), self.outputs), self.mask, device=inputs.device)
         for left in range(self.steps, 0, -1):

@@ -28,7 +28,14 @@ class Direct(Network):
         """The embedded input, to what the head reads: [B, L, D] -> [B, L, D]."""
         return self.stack(e_x)
 
-    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+    def forward(
+        self,
+        state: State,
+        inputs: Tensor,
+        *,
+        targets: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Step:
         """One pass; neither ``targets`` nor ``noise`` is used."""
         h = self.encode(self.embedding(inputs))
         return self.step(state, self.head(h[:, self.answers]))

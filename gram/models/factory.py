@@ -18,7 +18,16 @@ from gram.models.layers import Block, Embedding, ModulatedBlock, Rotary, Stack, 
 from gram.models.looped import Looped
 from gram.models.network import Network, Shape, State
 from gram.settings import GramModel, ModelConfig
-from gram.settings.baselines import ArModel, DirectModel, HrmModel, InPlace, LoopedModel, MdlmModel, Transformer, TrmModel
+from gram.settings.baselines import (
+    ArModel,
+    DirectModel,
+    HrmModel,
+    InPlace,
+    LoopedModel,
+    MdlmModel,
+    Transformer,
+    TrmModel,
+)
 
 
 def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
@@ -33,8 +42,12 @@ def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
         GramError: settings of the architecture that exclude each other.
     """
     if config.D % (2 * config.heads):
-        raise GramError(f"model: D: {config.D} is not a multiple of 2 x heads ({config.heads}), which RoPE needs")
-    with torch.random.fork_rng(devices=[]):  # initialisers know only the global generator; it is put back afterwards
+        raise GramError(
+            f"model: D: {config.D} is not a multiple of 2 x heads ({config.heads}), which RoPE needs"
+        )
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # initialisers know only the global generator; it is put back afterwards
         torch.manual_seed(seed)
         return BUILDERS[type(config)](config, shape)
 
@@ -63,15 +76,30 @@ def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) 
         positions = torch.stack([one, other, one + other, one - other], dim=1)
     head_dim, axes = config.D // config.heads, positions.shape[1]
     if head_dim % (2 * axes):
-        raise GramError(f"model: rope: {config.rope}: D / heads is {head_dim}, not a multiple of 2 x {axes}, for as many axes")
+        raise GramError(
+            f"model: rope: {config.rope}: D / heads is {head_dim}, not a multiple of 2 x {axes}, for as many axes"
+        )
     return positions
 
 
-def plain_stack(config: GramModel | Transformer, positions: Tensor, *, causal: bool = False, halves: bool = False) -> Stack:
+def plain_stack(
+    config: GramModel | Transformer,
+    positions: Tensor,
+    *,
+    causal: bool = False,
+    halves: bool = False,
+) -> Stack:
     """The layers of ``config`` for tokens at ``positions`` [L, axes]; ``halves`` as of :class:`gram.models.layers.Rotary`."""
     rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
     blocks = [
-        Block(config.D, heads=config.heads, ffn_hidden=config.ffn_hidden, rotary=rotary, norm_eps=config.norm_eps, causal=causal)
+        Block(
+            config.D,
+            heads=config.heads,
+            ffn_hidden=config.ffn_hidden,
+            rotary=rotary,
+            norm_eps=config.norm_eps,
+            causal=causal,
+        )
         for _ in range(config.layers)
     ]
     return Stack(*blocks)
@@ -83,8 +111,12 @@ def build_gram(config: GramModel, shape: Shape) -> GRAM:
     Raises:
         GramError: sigma_min leaves no room for sigma.
     """
-    if not config.sigma_min < min(config.sigma_init, 1):  # 1 is the sigma of guidance by the mean alone
-        raise GramError(f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1")
+    if not config.sigma_min < min(
+        config.sigma_init, 1
+    ):  # 1 is the sigma of guidance by the mean alone
+        raise GramError(
+            f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1"
+        )
     positions = in_place(config, shape, config.puzzle_tokens)
     tokens = len(positions)
     z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
@@ -124,7 +156,10 @@ def build_gram(config: GramModel, shape: Shape) -> GRAM:
 def build_direct(config: DirectModel, shape: Shape) -> Direct:
     """Direct Pred."""
     return Direct(
-        answers=shape.answers, D=config.D, vocabulary=shape.vocabulary, stack=plain_stack(config, in_place(config, shape))
+        answers=shape.answers,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        stack=plain_stack(config, in_place(config, shape)),
     )
 
 
@@ -154,7 +189,9 @@ def build_autoregressive(config: ArModel, shape: Shape) -> Autoregressive:
 
 def build_masked_diffusion(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
     """MDLM."""
-    rotary = Rotary(in_sequence(shape.length + shape.outputs), config.D // config.heads, config.rope_theta)
+    rotary = Rotary(
+        in_sequence(shape.length + shape.outputs), config.D // config.heads, config.rope_theta
+    )
     blocks = [
         ModulatedBlock(
             config.D,

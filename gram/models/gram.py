@@ -67,7 +67,11 @@ class GRAM(Network):
     @property
     def samples(self) -> bool:
         """Whether two rollouts of the same input can differ."""
-        return self.draws_z0 or self.sampled_decoding or (self.guidance is not None and self.guidance.draws)
+        return (
+            self.draws_z0
+            or self.sampled_decoding
+            or (self.guidance is not None and self.guidance.draws)
+        )
 
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
         """Independent N(0, I) for one supervision step of ``inputs`` [B, L]: fp32 [T, B, puzzle_tokens + L, D].
@@ -80,7 +84,9 @@ class GRAM(Network):
         B, L = inputs.shape
         tokens = 1 if self.guidance.shared else self.puzzle_tokens + L
         shape = (self.T, B, tokens, self.z0_h.shape[-1])
-        return torch.randn(shape, generator=generator, device=generator.device, dtype=self.z0_h.dtype)
+        return torch.randn(
+            shape, generator=generator, device=generator.device, dtype=self.z0_h.dtype
+        )
 
     def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
         """z_0 for every row of ``inputs`` [B, L]; from ``generator``, N(0, I), where every trajectory draws its own."""
@@ -88,7 +94,11 @@ class GRAM(Network):
         shape = (B, self.puzzle_tokens + L, self.z0_h.shape[-1])
         if self.draws_z0:
             assert generator is not None, "a model that draws z_0 needs a generator"
-            return State(*torch.randn((2, *shape), generator=generator, device=generator.device, dtype=self.z0_h.dtype))
+            return State(
+                *torch.randn(
+                    (2, *shape), generator=generator, device=generator.device, dtype=self.z0_h.dtype
+                )
+            )
         return State(self.z0_h.expand(shape), self.z0_l.expand(shape))
 
     def transition(self, state: State, e_x: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +158,9 @@ class GRAM(Network):
         e_y = None
         if self.guidance is not None and targets is not None:
             start, stop, _ = self.answers.indices(inputs.shape[1])
-            e_y = self.guidance.embed_target(targets, self.puzzle_tokens + start, inputs.shape[1] - stop)
+            e_y = self.guidance.embed_target(
+                targets, self.puzzle_tokens + start, inputs.shape[1] - stop
+            )
         charges: list[Charge] = []
         p = q = drawn = None
         for t in range(self.T):
@@ -162,12 +174,18 @@ class GRAM(Network):
                 with torch.set_grad_enabled((last or charged) and torch.is_grad_enabled()):
                     # u has no gradient before the last transition: there the heads alone learn from the charge.
                     p = self.guidance.prior(u) if charged or not use_posterior else None
-                    q = self.guidance.posterior(u, e_y) if use_posterior and e_y is not None else None
+                    q = (
+                        self.guidance.posterior(u, e_y)
+                        if use_posterior and e_y is not None
+                        else None
+                    )
                 if charged and p is not None and q is not None:
                     charges.append(Charge(q, p, tokens=u.shape[1]))
                 source = q if q is not None else p
                 assert source is not None
-                assert noise is not None or not self.guidance.draws, "a model whose guidance draws needs noise"
+                assert noise is not None or not self.guidance.draws, (
+                    "a model whose guidance draws needs noise"
+                )
                 drawn = None if noise is None else noise[t]
                 h = u + (source if last else source.detach()).sample(drawn)
             state = State(h, l)

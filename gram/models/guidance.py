@@ -71,12 +71,24 @@ class Head(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, hidden: int, D: int, *, kind: Kind = "full", sigma_init: float, sigma_min: float, shared: bool = False
+        self,
+        inputs: int,
+        hidden: int,
+        D: int,
+        *,
+        kind: Kind = "full",
+        sigma_init: float,
+        sigma_min: float,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.sigma_min = sigma_min
         self.shared = shared
-        self.mu = Constant(D, 0.0) if kind == "noise" else SwiGLU(inputs, hidden, D, out_scale=0.0, bias=True)
+        self.mu = (
+            Constant(D, 0.0)
+            if kind == "noise"
+            else SwiGLU(inputs, hidden, D, out_scale=0.0, bias=True)
+        )
         if kind == "mean":
             self.sigma: nn.Module = Constant(D, inverse_softplus(1 - sigma_min))
         else:
@@ -89,7 +101,10 @@ class Head(nn.Module):
             x = x.float()
             mu, raw = self.mu(x), self.sigma(x)
             if self.shared:
-                mu, raw = mu.sum(dim=1, keepdim=True) / math.sqrt(x.shape[1]), raw.mean(dim=1, keepdim=True)
+                mu, raw = (
+                    mu.sum(dim=1, keepdim=True) / math.sqrt(x.shape[1]),
+                    raw.mean(dim=1, keepdim=True),
+                )
             return Gaussian(mu, F.softplus(raw) + self.sigma_min)
 
 
@@ -113,8 +128,12 @@ class Guidance(nn.Module):
         shared: bool,
     ) -> None:
         super().__init__()
-        self.prior = Head(D, hidden, D, kind=kind, sigma_init=sigma_init, sigma_min=sigma_min, shared=shared)
-        self.posterior_head = Head(2 * D, hidden, D, kind=kind, sigma_init=sigma_init, sigma_min=sigma_min, shared=shared)
+        self.prior = Head(
+            D, hidden, D, kind=kind, sigma_init=sigma_init, sigma_min=sigma_min, shared=shared
+        )
+        self.posterior_head = Head(
+            2 * D, hidden, D, kind=kind, sigma_init=sigma_init, sigma_min=sigma_min, shared=shared
+        )
         self.target_embedding = Embedding(vocabulary, D)
         self.pooled = pooled
         self.shared = shared

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from gram.models.layers import TRUNCATED_STD, Embedding, Stack, linear, widen
 from gram.models.network import Network, State, Step
 
-HALT_BIAS = -5.0  # both values start near 0, so that no trajectory halts before the head has learned
+HALT_BIAS = (
+    -5.0
+)  # both values start near 0, so that no trajectory halts before the head has learned
 
 
 class HRM(Network):
@@ -53,7 +55,9 @@ class HRM(Network):
         self.learns_continue = learns_continue
         self.puzzle_tokens = puzzle_tokens
         for name in ("z0_h", "z0_l"):  # one vector for all tokens, stored and never trained
-            self.register_buffer(name, nn.init.trunc_normal_(torch.empty(D), a=-2, b=2) / TRUNCATED_STD)
+            self.register_buffer(
+                name, nn.init.trunc_normal_(torch.empty(D), a=-2, b=2) / TRUNCATED_STD
+            )
         self.embedding = Embedding(vocabulary, D)
         self.puzzle = nn.Parameter(torch.zeros(D))
         self.low = low
@@ -83,7 +87,14 @@ class HRM(Network):
         puzzle = F.pad(self.embedding.scale * self.puzzle[None], (0, 0, 0, self.puzzle_tokens - 1))
         return torch.cat((puzzle.expand(len(inputs), -1, -1), self.embedding(inputs)), dim=1)
 
-    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+    def forward(
+        self,
+        state: State,
+        inputs: Tensor,
+        *,
+        targets: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Step:
         """One supervision step; neither ``targets`` nor ``noise`` is used.
 
         The halting head sends its gradient into the recursion.
@@ -96,9 +107,13 @@ class HRM(Network):
             last = t == self.T - 1
             injected = h + e_x
             for k in range(self.K):
-                with torch.set_grad_enabled(training and last and k >= self.K - self.gradient_updates):
+                with torch.set_grad_enabled(
+                    training and last and k >= self.K - self.gradient_updates
+                ):
                     l = low(l + injected)  # noqa: E741
             with torch.set_grad_enabled(training and last):
                 h = self.high(h + l)
         logits = self.head(h[:, self.puzzle_tokens :][:, self.answers])
-        return self.step(State(h.detach(), l.detach()), logits, halt=self.halt_head(h[:, 0]).float())
+        return self.step(
+            State(h.detach(), l.detach()), logits, halt=self.halt_head(h[:, 0]).float()
+        )

@@ -45,7 +45,9 @@ class Embedding(nn.Module):
         super().__init__()
         self.scale = math.sqrt(D)
         self.table = nn.Embedding(vocabulary, D)
-        nn.init.trunc_normal_(self.table.weight, std=1 / self.scale, a=-2 / self.scale, b=2 / self.scale)
+        nn.init.trunc_normal_(
+            self.table.weight, std=1 / self.scale, a=-2 / self.scale, b=2 / self.scale
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, L] int64 -> [B, L, D]."""
@@ -71,14 +73,18 @@ class Rotary(nn.Module):
 
     rotation: Tensor
 
-    def __init__(self, positions: Tensor, head_dim: int, theta: float, *, halves: bool = False) -> None:
+    def __init__(
+        self, positions: Tensor, head_dim: int, theta: float, *, halves: bool = False
+    ) -> None:
         super().__init__()
         self.halves = halves
         channels = head_dim // positions.shape[1]  # of one axis
         frequencies = theta ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
         angles = (positions.double()[:, :, None] * frequencies).flatten(1)  # [L, head_dim / 2]
         rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-        self.register_buffer("rotation", torch.view_as_real(rotation) if halves else rotation, persistent=False)
+        self.register_buffer(
+            "rotation", torch.view_as_real(rotation) if halves else rotation, persistent=False
+        )
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Rotate queries or keys at the positions from ``start`` on: [..., L, head_dim] -> the same, in the same dtype."""
@@ -124,7 +130,9 @@ class Attention(nn.Module):
         """[B, L, D] -> [B, L, D]; with a cache, which this extends, ``x`` goes on after its tokens, one token at a time."""
         B, L, D = x.shape
         start = 0 if cache is None else cache.tokens
-        assert start == 0 or (self.causal and L == 1), "a cache serves causal attention, and one token after its first ones"
+        assert start == 0 or (self.causal and L == 1), (
+            "a cache serves causal attention, and one token after its first ones"
+        )
         qkv = self.qkv(x).view(B, L, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         q, k = self.rotary(qkv[:2], start)  # both at once: [2, B, heads, L, head_dim]
         v = qkv[2]
@@ -137,7 +145,9 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     """down(silu(gate(x)) * up(x)); gate and up are one matrix."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, *, out_scale: float = 1.0, bias: bool = False) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, *, out_scale: float = 1.0, bias: bool = False
+    ) -> None:
         super().__init__()
         self.gate_up = linear(inputs, 2 * hidden)
         self.down = linear(hidden, outputs, scale=out_scale, bias=bias)
@@ -151,7 +161,16 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """[attention + SwiGLU] with post-norm residuals, x = norm(x + f(x)), which keeps the recursive state bounded."""
 
-    def __init__(self, D: int, *, heads: int, ffn_hidden: int, rotary: Rotary, norm_eps: float, causal: bool = False) -> None:
+    def __init__(
+        self,
+        D: int,
+        *,
+        heads: int,
+        ffn_hidden: int,
+        rotary: Rotary,
+        norm_eps: float,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
         self.attention = Attention(D, heads=heads, rotary=rotary, causal=causal)
         self.ffn = SwiGLU(D, ffn_hidden, D)
@@ -183,7 +202,16 @@ class ModulatedBlock(nn.Module):
     A branch's input has unit RMS already, since the block is post-norm.
     """
 
-    def __init__(self, D: int, *, condition: int, heads: int, ffn_hidden: int, rotary: Rotary, norm_eps: float) -> None:
+    def __init__(
+        self,
+        D: int,
+        *,
+        condition: int,
+        heads: int,
+        ffn_hidden: int,
+        rotary: Rotary,
+        norm_eps: float,
+    ) -> None:
         super().__init__()
         self.attention = Attention(D, heads=heads, rotary=rotary)
         self.ffn = SwiGLU(D, ffn_hidden, D)
@@ -195,7 +223,9 @@ class ModulatedBlock(nn.Module):
         shape = (x.shape[-1],)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulation(condition)
         x = F.rms_norm(x + gate * self.attention((1 + scale) * x + shift), shape, eps=self.norm_eps)
-        return F.rms_norm(x + ffn_gate * self.ffn((1 + ffn_scale) * x + ffn_shift), shape, eps=self.norm_eps)
+        return F.rms_norm(
+            x + ffn_gate * self.ffn((1 + ffn_scale) * x + ffn_shift), shape, eps=self.norm_eps
+        )
 
 
 class Stack(nn.Module):

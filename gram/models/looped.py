@@ -21,7 +21,14 @@ class Looped(Direct):
     """
 
     def __init__(
-        self, *, answers: slice, D: int, vocabulary: int, stack: Stack, loops: int, gradient_loops: int | None = None
+        self,
+        *,
+        answers: slice,
+        D: int,
+        vocabulary: int,
+        stack: Stack,
+        loops: int,
+        gradient_loops: int | None = None,
     ) -> None:
         super().__init__(answers=answers, D=D, vocabulary=vocabulary, stack=stack)
         self.loops = loops

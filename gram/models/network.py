@@ -18,8 +18,12 @@ class Shape(NamedTuple):
 
     length: int  # tokens of the input, L
     vocabulary: int
-    answers: slice = slice(None)  # positions of the input at which the answer's L_out tokens are read
-    coordinates: NDArray[np.int64] = np.zeros((0, 1), dtype=np.int64)  # [L, axes], of the task; no rows: it has none
+    answers: slice = slice(
+        None
+    )  # positions of the input at which the answer's L_out tokens are read
+    coordinates: NDArray[np.int64] = np.zeros(
+        (0, 1), dtype=np.int64
+    )  # [L, axes], of the task; no rows: it has none
 
     @property
     def outputs(self) -> int:
@@ -52,7 +56,9 @@ class Step(NamedTuple):
 
     state: State  # detached: gradients do not cross supervision steps
     logits: Tensor  # [B, L_out, vocabulary], where the answer is read
-    carried: Tensor | None  # the same, detached, read from ``state``, where that is not the state of ``logits``
+    carried: (
+        Tensor | None
+    )  # the same, detached, read from ``state``, where that is not the state of ``logits``
     summary: Tensor  # [B, D], what the value head reads, detached; [B, 0] without one
     halt: Tensor  # [B, 2], fp32 logits of (halt, continue); zeros without a halting head
     value: Tensor  # [B], LPRM value in (0, 1); zeros without a value head
@@ -124,7 +130,14 @@ class Network(nn.Module):
         """Whether a trajectory halts, from its logits of (halt, continue): [B, 2] -> bool [B]."""
         return halt[:, 0] > 0
 
-    def forward(self, state: State, inputs: Tensor, *, targets: Tensor | None = None, noise: Tensor | None = None) -> Step:
+    def forward(
+        self,
+        state: State,
+        inputs: Tensor,
+        *,
+        targets: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> Step:
         """One supervision step.
 
         Args:
@@ -135,7 +148,9 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def roll(self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator) -> Read:
+    def roll(
+        self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
+    ) -> Read:
         """One step of a rollout, which never sees a target.
 
         Args:
@@ -144,7 +159,9 @@ class Network(nn.Module):
             generator: source of what else a method draws when it answers.
         """
         step = self(state, inputs, noise=noise)
-        return Read(step.state, self.answer(step.logits, generator), step.value, self.halting(step.halt))
+        return Read(
+            step.state, self.answer(step.logits, generator), step.value, self.halting(step.halt)
+        )
 
     def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; the most probable ones."""
@@ -154,7 +171,15 @@ class Network(nn.Module):
         """A :class:`Step` of a network without guidance and value head."""
         nothing = torch.zeros(len(logits), 0, device=logits.device)
         halt = torch.zeros(len(logits), 2, device=logits.device) if halt is None else halt
-        return Step(state, logits, carried=None, summary=nothing, halt=halt, value=self.value(nothing), charges=[])
+        return Step(
+            state,
+            logits,
+            carried=None,
+            summary=nothing,
+            halt=halt,
+            value=self.value(nothing),
+            charges=[],
+        )
 
     def read(self, state: State, tokens: Tensor) -> Read:
         """A :class:`Read` of a network that neither halts nor values its answer."""

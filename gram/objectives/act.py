@@ -41,7 +41,9 @@ def _(model: HRM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     }
     weights = {"cross_entropy": 1.0, "halt_loss": config.halt_weight}
     if model.learns_continue and config.N_sup > 1:
-        with torch.no_grad():  # no target network and no replay: the step that follows, by the same weights
+        with (
+            torch.no_grad()
+        ):  # no target network and no replay: the step that follows, by the same weights
             following = model(step.state, rows.inputs).halt
         terms["continue_loss"] = continue_loss(step.halt, following, rows.last)
         weights["continue_loss"] = config.halt_weight

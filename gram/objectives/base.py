@@ -28,7 +28,9 @@ class Supervised(NamedTuple):
     step: Step
     hits: Tensor  # [B, L_out] bool, tokens decoded as in the target
     terms: dict[str, Tensor]  # [B] fp32 each, shown in the history as means over rows
-    weights: dict[str, float]  # of the terms whose weighted sum is minimised; the others are only shown
+    weights: dict[
+        str, float
+    ]  # of the terms whose weighted sum is minimised; the others are only shown
 
 
 def check_softmax(model: Network, config: TrainConfig) -> None:

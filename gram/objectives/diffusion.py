@@ -16,5 +16,9 @@ def _(model: MaskedDiffusion, config: TrainConfig, number: int, rows: Rows) -> S
     hits = step.logits.argmax(dim=-1) == rows.targets
     # Tokens that are not masked are certain and cost nothing, so that the mean over all tokens is the masked ones' share of it.
     cross_entropy = losses.cross_entropy(step.logits, rows.targets, config.cross_entropy)
-    terms = {"bound": cross_entropy / rows.noise[0], "cross_entropy": cross_entropy.detach(), "exact": hits.all(dim=-1).float()}
+    terms = {
+        "bound": cross_entropy / rows.noise[0],
+        "cross_entropy": cross_entropy.detach(),
+        "exact": hits.all(dim=-1).float(),
+    }
     return Supervised(step, hits, terms, weights={"bound": 1.0})

@@ -18,7 +18,9 @@ from gram.reports.optimization import benchmarks
 from gram.reports.results import datasets, reproduction, results
 from gram.reports.whole_table import graphs, parameters, small_table1
 
-BLOCK = re.compile(r"(<!-- generated: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- generated: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL
+)
 MARKER = re.compile(r"<!-- (generated: \S+|end generated) -->")
 
 BLOCKS: dict[str, Callable[[Path], str]] = {
@@ -45,13 +47,17 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
     text = path.read_text(encoding="utf-8")
     markers = [marker[1].partition(":")[0] for marker in MARKER.finditer(text)]
     if markers != ["generated", "end generated"] * (len(markers) // 2):
-        raise GramError(f"{path}: a `<!-- generated: NAME -->` without its `<!-- end generated -->`, or the reverse; restore it")
+        raise GramError(
+            f"{path}: a `<!-- generated: NAME -->` without its `<!-- end generated -->`, or the reverse; restore it"
+        )
     changed = []
 
     def fresh(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in BLOCKS:
-            raise GramError(f"{path}: no generated block is called {name!r}; known ones: {', '.join(BLOCKS)}")
+            raise GramError(
+                f"{path}: no generated block is called {name!r}; known ones: {', '.join(BLOCKS)}"
+            )
         body = BLOCKS[name](root) + "\n"
         if body != match["body"]:
             changed.append(name)
@@ -63,15 +69,29 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
 def main() -> None:
     """Rewrite the generated blocks of README.md and reports/*.md, or check that they are up to date."""
     parser = argparse.ArgumentParser(prog="python -m gram.reports", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail and name the blocks that are out of date")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail and name the blocks that are out of date",
+    )
     parser.add_argument("--root", type=Path, default=Path("."), help="root of the repository")
     args = parser.parse_args()
-    paths = [path for path in (args.root / "README.md", *sorted((args.root / "reports").glob("*.md"))) if path.exists()]
+    paths = [
+        path
+        for path in (args.root / "README.md", *sorted((args.root / "reports").glob("*.md")))
+        if path.exists()
+    ]
     if not paths:
-        raise GramError(f"{args.root}: no README.md and no reports/*.md here; run from the root of the repository")
+        raise GramError(
+            f"{args.root}: no README.md and no reports/*.md here; run from the root of the repository"
+        )
     fresh = {path: updated(path, args.root) for path in paths}
-    if args.check and (old := [f"{path}: block {name}" for path, (_, changed) in fresh.items() for name in changed]):
-        raise GramError(f"{'; '.join(old)}: out of date: run `python -m gram.reports` and commit the result")
+    if args.check and (
+        old := [f"{path}: block {name}" for path, (_, changed) in fresh.items() for name in changed]
+    ):
+        raise GramError(
+            f"{'; '.join(old)}: out of date: run `python -m gram.reports` and commit the result"
+        )
     for path, (text, changed) in fresh.items():
         if changed:
             files.write_text(path, text)

@@ -13,7 +13,15 @@ import pandas as pd
 
 from gram.config import TAG, Experiment, load_experiment, method_section, parse
 from gram.errors import GramError
-from gram.reports.reference import GAP_RUNS, NOT_MEASURED, REFERENCE, SHOWN, metas_of, reference_evaluations, signed
+from gram.reports.reference import (
+    GAP_RUNS,
+    NOT_MEASURED,
+    REFERENCE,
+    SHOWN,
+    metas_of,
+    reference_evaluations,
+    signed,
+)
 from gram.settings import SECTIONS, RunSettings
 from gram.settings.generator import ColoringGenerator
 from gram.tables.layout import NOTHING, mean_and_std
@@ -59,20 +67,38 @@ def gap_settings() -> list[Gap]:
 def gap_defaults(root: Path) -> str:
     """Every open choice with its default and reason, and the experiments that choose otherwise."""
     settings = [
-        [gap.name, value(gap.field.default), gap.field.metadata["doc"], gap.field.metadata["gap"]] for gap in gap_settings()
+        [gap.name, value(gap.field.default), gap.field.metadata["doc"], gap.field.metadata["gap"]]
+        for gap in gap_settings()
     ]
-    lines = prose_table(["setting", "default", "meaning", "what is open, and why this default"], settings)
+    lines = prose_table(
+        ["setting", "default", "meaning", "what is open, and why this default"], settings
+    )
     rows = []
-    for path in sorted((root / "config/experiments").glob("*.yaml"), key=lambda path: natural(path.stem)):
+    for path in sorted(
+        (root / "config/experiments").glob("*.yaml"), key=lambda path: natural(path.stem)
+    ):
         experiment = load_experiment(path)
         for gap in gap_settings():
-            chosen = {method: getattr(own, gap.field.name) for method, own in sections(experiment, path.stem, gap)}
-            for setting in sorted({json.dumps(v) for v in chosen.values()} - {json.dumps(gap.field.default)}):
+            chosen = {
+                method: getattr(own, gap.field.name)
+                for method, own in sections(experiment, path.stem, gap)
+            }
+            for setting in sorted(
+                {json.dumps(v) for v in chosen.values()} - {json.dumps(gap.field.default)}
+            ):
                 methods = [method for method, v in chosen.items() if json.dumps(v) == setting]
                 whose = "all" if len(methods) == len(chosen) else ", ".join(methods)
                 rows.append([path.stem, whose, gap.name, value(gap.field.default), f"`{setting}`"])
-    lines += ["", "Experiments that choose otherwise (all: of the methods that have the setting):", ""]
-    lines += prose_table(["experiment", "methods", "setting", "default", "here"], rows) if rows else ["None."]
+    lines += [
+        "",
+        "Experiments that choose otherwise (all: of the methods that have the setting):",
+        "",
+    ]
+    lines += (
+        prose_table(["experiment", "methods", "setting", "default", "here"], rows)
+        if rows
+        else ["None."]
+    )
     return "\n".join(lines)
 
 
@@ -82,7 +108,11 @@ def sections(experiment: Experiment, task: str, gap: Gap) -> Iterator[tuple[str,
         if gap.section == "split":
             own: Any = experiment.split
         elif gap.section == "generator":
-            own = parse(ColoringGenerator, experiment.generator, experiment.path) if task.startswith("coloring") else None
+            own = (
+                parse(ColoringGenerator, experiment.generator, experiment.path)
+                if task.startswith("coloring")
+                else None
+            )
         else:
             own = method_section(experiment, method, gap.section)
         if type(own) in gap.owners:
@@ -96,7 +126,9 @@ def kept_settings(folder: Path, task: str, method: str, seed: int) -> dict[str, 
         GramError: no meta, or settings that the code no longer knows.
     """
     meta = metas_of(folder, task, method, seed)[0]
-    return parse(RunSettings, meta["settings"], f"{folder}: {task}/{method}/seed{seed}").without_execution()
+    return parse(
+        RunSettings, meta["settings"], f"{folder}: {task}/{method}/seed{seed}"
+    ).without_execution()
 
 
 def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:
@@ -124,7 +156,9 @@ def gap_measurements(root: Path) -> str:
     return "\n".join(lines).rstrip() if lines else NOT_MEASURED
 
 
-def task_measurements(folder: Path, task: str, by_method: dict[str, dict[int, dict[str, Any]]]) -> list[str]:
+def task_measurements(
+    folder: Path, task: str, by_method: dict[str, dict[int, dict[str, Any]]]
+) -> list[str]:
     """The sentences and the table of one task.
 
     Args:
@@ -136,19 +170,31 @@ def task_measurements(folder: Path, task: str, by_method: dict[str, dict[int, di
         GramError: no run with the default settings, or as of :func:`kept_settings`.
     """
     if BASELINE not in by_method:
-        raise GramError(f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy it from results/")
-    settings = {method: kept_settings(folder, task, method, min(seeds)) for method, seeds in by_method.items()}
+        raise GramError(
+            f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy it from results/"
+        )
+    settings = {
+        method: kept_settings(folder, task, method, min(seeds))
+        for method, seeds in by_method.items()
+    }
     header = ["choice", "n"]
     for name in SHOWN:
         header += [name, "difference"]
     rows = []
     for method in sorted(by_method, key=lambda method: (method != BASELINE, natural(method))):
         changed = changed_settings(settings[method], settings[BASELINE])
-        cells = [f"{method}: {changed}" if changed else f"{method} (default)", str(len(by_method[method]))]
+        cells = [
+            f"{method}: {changed}" if changed else f"{method} (default)",
+            str(len(by_method[method])),
+        ]
         for name in SHOWN:
             values = percentages(by_method[method], name)
             shared = (values - percentages(by_method[BASELINE], name)).dropna()
-            difference = signed(shared.mean(), shared.std()) if method != BASELINE and len(shared) else NOTHING
+            difference = (
+                signed(shared.mean(), shared.std())
+                if method != BASELINE and len(shared)
+                else NOTHING
+            )
             cells += [mean_and_std(values.mean(), values.std()), difference]
         rows.append(cells)
     one = next(iter(by_method[BASELINE].values()))
@@ -165,4 +211,6 @@ def task_measurements(folder: Path, task: str, by_method: dict[str, dict[int, di
 def percentages(seeds: dict[int, dict[str, Any]], name: str) -> pd.Series:
     """A metric by seed; seeds in which it has no value are left out."""
     found = {seed: measured(evaluation, METRICS[name]) for seed, evaluation in seeds.items()}
-    return pd.Series({seed: 100.0 * metric["value"] for seed, metric in found.items() if metric}, dtype=float)
+    return pd.Series(
+        {seed: 100.0 * metric["value"] for seed, metric in found.items() if metric}, dtype=float
+    )

@@ -41,15 +41,26 @@ def of_reference_runs(
     """The lines of ``write`` for every task and method of the reference runs that has files called ``name``, with its figures."""
     lines = []
     for folder in sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir()):
-        for task, methods in by_task_and_method(reference_evaluations(folder, name, sections)).items():
-            drawn = [path for figure in figures for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png"))]
-            images = [f"![{path.stem} of {task}](../{path.relative_to(root).as_posix()})" for path in drawn]
+        for task, methods in by_task_and_method(
+            reference_evaluations(folder, name, sections)
+        ).items():
+            drawn = [
+                path
+                for figure in figures
+                for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png"))
+            ]
+            images = [
+                f"![{path.stem} of {task}](../{path.relative_to(root).as_posix()})"
+                for path in drawn
+            ]
             lines += [line for seeds in methods.values() for line in (*write(seeds), "")]
             lines += [line for image in images for line in (image, "")]
     return "\n".join(lines).rstrip() or NOT_MEASURED
 
 
-def by_task_and_method(evaluations: list[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def by_task_and_method(
+    evaluations: list[dict[str, Any]],
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """The seeds of each method of each task; tasks stay in order."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for evaluation in evaluations:
@@ -70,32 +81,47 @@ def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
     rows = pd.DataFrame(
         {"seed": evaluation["run"]["seed"], "metric": metric}
         | {key: row[key] for key in ("sampler", "width", "rollout_seed")}
-        | {key: 100 * row[metric][key] for key in ("value", "ceiling") if row[metric].get(key) is not None}
+        | {
+            key: 100 * row[metric][key]
+            for key in ("value", "ceiling")
+            if row[metric].get(key) is not None
+        }
         for evaluation in evaluations
         for row in evaluation["by_sampler"]
         for metric in COMPARED
     )
     width = rows["width"].max()
     rows = rows[rows["width"] == width]
-    table = rows.pivot(index=["seed", "rollout_seed"], columns=["metric", "sampler"], values="value")
+    table = rows.pivot(
+        index=["seed", "rollout_seed"], columns=["metric", "sampler"], values="value"
+    )
     cells = []
     for sampler in rows["sampler"].unique():
         line = [sampler]
         for metric in COMPARED:
             found = table[metric, sampler]
             difference = found - table[metric, INDEPENDENT]
-            versus = NOTHING if sampler == INDEPENDENT else signed(difference.mean(), difference.std())
+            versus = (
+                NOTHING if sampler == INDEPENDENT else signed(difference.mean(), difference.std())
+            )
             line += [mean_and_std(found.mean(), found.std()), versus]
         cells.append(line)
     ceilings = rows.groupby("metric")["ceiling"].mean()
     reached = (mean_and_std(ceilings[metric], float("nan")) for metric in COMPARED)
-    cells.append(["ceiling of independent samples", *(cell for ceiling in reached for cell in (ceiling, NOTHING))])
+    cells.append(
+        [
+            "ceiling of independent samples",
+            *(cell for ceiling in reached for cell in (ceiling, NOTHING)),
+        ]
+    )
     depth = evaluations[0]["run"]["depth"]
     return [
         f"{heading(evaluations)}, {width} trajectories per input, {depth} supervision steps each; percent, "
         f"mean ± sample standard deviation over {len(table)} pairs of run and rollout seed. A difference is taken pair by pair.",
         "",
-        *pipe_table(["sampler", *(name for metric in COMPARED for name in (metric, "difference"))], cells),
+        *pipe_table(
+            ["sampler", *(name for metric in COMPARED for name in (metric, "difference"))], cells
+        ),
     ]
 
 
@@ -108,7 +134,10 @@ def scaling_of(evaluations: list[dict[str, Any]]) -> list[str]:
         here = data[(data["depth"] == depth) & (data["width"] == width)]
         values = (here.loc[here["metric"] == metric, "value"] for metric in ("accuracy", *CHOOSERS))
         rows.append([str(depth), *(mean_and_std(value.mean(), value.std()) for value in values)])
-    halting = pd.DataFrame({key: one["halting"][key]["value"] for key in ("never", "steps", "accuracy")} for one in evaluations)
+    halting = pd.DataFrame(
+        {key: one["halting"][key]["value"] for key in ("never", "steps", "accuracy")}
+        for one in evaluations
+    )
     deepest = data["depth"].max()
     return [
         f"{heading(evaluations)}; accuracy in percent, mean ± sample standard deviation over the runs; "

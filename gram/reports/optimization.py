@@ -28,8 +28,16 @@ def percent(spread: list[float]) -> str:
 
 def where(measured: dict[str, Any]) -> str:
     """Task, size, machine and code of a measurement, in a sentence or two."""
-    model, train, by = measured["settings"]["model"], measured["settings"]["train"], measured["measured_by"]
-    commit = f", commit {by['commit'][:12]}{' with local changes' if by['dirty'] else ''}" if by["commit"] else ""
+    model, train, by = (
+        measured["settings"]["model"],
+        measured["settings"]["train"],
+        measured["measured_by"],
+    )
+    commit = (
+        f", commit {by['commit'][:12]}{' with local changes' if by['dirty'] else ''}"
+        if by["commit"]
+        else ""
+    )
     return (
         f"`{measured['method']}` on `{measured['task']}`: D = {model['D']}, K = {model['K']}, T = {model['T']}, "
         f"{train['batch_size']} rows, {measured['flops_per_step'] / 1e9:.3g} GFLOP a step; {by['threads']} threads of "
@@ -42,27 +50,53 @@ def variants_table(measured: dict[str, Any]) -> list[str]:
     """A line per variant."""
     rows = []
     for name, found in measured["variants"].items():
-        row = [name, f"{found['seconds_per_step'][1]:.3g}", f"{found['examples_per_second'][1]:.3g}"]
+        row = [
+            name,
+            f"{found['seconds_per_step'][1]:.3g}",
+            f"{found['examples_per_second'][1]:.3g}",
+        ]
         row += [percent(found["share_of_own_peak"]), times(found["speed_against_first"])]
         rows.append([*row, f"{found['peak_memory_bytes'] / 2**20:.0f}"])
     first = next(iter(measured["variants"]))
-    return pipe_table(["variant", "s per step", "examples/s", "of its matmul peak", f"times as fast as {first}", "peak MiB"], rows)
+    return pipe_table(
+        [
+            "variant",
+            "s per step",
+            "examples/s",
+            "of its matmul peak",
+            f"times as fast as {first}",
+            "peak MiB",
+        ],
+        rows,
+    )
 
 
 def goals(measured: dict[str, Any]) -> list[str]:
     """Which variants reach the goals, and what the peak leaves to gain; every number is computed from the measurement."""
     variants = measured["variants"]
-    reaching = [name for name, found in variants.items() if found["share_of_own_peak"][1] >= GOAL_SHARE]
-    lines = [f"- At least {GOAL_SHARE:.0%} of the matmul peak of its precision: {', '.join(reaching) or 'no variant'}."]
+    reaching = [
+        name for name, found in variants.items() if found["share_of_own_peak"][1] >= GOAL_SHARE
+    ]
+    lines = [
+        f"- At least {GOAL_SHARE:.0%} of the matmul peak of its precision: {', '.join(reaching) or 'no variant'}."
+    ]
     peaks = measured["matmul_peak_flops_per_second"]
-    lines += [f"- Measured peaks: {', '.join(f'{name} {peak[1] / 1e9:.3g} GFLOP/s' for name, peak in peaks.items())}."]
+    lines += [
+        f"- Measured peaks: {', '.join(f'{name} {peak[1] / 1e9:.3g} GFLOP/s' for name, peak in peaks.items())}."
+    ]
     if PLAIN not in variants:
         return lines
     plain = variants[PLAIN]["share_of_highest_peak"][1]
     base = variants[PLAIN]["seconds_per_step"][1]
-    fast = [name for name, found in variants.items() if base / found["seconds_per_step"][1] >= GOAL_SPEED]
+    fast = [
+        name
+        for name, found in variants.items()
+        if base / found["seconds_per_step"][1] >= GOAL_SPEED
+    ]
     reached = ", ".join(fast) or "no variant"
-    lines.append(f"- At least {GOAL_SPEED:g} times as fast as {PLAIN} without compilation: {reached}.")
+    lines.append(
+        f"- At least {GOAL_SPEED:g} times as fast as {PLAIN} without compilation: {reached}."
+    )
     if 1 / plain < GOAL_SPEED:
         lines.append(
             f"- That is out of reach here by arithmetic: {PLAIN} alone reaches {plain:.0%} of the highest peak of any precision, "
@@ -74,10 +108,19 @@ def goals(measured: dict[str, Any]) -> list[str]:
 def optimizations_table(measured: dict[str, Any]) -> list[str]:
     """A line per optimization."""
     rows = [
-        [name, found["what"], f"{found['predicted']:.2f}", times(found["gain"]), found["kept"], found["reason"]]
+        [
+            name,
+            found["what"],
+            f"{found['predicted']:.2f}",
+            times(found["gain"]),
+            found["kept"],
+            found["reason"],
+        ]
         for name, found in measured["optimizations"].items()
     ]
-    return prose_table(["optimization", "what", "predicted", "measured", "kept", "why so much was predicted"], rows)
+    return prose_table(
+        ["optimization", "what", "predicted", "measured", "kept", "why so much was predicted"], rows
+    )
 
 
 def benchmarks(root: Path) -> str:
@@ -85,7 +128,16 @@ def benchmarks(root: Path) -> str:
     lines: list[str] = []
     for path in sorted((root / MEASUREMENTS).glob("*.json")):
         measured = files.read_json(path)
-        lines += [f"## `{path.stem}`", "", where(measured), "", *variants_table(measured), "", *goals(measured), ""]
+        lines += [
+            f"## `{path.stem}`",
+            "",
+            where(measured),
+            "",
+            *variants_table(measured),
+            "",
+            *goals(measured),
+            "",
+        ]
         if "optimizations" in measured:
             lines += ["Times as fast with it as without:", "", *optimizations_table(measured), ""]
     return "\n".join(lines).rstrip() or f"Not measured yet: `{MEASUREMENTS}` holds no measurements."

@@ -20,7 +20,9 @@ SHOWN = ("accuracy", "hostile_accuracy", "hostile_coverage_macro")  # where a fe
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
 
 
-def reference_evaluations(folder: Path, name: str = "test.json", sections: Sequence[str] = SECTIONS) -> list[dict[str, Any]]:
+def reference_evaluations(
+    folder: Path, name: str = "test.json", sections: Sequence[str] = SECTIONS
+) -> list[dict[str, Any]]:
     """The evaluations of one folder of reference runs; empty where there is none.
 
     Args:
@@ -28,7 +30,10 @@ def reference_evaluations(folder: Path, name: str = "test.json", sections: Seque
         name: of the files.
         sections: what each must hold beside the facts of its run.
     """
-    return read_evaluations(sorted(folder.glob(f"eval/*/*/seed*/{name}"), key=lambda path: natural(path.as_posix())), sections)
+    return read_evaluations(
+        sorted(folder.glob(f"eval/*/*/seed*/{name}"), key=lambda path: natural(path.as_posix())),
+        sections,
+    )
 
 
 def metas_of(folder: Path, task: str, method: str, seed: int) -> list[dict[str, Any]]:
@@ -38,9 +43,15 @@ def metas_of(folder: Path, task: str, method: str, seed: int) -> list[dict[str, 
         GramError: there is none.
     """
     paths = sorted(folder.glob(f"runs/*/{method}/seed{seed}/meta.json"))
-    metas = [files.read_json(path) for path in paths if task in (path.parts[-4], split_fold(path.parts[-4])[0])]
+    metas = [
+        files.read_json(path)
+        for path in paths
+        if task in (path.parts[-4], split_fold(path.parts[-4])[0])
+    ]
     if not metas:
-        raise GramError(f"{folder}: no runs/{task}/{method}/seed{seed}/meta.json beside its evaluation; copy it from results/")
+        raise GramError(
+            f"{folder}: no runs/{task}/{method}/seed{seed}/meta.json beside its evaluation; copy it from results/"
+        )
     return metas
 
 

@@ -21,7 +21,16 @@ from gram.reports.reference import (
     metas_of,
     reference_evaluations,
 )
-from gram.tables.layout import NOTHING, Document, document, footnotes, legend, method_cell, ours_cell, overlap
+from gram.tables.layout import (
+    NOTHING,
+    Document,
+    document,
+    footnotes,
+    legend,
+    method_cell,
+    ours_cell,
+    overlap,
+)
 from gram.tables.names import METRICS, in_order
 from gram.tables.ordering import ordering
 from gram.tables.render import markdown, pipe_table, prose_table
@@ -34,7 +43,11 @@ MD5_DIGITS = 8  # enough to compare by eye; the file has all
 
 def results(root: Path) -> str:
     """The small tables of the CPU default and of the proving ground."""
-    lines = [line for name in (DEFAULT_RUNS, PROVING_RUNS) for line in results_of(root / REFERENCE / name)]
+    lines = [
+        line
+        for name in (DEFAULT_RUNS, PROVING_RUNS)
+        for line in results_of(root / REFERENCE / name)
+    ]
     return "\n".join(lines).rstrip() or NOT_MEASURED
 
 
@@ -47,16 +60,28 @@ def results_of(folder: Path) -> list[str]:
     lines = []
     for task in sorted(table["task"].unique(), key=natural):
         part = table[table["task"] == task]
-        runs = [evaluation["run"] for evaluation in evaluations if evaluation["run"]["task"] == task]
+        runs = [
+            evaluation["run"] for evaluation in evaluations if evaluation["run"]["task"] == task
+        ]
         rows = []
         for method in in_order(part["method"]):
-            found = {row.metric: row for row in part[part["method"] == method].itertuples(index=False)}
-            rows.append([method_cell(found[SHOWN[0]]), *(ours_cell(found[metric]) for metric in SHOWN)])
-        metas = [meta for one in runs for meta in metas_of(folder, task, one["method"], one["seed"])]
+            found = {
+                row.metric: row for row in part[part["method"] == method].itertuples(index=False)
+            }
+            rows.append(
+                [method_cell(found[SHOWN[0]]), *(ours_cell(found[metric]) for metric in SHOWN)]
+            )
+        metas = [
+            meta for one in runs for meta in metas_of(folder, task, one["method"], one["seed"])
+        ]
         first = part.iloc[0]
         findings = [f"- {finding}" for finding in ordering(part)]
         folds = runs[0].get("folds", 1)
-        tested = f", over {folds} folds, so that each input is tested once by models that never saw it" if folds > 1 else ""
+        tested = (
+            f", over {folds} folds, so that each input is tested once by models that never saw it"
+            if folds > 1
+            else ""
+        )
         lines += [
             *(
                 f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them with several completions{tested}:",
@@ -74,7 +99,11 @@ def results_of(folder: Path) -> list[str]:
             f"on {distinct(m['device'] for m in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
-            *(("The ordering among families that the paper finds:", "", *findings, "") if findings else ()),
+            *(
+                ("The ordering among families that the paper finds:", "", *findings, "")
+                if findings
+                else ()
+            ),
         ]
     return lines
 
@@ -98,7 +127,9 @@ def reproduction(root: Path) -> str:
     lines: list[str] = []
     used: set[str] = set()
     kinds = sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir())
-    for folder in (path for path in kinds if path.name != GAP_RUNS):  # those stand on the page of the open choices
+    for folder in (
+        path for path in kinds if path.name != GAP_RUNS
+    ):  # those stand on the page of the open choices
         evaluations = reference_evaluations(folder)
         if not evaluations:
             continue
@@ -109,17 +140,28 @@ def reproduction(root: Path) -> str:
         others = read_others(root / REPORTED) if which == "table1" else []
         page = document(table, f"Reference runs `{folder.name}`", tasks, others)
         lines += [markdown(dataclasses.replace(page, legend=[]), level=2)]
-        lines += ["### Every seed", "", "In the units of the table above.", "", *seeds_table(evaluations), ""]
+        lines += [
+            "### Every seed",
+            "",
+            "In the units of the table above.",
+            "",
+            *seeds_table(evaluations),
+            "",
+        ]
         lines += ["### Where they were measured", "", *provenance_table(folder, evaluations), ""]
         used |= set(table.loc[table["task"].isin(tasks), "metric"])
     if not lines:
         return NOT_MEASURED
-    return "\n".join([*lines, markdown(Document("What the names mean", [], [], legend(used)), level=2)]).rstrip()
+    return "\n".join(
+        [*lines, markdown(Document("What the names mean", [], [], legend(used)), level=2)]
+    ).rstrip()
 
 
 def seeds_table(evaluations: list[dict[str, Any]]) -> list[str]:
     """A line per seed with every metric that any of them has."""
-    metrics = [name for name, metric in METRICS.items() if any(measured(e, metric) for e in evaluations)]
+    metrics = [
+        name for name, metric in METRICS.items() if any(measured(e, metric) for e in evaluations)
+    ]
     rows = []
     for evaluation in evaluations:
         one = evaluation["run"]
@@ -138,7 +180,12 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
     for evaluation in evaluations:
         one = evaluation["run"]
         metas = metas_of(folder, one["task"], one["method"], one["seed"])
-        commits = (f"{m['commit'][:12]}{' (with local changes)' if m['dirty'] else ''}" if m["commit"] else None for m in metas)
+        commits = (
+            f"{m['commit'][:12]}{' (with local changes)' if m['dirty'] else ''}"
+            if m["commit"]
+            else None
+            for m in metas
+        )
         row = {
             "run": f"{one['task']} {one['method']} seed {one['seed']}",
             "folds": str(one.get("folds", 1)),
@@ -148,7 +195,9 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
             "code trained by": distinct(m["code_hash"] for m in metas),
             "code evaluated by": one["evaluated_by"]["code_hash"],
         }
-        rows.append(row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")})
+        rows.append(
+            row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")}
+        )
     return prose_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
@@ -163,12 +212,21 @@ def datasets(root: Path) -> str:
     path = Path("resources/checksums.tsv")
     listed = read_listed(root / path)
     rows = [
-        [name, *(f"{one.rows:,} `{one.md5[:MD5_DIGITS]}`" if (one := sums.get(split)) else NOTHING for split in TABLES)]
+        [
+            name,
+            *(
+                f"{one.rows:,} `{one.md5[:MD5_DIGITS]}`" if (one := sums.get(split)) else NOTHING
+                for split in TABLES
+            ),
+        ]
         for name, sums in listed.items()
     ]
     if not rows:
         return f"`{path}` lists no data set yet."
     note = (
-        f"Rows and the first {MD5_DIGITS} digits of the content MD5; train, valid and test hold one row per (input, target) pair."
+        f"Rows and the first {MD5_DIGITS} digits of the content MD5; train, valid and test hold one row "
+        "per (input, target) pair."
     )
-    return "\n".join([f"{note} All digits: `{path}`.", "", *prose_table(["data set", *TABLES], rows)])
+    return "\n".join(
+        [f"{note} All digits: `{path}`.", "", *prose_table(["data set", *TABLES], rows)]
+    )

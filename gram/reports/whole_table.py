@@ -51,7 +51,9 @@ def parameters(root: Path) -> str:
             rows.append([names.label, NOTHING, paper, NOTHING])
             continue
         with torch.device("meta"):  # counted, not allocated
-            count = parameter_count(build_model(method_section(experiment, method, "model"), shape, seed=0))
+            count = parameter_count(
+                build_model(method_section(experiment, method, "model"), shape, seed=0)
+            )
         cells = [names.label, millions(count), paper, NOTHING]
         if method in papers:
             deviation = count / (1e6 * float(paper.removesuffix("M"))) - 1
@@ -70,14 +72,20 @@ def parameters(root: Path) -> str:
 def best_deterministic(reported: Reported, task: str) -> str:
     """The greatest coverage that the paper has for a deterministic method on a task."""
     found = [
-        value for (t, method, metric), value in reported.items() if t == task and metric == "coverage" and method in DETERMINISTIC
+        value
+        for (t, method, metric), value in reported.items()
+        if t == task and metric == "coverage" and method in DETERMINISTIC
     ]
     return shown(max(found, default=None))
 
 
 def shown(value: tuple[float, float | None] | None) -> str:
     """A mean of the paper's with its deviation."""
-    return NOTHING if value is None else mean_and_std(value[0], float("nan") if value[1] is None else value[1])
+    return (
+        NOTHING
+        if value is None
+        else mean_and_std(value[0], float("nan") if value[1] is None else value[1])
+    )
 
 
 def graph_row(card: dict[str, Any], reported: Reported, draws: int) -> list[str]:
@@ -110,9 +118,16 @@ def graphs(root: Path) -> str:
         return f"Not measured yet: `{CARDS}` holds no cards."
     reported, draws = read_reported(root / REPORTED), EvaluateConfig().width
     header = [
-        *("data set", "edge probability", "% of drawn graphs with a 3-colouring", "graphs: train and valid / test"),
+        *(
+            "data set",
+            "edge probability",
+            "% of drawn graphs with a 3-colouring",
+            "graphs: train and valid / test",
+        ),
         *("colourings per graph", "of the test graphs", "most"),
         *("% covered by one answer each", "paper's best deterministic"),
         *(f"% covered at best by {draws} independent samples", "paper's GRAM"),
     ]
-    return "\n".join(pipe_table(header, [graph_row(files.read_json(path), reported, draws) for path in paths]))
+    return "\n".join(
+        pipe_table(header, [graph_row(files.read_json(path), reported, draws) for path in paths])
+    )

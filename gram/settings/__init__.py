@@ -21,4 +21,13 @@ SECTIONS: dict[str, Any] = {  # the section model is a union
     "evaluate": EvaluateConfig,
 }
 
-__all__ = ["SECTIONS", "DataSettings", "EvaluateConfig", "GramModel", "ModelConfig", "RunSettings", "SplitConfig", "TrainConfig"]
+__all__ = [
+    "SECTIONS",
+    "DataSettings",
+    "EvaluateConfig",
+    "GramModel",
+    "ModelConfig",
+    "RunSettings",
+    "SplitConfig",
+    "TrainConfig",
+]

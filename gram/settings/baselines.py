@@ -23,9 +23,14 @@ class Transformer:
         least=1,
     )
     layers: int = setting(8, "layers", least=1)
-    rope_theta: float = setting(10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0)
+    rope_theta: float = setting(
+        10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0
+    )
     norm_eps: float = setting(
-        1e-5, "epsilon of the gainless post-norm RMSNorm", gap="Norm style is open; as in HRM and TRM.", least=0
+        1e-5,
+        "epsilon of the gainless post-norm RMSNorm",
+        gap="Norm style is open; as in HRM and TRM.",
+        least=0,
     )
 
 
@@ -69,7 +74,9 @@ class HrmModel(InPlace):
     """HRM (27M), as in its repository: f_L and f_H, gradient through the last application of each."""
 
     architecture: Literal["hrm"] = setting("hrm", "which network it is")
-    ffn_hidden: int = setting(1536, "inner width of the SwiGLU: 8/3 D, rounded up to a multiple of 256", least=1)
+    ffn_hidden: int = setting(
+        1536, "inner width of the SwiGLU: 8/3 D, rounded up to a multiple of 256", least=1
+    )
     layers: int = setting(4, "layers in f_L, and in f_H", least=1)
     K: int = setting(2, "low-level updates per cycle", least=1)
     T: int = setting(2, "cycles per supervision step", least=1)
@@ -86,10 +93,14 @@ class TrmModel(InPlace):
     """TRM (7M), as in its repository: one stack for both levels, gradient through the whole last cycle."""
 
     architecture: Literal["trm"] = setting("trm", "which network it is")
-    ffn_hidden: int = setting(1536, "inner width of the SwiGLU: 8/3 D, rounded up to a multiple of 256", least=1)
+    ffn_hidden: int = setting(
+        1536, "inner width of the SwiGLU: 8/3 D, rounded up to a multiple of 256", least=1
+    )
     layers: int = setting(2, "layers of the one stack", least=1)
     K: int = setting(6, "low-level updates per cycle", least=1)
-    T: int = setting(3, "cycles per supervision step; gradients flow through the last one only", least=1)
+    T: int = setting(
+        3, "cycles per supervision step; gradients flow through the last one only", least=1
+    )
     puzzle_tokens: int = setting(
         16,
         "tokens in front of the input: a learned vector, which the halting head reads, then zeros",
@@ -110,8 +121,15 @@ class ArModel(Transformer):
         "modulation of width 128 they are 12.5M (12.6M): one shape fits both.",
         least=1,
     )
-    heads: int = setting(6, "attention heads", gap="Open; 64 channels each, as everywhere.", least=1)
-    ffn_hidden: int = setting(1024, "inner width of the SwiGLU", gap="See D; as many weights as a plain MLP of 4 D.", least=1)
+    heads: int = setting(
+        6, "attention heads", gap="Open; 64 channels each, as everywhere.", least=1
+    )
+    ffn_hidden: int = setting(
+        1024,
+        "inner width of the SwiGLU",
+        gap="See D; as many weights as a plain MLP of 4 D.",
+        least=1,
+    )
     layers: int = setting(6, "layers", gap="See D.", least=1)
     temperature: float = setting(
         1.0,
@@ -128,11 +146,16 @@ class MdlmModel(Transformer):
 
     architecture: Literal["mdlm"] = setting("mdlm", "which network it is")
     D: int = setting(384, "width of a token", gap="See the D of AR.", least=1)
-    heads: int = setting(6, "attention heads", gap="Open; 64 channels each, as everywhere.", least=1)
+    heads: int = setting(
+        6, "attention heads", gap="Open; 64 channels each, as everywhere.", least=1
+    )
     ffn_hidden: int = setting(1024, "inner width of the SwiGLU", gap="See the D of AR.", least=1)
     layers: int = setting(6, "layers", gap="See the D of AR.", least=1)
     condition: int = setting(
-        128, "width of the time embedding that modulates the blocks", gap="Open; as in MDLM's own code.", least=1
+        128,
+        "width of the time embedding that modulates the blocks",
+        gap="Open; as in MDLM's own code.",
+        least=1,
     )
     conditioned: bool = setting(
         False,
@@ -152,5 +175,8 @@ class MdlmModel(Transformer):
         gap="Open. Stratified, as in MDLM's own code, makes the loss less noisy and leaves its mean.",
     )
     least_time: float = setting(
-        1e-3, "smallest time in training; the weight of a time is 1 / t", gap="Open; as in MDLM's own code.", least=1e-6
+        1e-3,
+        "smallest time in training; the weight of a time is 1 / t",
+        gap="Open; as in MDLM's own code.",
+        least=1e-6,
     )

@@ -13,16 +13,22 @@ class EvaluateConfig:
     """Test-time compute; always from the prior."""
 
     depth: int = setting(16, "supervision steps of a rollout", least=1)
-    width: int = setting(20, "trajectories per input for models that sample (20 in the paper)", least=1)
-    act: bool = setting(False, "stop a trajectory when its halting probability passes 0.5", gap="Open for Table 1.")
+    width: int = setting(
+        20, "trajectories per input for models that sample (20 in the paper)", least=1
+    )
+    act: bool = setting(
+        False, "stop a trajectory when its halting probability passes 0.5", gap="Open for Table 1."
+    )
     seed: int = setting(0, "seed of the rollouts' noise")
     weights: Literal["ema", "raw"] = setting("ema", "which weights are evaluated")
     batch_size: int = setting(512, "trajectories at a time", least=1)
-    sampler: Literal["iid", "antithetic", "quasi", "repulsion", "reseed", "antithetic+reseed"] = setting(
-        "iid",
-        "how the trajectories of one input share noise and steps: independent; pairs with opposite noise; a Latin hypercube; "
-        "states that push each other apart; repeated answers that start again; that with opposite noise (gram/samplers.py)",
-        gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
+    sampler: Literal["iid", "antithetic", "quasi", "repulsion", "reseed", "antithetic+reseed"] = (
+        setting(
+            "iid",
+            "how the trajectories of one input share noise and steps: independent; pairs with opposite noise; a Latin hypercube; "
+            "states that push each other apart; repeated answers that start again; that with opposite noise (gram/samplers.py)",
+            gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
+        )
     )
     reseed_every: int = setting(
         4,

@@ -12,7 +12,11 @@ from gram.settings.field import setting
 class ColoringGenerator:
     """Which graphs are drawn, and how many."""
 
-    train: int = setting(7002, "how many graphs are not tested: the training split and the validation split together", least=1)
+    train: int = setting(
+        7002,
+        "how many graphs are not tested: the training split and the validation split together",
+        least=1,
+    )
     test: int = setting(255, "how many graphs are in the test split", least=1)
     edge_probability: float = setting(
         0.57,
@@ -22,7 +26,9 @@ class ColoringGenerator:
         "the ceiling of such a test set varies by four to six points.",
         least=0,
     )
-    colours: int = setting(3, "how many colours there are; graphs that need more are left out", least=1)
+    colours: int = setting(
+        3, "how many colours there are; graphs that need more are left out", least=1
+    )
     counted: Literal["graphs", "pairs"] = setting(
         "graphs",
         "what train and test count: graphs, or (graph, colouring) pairs",

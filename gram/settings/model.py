@@ -81,7 +81,12 @@ class GramModel:
         gap="Open. Small noise keeps the untrained state close to the deterministic one (0.69 = softplus(0) is the other choice).",
         least=0,
     )
-    sigma_min: float = setting(1e-3, "added to softplus(raw): the least standard deviation", gap="Open; bounds the KL.", least=0)
+    sigma_min: float = setting(
+        1e-3,
+        "added to softplus(raw): the least standard deviation",
+        gap="Open; bounds the KL.",
+        least=0,
+    )
     z0: Literal["tokens", "vector", "random"] = setting(
         "tokens",
         "initial state: a fixed N(0, I) draw per token, a fixed vector for all tokens, or a new draw per trajectory (Table 3)",
@@ -98,7 +103,12 @@ class GramModel:
         gap="Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are then n tokens apart, which a "
         "network has to learn.",
     )
-    rope_theta: float = setting(10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0)
+    rope_theta: float = setting(
+        10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0
+    )
     norm_eps: float = setting(
-        1e-5, "epsilon of the gainless post-norm RMSNorm", gap="Norm style is open; as in HRM and TRM.", least=0
+        1e-5,
+        "epsilon of the gainless post-norm RMSNorm",
+        gap="Norm style is open; as in HRM and TRM.",
+        least=0,
     )

@@ -40,11 +40,27 @@ class TrainConfig:
         gap="Open. HRM and TRM decay every weight; sparing the biases is the usual other choice. The biases of the guidance "
         "heads hold log sigma at the start, which decay moves towards sigma = softplus(0) = 0.69.",
     )
-    beta1: float = setting(0.9, "decay of the gradient's mean in the optimizer", gap="Open; as in HRM and TRM.", least=0)
-    beta2: float = setting(0.95, "decay of the squared gradient's mean in the optimizer", gap="Open; as in HRM and TRM.", least=0)
-    warmup_steps: int = setting(2000, "linear warm-up of the learning rate", gap="Open; as in HRM and TRM.", least=0)
-    schedule: Literal["constant", "cosine"] = setting("constant", "learning rate after the warm-up", gap="Open; as in TRM.")
-    final_learning_rate: float = setting(0.1, "with cosine: the last learning rate as a share of the peak", gap="Open.", least=0)
+    beta1: float = setting(
+        0.9,
+        "decay of the gradient's mean in the optimizer",
+        gap="Open; as in HRM and TRM.",
+        least=0,
+    )
+    beta2: float = setting(
+        0.95,
+        "decay of the squared gradient's mean in the optimizer",
+        gap="Open; as in HRM and TRM.",
+        least=0,
+    )
+    warmup_steps: int = setting(
+        2000, "linear warm-up of the learning rate", gap="Open; as in HRM and TRM.", least=0
+    )
+    schedule: Literal["constant", "cosine"] = setting(
+        "constant", "learning rate after the warm-up", gap="Open; as in TRM."
+    )
+    final_learning_rate: float = setting(
+        0.1, "with cosine: the last learning rate as a share of the peak", gap="Open.", least=0
+    )
     final_weight_decay: float = setting(
         1.0,
         "with cosine: the last weight decay as a share of the first",
@@ -53,10 +69,14 @@ class TrainConfig:
     )
     grad_clip: float = setting(1.0, "largest norm of the gradient; 0: any", least=0)
     ema_decay: float = setting(
-        0.9999, "decay of the weights' exponential moving average, which is evaluated; 0: the weights themselves", least=0
+        0.9999,
+        "decay of the weights' exponential moving average, which is evaluated; 0: the weights themselves",
+        least=0,
     )
     cross_entropy: Literal["softmax", "stablemax"] = setting(
-        "softmax", "normaliser of the cross-entropy", gap="Open. TRM uses stablemax in float64; softmax needs no float64."
+        "softmax",
+        "normaliser of the cross-entropy",
+        gap="Open. TRM uses stablemax in float64; softmax needs no float64.",
     )
     beta: float = setting(0.07, "weight of the KL (8x8: 0.07)", least=0)
     beta_initial: float | None = setting(
@@ -64,10 +84,16 @@ class TrainConfig:
         "with a value: beta moves linearly from here to beta within beta_decay_steps",
         gap="Not in the paper; off by default.",
     )
-    beta_decay_steps: int = setting(0, "see beta_initial", gap="Not in the paper; off by default.", least=0)
-    kl_balance: float = setting(0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0)
+    beta_decay_steps: int = setting(
+        0, "see beta_initial", gap="Not in the paper; off by default.", least=0
+    )
+    kl_balance: float = setting(
+        0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0
+    )
     kl_channels: Literal["sum", "mean"] = setting(
-        "sum", "reduction of the KL over channels", gap="Open, and it decides what beta means; a mean is ~500 times too weak."
+        "sum",
+        "reduction of the KL over channels",
+        gap="Open, and it decides what beta means; a mean is ~500 times too weak.",
     )
     kl_tokens: Literal["sum", "mean"] = setting(
         "sum",
@@ -77,7 +103,10 @@ class TrainConfig:
         "plain ELBO of one supervision step.",
     )
     free_nats: float = setting(
-        0.0, "KL per row and supervision step that costs the posterior nothing", gap="Not in the paper; off by default.", least=0
+        0.0,
+        "KL per row and supervision step that costs the posterior nothing",
+        gap="Not in the paper; off by default.",
+        least=0,
     )
     charged: Literal["last", "all"] = setting(
         "last",
@@ -98,9 +127,17 @@ class TrainConfig:
         "prior soon leaves them; with the prior, every supervision step learns from states as a rollout meets them.",
         least=0,
     )
-    halt_weight: float = setting(0.5, "weight of the halting loss; no gradient into the core", gap="Open; as in TRM.", least=0)
+    halt_weight: float = setting(
+        0.5,
+        "weight of the halting loss; no gradient into the core",
+        gap="Open; as in TRM.",
+        least=0,
+    )
     lprm_weight: float = setting(
-        0.5, "weight of the value (LPRM) loss; no gradient into the core", gap="Open; only scales the head's own gradient.", least=0
+        0.5,
+        "weight of the value (LPRM) loss; no gradient into the core",
+        gap="Open; only scales the head's own gradient.",
+        least=0,
     )
     lprm_reward: Literal["exact", "tokens"] = setting(
         "exact",
@@ -144,17 +181,31 @@ class TrainConfig:
         "from random ones, and what making them took is counted; {task} and {seed} in the path stand for the run's own",
         gap="Not in the paper; off by default.",
     )
-    precision: Literal["fp32", "bf16"] = setting("fp32", "dtype of the forward pass; weights, losses and KL stay in fp32")
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "dtype of the forward pass; weights, losses and KL stay in fp32"
+    )
     compile: Literal["none", "default", "graphs"] = setting(
-        "none", "torch.compile of the network: not, as it is, or with CUDA graphs (on the CPU as default)", execution=True
+        "none",
+        "torch.compile of the network: not, as it is, or with CUDA graphs (on the CPU as default)",
+        execution=True,
     )
     threads: int = setting(
-        1, "CPU threads of a training process; the last bits of a CPU result depend on it", least=1, execution=True
+        1,
+        "CPU threads of a training process; the last bits of a CPU result depend on it",
+        least=1,
+        execution=True,
     )
     processes: int = setting(
-        1, "processes under torchrun, each on its own GPU, between which the rows of a batch are split", least=1, execution=True
+        1,
+        "processes under torchrun, each on its own GPU, between which the rows of a batch are split",
+        least=1,
+        execution=True,
     )
-    eval_every: int = setting(500, "steps between prior rollouts on training and validation inputs", least=1)
-    eval_inputs: int = setting(128, "training and validation inputs that are rolled out at most", least=0)
+    eval_every: int = setting(
+        500, "steps between prior rollouts on training and validation inputs", least=1
+    )
+    eval_inputs: int = setting(
+        128, "training and validation inputs that are rolled out at most", least=0
+    )
     log_every: int = setting(50, "steps between lines of the history", least=1)
     save_every: int = setting(500, "steps between saves of the resume state", least=1)

@@ -27,8 +27,14 @@ class Known(NamedTuple):
 
 
 KNOWN = {
-    "table1": Known("Table 1: the paper beside this reproduction", "N-Queens and Graph Coloring: accuracy and coverage"),
-    "table3": Known("Table 3: the paper's ablations beside this reproduction", "which parts of GRAM, and which noise, are needed"),
+    "table1": Known(
+        "Table 1: the paper beside this reproduction",
+        "N-Queens and Graph Coloring: accuracy and coverage",
+    ),
+    "table3": Known(
+        "Table 3: the paper's ablations beside this reproduction",
+        "which parts of GRAM, and which noise, are needed",
+    ),
 }
 
 
@@ -44,7 +50,9 @@ def run_of(text: str) -> Run:
     return match[1], match[2], int(match[3])
 
 
-def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path, failed: Sequence[Run] = ()) -> None:
+def write_table(
+    name: str, evaluations: list[Path], reported: Path, stem: Path, failed: Sequence[Run] = ()
+) -> None:
     """Write ``stem`` with .csv, .md, .tex and .html.
 
     Args:
@@ -58,9 +66,16 @@ def write_table(name: str, evaluations: list[Path], reported: Path, stem: Path, 
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
     table = whole_table(name, read_evaluations(evaluations), reported, code_hash(), failed)
-    page = document(table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ())
+    page = document(
+        table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ()
+    )
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    for suffix, content in ((".csv", text), (".md", markdown(page)), (".tex", latex(page)), (".html", standalone_html(page))):
+    for suffix, content in (
+        (".csv", text),
+        (".md", markdown(page)),
+        (".tex", latex(page)),
+        (".html", standalone_html(page)),
+    ):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
 
 
@@ -78,7 +93,11 @@ def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
     table = costs(read_metas(metas), read_ledger(ledger))
     page = costs_document(table, stem.stem, ledger)
     text = table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
-    for suffix, content in ((".csv", text), (".md", markdown(page)), (".html", standalone_html(page))):
+    for suffix, content in (
+        (".csv", text),
+        (".md", markdown(page)),
+        (".html", standalone_html(page)),
+    ):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
 
 
@@ -88,16 +107,54 @@ def main() -> None:
     tables = parser.add_subparsers(dest="table", required=True)
     for name, known in KNOWN.items():
         one = tables.add_parser(name, help=known.help)
-        one.add_argument("--evaluations", type=Path, nargs="*", required=True, help="test evaluations; with folds the pooled ones")
-        one.add_argument("--failed", type=run_of, nargs="*", default=[], help="runs to mark as failed, as task/method/seed0")
-        one.add_argument("--reported", type=Path, required=True, help="the paper's numbers: resources/reported.csv")
-        one.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md, .tex and .html are added")
-    cost = tables.add_parser("costs", help="hours, devices and memory of trainings, and dollars of rented pods")
-    cost.add_argument("--metas", type=Path, nargs="+", required=True, help="meta.json of every run, folds one by one")
-    cost.add_argument(
-        "--ledger", type=Path, required=True, help="ledger.jsonl of the RunPod executor; nothing was rented without it"
+        one.add_argument(
+            "--evaluations",
+            type=Path,
+            nargs="*",
+            required=True,
+            help="test evaluations; with folds the pooled ones",
+        )
+        one.add_argument(
+            "--failed",
+            type=run_of,
+            nargs="*",
+            default=[],
+            help="runs to mark as failed, as task/method/seed0",
+        )
+        one.add_argument(
+            "--reported",
+            type=Path,
+            required=True,
+            help="the paper's numbers: resources/reported.csv",
+        )
+        one.add_argument(
+            "--output",
+            type=Path,
+            required=True,
+            help="path without extension: .csv, .md, .tex and .html are added",
+        )
+    cost = tables.add_parser(
+        "costs", help="hours, devices and memory of trainings, and dollars of rented pods"
     )
-    cost.add_argument("--output", type=Path, required=True, help="path without extension: .csv, .md and .html are added")
+    cost.add_argument(
+        "--metas",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="meta.json of every run, folds one by one",
+    )
+    cost.add_argument(
+        "--ledger",
+        type=Path,
+        required=True,
+        help="ledger.jsonl of the RunPod executor; nothing was rented without it",
+    )
+    cost.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="path without extension: .csv, .md and .html are added",
+    )
     args = parser.parse_args()
     if args.table == "costs":
         write_costs(args.metas, args.ledger, args.output)

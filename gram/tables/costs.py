@@ -68,10 +68,14 @@ def read_metas(paths: Sequence[Path]) -> list[dict[str, Any]]:
         meta = files.read_json(path)
         missing = [key for key in NEEDED if not isinstance(meta, dict) or key not in meta]
         if missing:
-            raise GramError(f"{path}: not the meta.json of a run ({missing[0]} is missing); delete it and train the run again")
+            raise GramError(
+                f"{path}: not the meta.json of a run ({missing[0]} is missing); delete it and train the run again"
+            )
         run = (meta["task"], meta["method"], meta["seed"])
         if run in seen:
-            raise GramError(f"{path}: {run[0]} {run[1]} seed {run[2]} is also in {seen[run]}; leave one out")
+            raise GramError(
+                f"{path}: {run[0]} {run[1]} seed {run[2]} is also in {seen[run]}; leave one out"
+            )
         seen[run] = path
         metas.append(meta)
     return metas
@@ -88,7 +92,9 @@ def read_ledger(path: Path) -> list[Pod] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise GramError(f"{path}: cannot be read as a ledger ({error}); mend it or move it away") from error
+        raise GramError(
+            f"{path}: cannot be read as a ledger ({error}); mend it or move it away"
+        ) from error
     pods = []
     for number, text in enumerate(texts, start=1):
         try:
@@ -117,11 +123,15 @@ def pod_of(line: Mapping[str, Any]) -> Pod:
     if purpose == "other" and rules == {"evaluate"}:
         purpose = "evaluation"
     wildcards = [job["wildcards"] for job in jobs]
-    methods = {Method(split_fold(one.get("task", ""))[0], one.get("method", "")) for one in wildcards}
+    methods = {
+        Method(split_fold(one.get("task", ""))[0], one.get("method", "")) for one in wildcards
+    }
     return Pod(methods.pop() if len(methods) == 1 else None, purpose, dollars)
 
 
-def dollars_by_method(pods: Iterable[Pod], methods: Iterable[Method]) -> dict[Method | None, dict[str, float]]:
+def dollars_by_method(
+    pods: Iterable[Pod], methods: Iterable[Method]
+) -> dict[Method | None, dict[str, float]]:
     """Dollars of each method by purpose; under None those of all pods that belong to none of ``methods``."""
     known = set(methods)
     sums: dict[Method | None, dict[str, float]] = defaultdict(lambda: dict.fromkeys(PURPOSES, 0.0))
@@ -151,29 +161,54 @@ def costs(metas: Sequence[dict[str, Any]], pods: Sequence[Pod] | None) -> pd.Dat
     for task in sorted({method.task for method in groups}, key=natural):
         for name in in_order(method.method for method in groups if method.task == task):
             method = Method(task, name)
-            for position, source in enumerate(source for source in (TRAINED, RESTORED) if groups[method][source]):
+            for position, source in enumerate(
+                source for source in (TRAINED, RESTORED) if groups[method][source]
+            ):
                 taken = _taken(groups[method][source])
-                rows.append({**method._asdict(), "source": source, **taken, **(_dollars(paid[method]) if position == 0 else {})})
+                rows.append(
+                    {
+                        **method._asdict(),
+                        "source": source,
+                        **taken,
+                        **(_dollars(paid[method]) if position == 0 else {}),
+                    }
+                )
     if paid[None] and sum(paid[None].values()):
         rows.append({"task": OTHER_PODS, **_dollars(paid[None])})
     here = [meta for meta in metas if KEPT not in meta]
     everything = {purpose: sum(sums[purpose] for sums in paid.values()) for purpose in PURPOSES}
     rows.append({"task": TOTAL, **_taken(here), **_dollars(everything)})
-    columns = ["task", "method", "source", "trainings", "device", "hours_mean", "hours", "peak_memory_gib"]
-    table = pd.DataFrame(rows, columns=columns if pods is None else [*columns, *_dollars(everything)])
+    columns = [
+        "task",
+        "method",
+        "source",
+        "trainings",
+        "device",
+        "hours_mean",
+        "hours",
+        "peak_memory_gib",
+    ]
+    table = pd.DataFrame(
+        rows, columns=columns if pods is None else [*columns, *_dollars(everything)]
+    )
     return table.astype({"trainings": "Int64"})
 
 
 def _taken(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What trainings took."""
     hours = [meta["seconds"] / 3600 for meta in metas]
-    devices = {(f"{meta['processes']} × " if meta["processes"] > 1 else "") + meta["device"] for meta in metas}
+    devices = {
+        (f"{meta['processes']} × " if meta["processes"] > 1 else "") + meta["device"]
+        for meta in metas
+    }
     return {
         "trainings": len(metas),
         "device": ", ".join(sorted(devices)),
         "hours_mean": sum(hours) / len(hours) if hours else math.nan,
         "hours": sum(hours),
-        "peak_memory_gib": max((meta["peak_memory_bytes"] / 2**30 for meta in metas), default=math.nan),
+        "peak_memory_gib": max(
+            (meta["peak_memory_bytes"] / 2**30 for meta in metas), default=math.nan
+        ),
     }
 
 
@@ -184,7 +219,10 @@ def clock(hours: float) -> str:
 
 
 def _dollars(sums: Mapping[str, float]) -> dict[str, float]:
-    return {**{f"dollars_{purpose}": dollars for purpose, dollars in sums.items()}, "dollars": sum(sums.values())}
+    return {
+        **{f"dollars_{purpose}": dollars for purpose, dollars in sums.items()},
+        "dollars": sum(sums.values()),
+    }
 
 
 def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
@@ -197,16 +235,30 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
     """
     rented = "dollars" in table
     header = [("", "method"), ("", "runs"), ("", "device")]
-    header += [("training, h:mm:ss", "mean"), ("training, h:mm:ss", "total"), ("", "peak memory, GiB")]
-    forms: dict[str, Callable[[float], str]] = {"hours_mean": clock, "hours": clock, "peak_memory_gib": "{:.2f}".format}
+    header += [
+        ("training, h:mm:ss", "mean"),
+        ("training, h:mm:ss", "total"),
+        ("", "peak memory, GiB"),
+    ]
+    forms: dict[str, Callable[[float], str]] = {
+        "hours_mean": clock,
+        "hours": clock,
+        "peak_memory_gib": "{:.2f}".format,
+    }
     if rented:
         header += [("dollars", purpose) for purpose in (*PURPOSES, TOTAL)]
-        forms |= {column: "{:.2f}".format for column in map(str, table.columns) if column.startswith("dollars")}
+        forms |= {
+            column: "{:.2f}".format
+            for column in map(str, table.columns)
+            if column.startswith("dollars")
+        }
     rows = []
     for row in table.to_dict("records"):
         numbers = [NOTHING if pd.isna(row[key]) else form(row[key]) for key, form in forms.items()]
         runs = (
-            NOTHING if pd.isna(row["trainings"]) else f"{row['trainings']} {TRAINED if pd.isna(row['source']) else row['source']}"
+            NOTHING
+            if pd.isna(row["trainings"])
+            else f"{row['trainings']} {TRAINED if pd.isna(row['source']) else row['source']}"
         )
         title = row["task"] if pd.isna(row["method"]) else f"{row['task']}: {label(row['method'])}"
         device = NOTHING if pd.isna(row["device"]) or not row["device"] else row["device"]
@@ -219,7 +271,15 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
         ("training", "wall-clock time over all sessions of a run, without steps that a kill lost"),
         ("peak memory", "the most of any run, of the process with the most"),
     ]  # fmt: skip
-    dollars = [(f"dollars: {purpose}", meaning) for purpose, meaning in PURPOSES.items()] if rented else []
-    other = [(OTHER_PODS, "pods of runs that are not in this table, and of unknown ones")] if rented else []
+    dollars = (
+        [(f"dollars: {purpose}", meaning) for purpose, meaning in PURPOSES.items()]
+        if rented
+        else []
+    )
+    other = (
+        [(OTHER_PODS, "pods of runs that are not in this table, and of unknown ones")]
+        if rented
+        else []
+    )
     section = Section("Trainings", text, [Table("What they took", header, rows)])
     return Document(f"What the runs of {name} took", [], [section], [*terms, *dollars, *other])

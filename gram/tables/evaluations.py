@@ -11,12 +11,33 @@ from gram.errors import GramError
 from gram.tables.names import FAILED, NOT_RUN
 
 SAME_FOR_TASK = ("inputs", "data_md5")
-SAME_FOR_SEEDS = ("depth", "width", "draws", "act", "sampler", "weights", "parameters", "supervision_steps_seen")
+SAME_FOR_SEEDS = (
+    "depth",
+    "width",
+    "draws",
+    "act",
+    "sampler",
+    "weights",
+    "parameters",
+    "supervision_steps_seen",
+)
 SECTIONS = ("overlap_with_training", "metrics", "by_completions", "by_width")
-NEEDED = ("task", "method", "seed", "split", "training_examples", *SAME_FOR_TASK, *SAME_FOR_SEEDS, "trained_by", "evaluated_by")
+NEEDED = (
+    "task",
+    "method",
+    "seed",
+    "split",
+    "training_examples",
+    *SAME_FOR_TASK,
+    *SAME_FOR_SEEDS,
+    "trained_by",
+    "evaluated_by",
+)
 
 
-def read_evaluations(paths: Sequence[Path], sections: Sequence[str] = SECTIONS) -> list[dict[str, Any]]:
+def read_evaluations(
+    paths: Sequence[Path], sections: Sequence[str] = SECTIONS
+) -> list[dict[str, Any]]:
     """The evaluations of the test split in ``paths``, as ``gram.evaluate`` and ``gram.pool`` write them.
 
     Args:
@@ -34,11 +55,15 @@ def read_evaluations(paths: Sequence[Path], sections: Sequence[str] = SECTIONS) 
         evaluation = files.read_json(path)
         run = _run(path, evaluation, sections)
         if run["split"] != "test":
-            raise GramError(f"{path}: evaluates the split {run['split']!r}; tables and figures take the test split only")
+            raise GramError(
+                f"{path}: evaluates the split {run['split']!r}; tables and figures take the test split only"
+            )
         task, method = run["task"], run["method"]
         key_of_run = (task, method, run["seed"])
         if key_of_run in seen:
-            raise GramError(f"{path}: {task} {method} seed {run['seed']} is also in {seen[key_of_run]}; leave one out")
+            raise GramError(
+                f"{path}: {task} {method} seed {run['seed']} is also in {seen[key_of_run]}; leave one out"
+            )
         seen[key_of_run] = path
         for group, keys in (((task,), SAME_FOR_TASK), ((task, method), SAME_FOR_SEEDS)):
             earlier, other = first.setdefault(group, (path, run))
@@ -59,17 +84,23 @@ def _run(path: Path, evaluation: Any, sections: Sequence[str]) -> dict[str, Any]
     missing = [key for key in ("run", *sections) if key not in top]
     missing += [f"run.{key}" for key in NEEDED if key not in run]
     if missing:
-        raise GramError(f"{path}: not the evaluation needed here ({missing[0]} is missing); delete it and build it again")
+        raise GramError(
+            f"{path}: not the evaluation needed here ({missing[0]} is missing); delete it and build it again"
+        )
     return run
 
 
 def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
     """The code versions that trained and that evaluated a run; a pooled one may have several, joined by "+"."""
-    trained, evaluated = (set(run[key]["code_hash"].split("+")) for key in ("trained_by", "evaluated_by"))
+    trained, evaluated = (
+        set(run[key]["code_hash"].split("+")) for key in ("trained_by", "evaluated_by")
+    )
     return trained, evaluated
 
 
-def status(runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: bool = False) -> str:
+def status(
+    runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: bool = False
+) -> str:
     """Whether the seeds of one row are there and belong together: "not run", "failed", "incomplete", "mixed", "stale" or "ok".
 
     Args:
@@ -81,7 +112,9 @@ def status(runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: 
         return FAILED if failed else NOT_RUN
     if failed:
         return "incomplete"
-    trained, evaluated = (set().union(*hashes) for hashes in zip(*map(code_hashes, runs), strict=True))
+    trained, evaluated = (
+        set().union(*hashes) for hashes in zip(*map(code_hashes, runs), strict=True)
+    )
     if len(trained) > 1 or len(evaluated) > 1:
         return "mixed"
     return "ok" if present_code is None or trained | evaluated == {present_code} else "stale"

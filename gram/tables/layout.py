@@ -10,7 +10,17 @@ from typing import Any
 import pandas as pd
 
 from gram.config import sized_task
-from gram.tables.names import COMPONENT_TERMS, FAILED, FOOTNOTES, HOLES, MARKS, METRICS, NOT_RUN, TITLES, papers_coverage
+from gram.tables.names import (
+    COMPONENT_TERMS,
+    FAILED,
+    FOOTNOTES,
+    HOLES,
+    MARKS,
+    METRICS,
+    NOT_RUN,
+    TITLES,
+    papers_coverage,
+)
 from gram.tables.ordering import ordering
 from gram.tables.reported import Other
 from gram.tables.rows import order_of_tasks
@@ -119,7 +129,10 @@ def paper_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> Tabl
         for cells, method in zip(rows, grid.values(), strict=True):
             row = method[metric]
             cells += [mean_and_std(row.paper_mean, row.paper_std)] if columns else []
-            cells += [ours_cell(row), NOTHING if pd.isna(row.gap) else f"{row.gap:+.1f}".replace("-", "−")]
+            cells += [
+                ours_cell(row),
+                NOTHING if pd.isna(row.gap) else f"{row.gap:+.1f}".replace("-", "−"),
+            ]
     return Table("Beside the paper", header, rows)
 
 
@@ -127,7 +140,10 @@ def own_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str], caption: 
     """Methods with metrics that the paper does not have."""
     chosen = list(metrics)
     header = [("", "method"), *(("", metric) for metric in chosen)]
-    rows = [[method_cell(row[chosen[0]]), *(ours_cell(row[metric]) for metric in chosen)] for row in grid.values()]
+    rows = [
+        [method_cell(row[chosen[0]]), *(ours_cell(row[metric]) for metric in chosen)]
+        for row in grid.values()
+    ]
     return Table(caption, header, rows)
 
 
@@ -154,13 +170,24 @@ def overlap(row: Any) -> str:
 def others_table(task: str, others: Iterable[Other], grid: dict[str, dict[str, Any]]) -> Table:
     """GRAM in the paper, as others report it, and here."""
     gram = grid["gram"]
-    columns = {"accuracy": "accuracy", "coverage": papers_coverage(task), "hostile_accuracy": "hostile_accuracy"}
+    columns = {
+        "accuracy": "accuracy",
+        "coverage": papers_coverage(task),
+        "hostile_accuracy": "hostile_accuracy",
+    }
     paper = [mean_and_std(gram[name].paper_mean, gram[name].paper_std) for name in columns.values()]
     rows = [["the paper", *paper]]
     for other in others:
-        rows.append([other.name, *(mean_and_std(other.values.get(name, math.nan), math.nan) for name in columns)])
+        rows.append(
+            [
+                other.name,
+                *(mean_and_std(other.values.get(name, math.nan), math.nan) for name in columns),
+            ]
+        )
     rows.append(["here", *(ours_cell(gram[name]) for name in columns.values())])
-    return Table("GRAM, the paper's and others'", [("", "by"), *(("", name) for name in columns)], rows)
+    return Table(
+        "GRAM, the paper's and others'", [("", "by"), *(("", name) for name in columns)], rows
+    )
 
 
 def section(task: str, part: pd.DataFrame, others: Iterable[Other] = ()) -> Section:
@@ -183,11 +210,21 @@ def section(task: str, part: pd.DataFrame, others: Iterable[Other] = ()) -> Sect
         tables.append(paper_table(grid, [metric for metric in metrics if metric in in_paper]))
     if named := list(others):
         tables.append(others_table(task, named, grid))
-        notes["Where others report that"] = [f"{other.name}: {note}" for other in named for note in other.notes]
+        notes["Where others report that"] = [
+            f"{other.name}: {note}" for other in named for note in other.notes
+        ]
     if not run:
-        return Section(title, ["No run ended without an error." if FAILED in statuses.values() else "Not run."], tables, notes)
+        return Section(
+            title,
+            ["No run ended without an error." if FAILED in statuses.values() else "Not run."],
+            tables,
+            notes,
+        )
     one = next(iter(next(iter(run.values())).values()))
-    text = [f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions.", overlap(one)]
+    text = [
+        f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions.",
+        overlap(one),
+    ]
     if not in_paper:
         text.append("This task is not in the paper.")
     elif (sized := sized_task(task)) != task:
@@ -196,10 +233,18 @@ def section(task: str, part: pd.DataFrame, others: Iterable[Other] = ()) -> Sect
             f"those of config/experiments/{task}.yaml, not the paper's."
         )
     for what in ("accuracies", "coverages"):  # side by side they would be wider than a page
-        chosen = [m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")]
+        chosen = [
+            m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")
+        ]
         if chosen:
             # What was not run is said once: beside the paper, or here where the paper has nothing.
-            tables.append(own_table(run if in_paper else grid, chosen, f"Other {what}" if in_paper else what.capitalize()))
+            tables.append(
+                own_table(
+                    run if in_paper else grid,
+                    chosen,
+                    f"Other {what}" if in_paper else what.capitalize(),
+                )
+            )
     if which == "table1" and (found := list(ordering(part))):
         notes["The ordering among families that the paper finds"] = found
     return Section(title, [" ".join(text)], [*tables, compute_table(run)], notes)
@@ -215,22 +260,45 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
             "after a coverage: what as many independent draws from all completions would find on average, which no "
             "independent sampler exceeds; a deterministic method finds one completion per input at most",
         ),
-        ("gap", "ours minus the paper's mean, in points; accuracy and accuracy_paper both against the paper's one accuracy"),
-        ("draws per input", "independent trajectories or samples per test input; a deterministic method is drawn once"),
+        (
+            "gap",
+            "ours minus the paper's mean, in points; accuracy and accuracy_paper both against the paper's one accuracy",
+        ),
+        (
+            "draws per input",
+            "independent trajectories or samples per test input; a deterministic method is drawn once",
+        ),
         ("depth", "supervision steps of one trajectory at test time"),
-        ("calls per step", "passes through the network in one step: AR makes one per output token, MDLM one per sampling step"),
-        ("forward passes per input", "depth × draws × calls: passes through the network that one test input costs"),
-        ("supervision steps seen", "optimizer steps times rows of a batch (one optimizer step is one supervision step)"),
+        (
+            "calls per step",
+            "passes through the network in one step: AR makes one per output token, MDLM one per sampling step",
+        ),
+        (
+            "forward passes per input",
+            "depth × draws × calls: passes through the network that one test input costs",
+        ),
+        (
+            "supervision steps seen",
+            "optimizer steps times rows of a batch (one optimizer step is one supervision step)",
+        ),
         (
             "training examples",
             "supervision steps seen, divided by the N_sup that an example gets; with folds, of all folds together",
         ),
-        ("weights", "which were evaluated, ema being their moving average, and in what precision they are stored"),
+        (
+            "weights",
+            "which were evaluated, ema being their moving average, and in what precision they are stored",
+        ),
         (f"{NOTHING} / {NOT_RUN}", "no such number in the paper / the method was not run here"),
     ]
 
 
-def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None, others: Collection[Other] = ()) -> Document:
+def document(
+    table: pd.DataFrame,
+    title: str,
+    tasks: Iterable[str] | None = None,
+    others: Collection[Other] = (),
+) -> Document:
     """The long table as a page.
 
     Args:
@@ -243,15 +311,25 @@ def document(table: pd.DataFrame, title: str, tasks: Iterable[str] | None = None
     chosen = list(tasks) if tasks is not None else order_of_tasks(run, set(table["task"]))
     shown = table[table["task"].isin(chosen)]
     text = "All values are percentages, as the paper prints them" + (
-        ", but for conflict_edges, which are counted. " if "conflict_edges" in set(shown["metric"]) else ". "
+        ", but for conflict_edges, which are counted. "
+        if "conflict_edges" in set(shown["metric"])
+        else ". "
     )
     names = shown["table"].unique()
-    parts = [(task, shown[(shown["task"] == task) & (shown["table"] == name)]) for task in chosen for name in names]
+    parts = [
+        (task, shown[(shown["task"] == task) & (shown["table"] == name)])
+        for task in chosen
+        for name in names
+    ]
     ablations = "table1" not in set(shown["table"])
     return Document(
         title,
         [text + "Test split only.", *([ABLATIONS_NOTE] if ablations else [])],
-        [section(task, part, [one for one in others if one.task == sized_task(task)]) for task, part in parts if len(part)],
+        [
+            section(task, part, [one for one in others if one.task == sized_task(task)])
+            for task, part in parts
+            if len(part)
+        ],
         [*(COMPONENT_TERMS.items() if ablations else []), *legend(set(shown["metric"]))],
         footnotes(set(shown["status"])),
     )

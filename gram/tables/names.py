@@ -52,7 +52,11 @@ GUIDANCE = {
     "gram": Method("stochastic guidance, N(μ, σ²) (GRAM)", None),
 }
 # Tables by the names that resources/reported.csv gives them.
-PAPER_TABLES: dict[str, dict[str, Method]] = {"table1": METHODS, "table3a": COMPONENTS, "table3b": GUIDANCE}
+PAPER_TABLES: dict[str, dict[str, Method]] = {
+    "table1": METHODS,
+    "table3a": COMPONENTS,
+    "table3b": GUIDANCE,
+}
 TITLES = {
     "table1": "{task}",
     "table3a": "{task}: which parts are needed (Table 3a)",
@@ -75,7 +79,10 @@ def label(method: str, names: Mapping[str, Method] = METHODS) -> str:
 def in_order(methods: Iterable[str], names: Mapping[str, Method] = METHODS) -> list[str]:
     """The methods in the order of the mapping, unknown ones last by name."""
     order = list(names)
-    return sorted(set(methods), key=lambda method: (order.index(method) if method in names else len(order), method))
+    return sorted(
+        set(methods),
+        key=lambda method: (order.index(method) if method in names else len(order), method),
+    )
 
 
 @dataclass(frozen=True)
@@ -102,13 +109,19 @@ class Metric:
 
 
 METRICS = {
-    "accuracy": Metric(("accuracy",), "valid samples among all samples; every unique test input counts once", "accuracy"),
+    "accuracy": Metric(
+        ("accuracy",),
+        "valid samples among all samples; every unique test input counts once",
+        "accuracy",
+    ),
     "accuracy_paper": Metric(
         ("accuracy_paper",),
         "the same over (input, target) rows, where an input with m completions counts m times: probably the paper's rows",
         "accuracy",
     ),
-    "exact_match": Metric(("exact_match",), "samples equal to their row's one target, over (input, target) rows"),
+    "exact_match": Metric(
+        ("exact_match",), "samples equal to their row's one target, over (input, target) rows"
+    ),
     "coverage_paper": Metric(
         ("coverage_paper",),
         "completions found by a method's samples among all that exist, summed over (input, target) rows; the average that "
@@ -122,10 +135,17 @@ METRICS = {
         "coverage",
         family="coloring",
     ),
-    "coverage_macro": Metric(("coverage_macro",), "the share of its completions found for an input, averaged over unique inputs"),
-    "hostile_accuracy": Metric(("slices", "hostile", "accuracy"), "accuracy on the test inputs with two or more completions"),
+    "coverage_macro": Metric(
+        ("coverage_macro",),
+        "the share of its completions found for an input, averaged over unique inputs",
+    ),
+    "hostile_accuracy": Metric(
+        ("slices", "hostile", "accuracy"),
+        "accuracy on the test inputs with two or more completions",
+    ),
     "hostile_coverage_macro": Metric(
-        ("slices", "hostile", "coverage_macro"), "coverage_macro on the test inputs with two or more completions"
+        ("slices", "hostile", "coverage_macro"),
+        "coverage_macro on the test inputs with two or more completions",
     ),
     "conflict_edges": Metric(
         ("conflict_edges",),

@@ -35,7 +35,12 @@ CLAIMS = (
         GENERATIVE,
         DETERMINISTIC,
     ),
-    Claim("GRAM is the most accurate of the generative methods", "accuracy", {"gram"}, GENERATIVE - {"gram"}),
+    Claim(
+        "GRAM is the most accurate of the generative methods",
+        "accuracy",
+        {"gram"},
+        GENERATIVE - {"gram"},
+    ),
 )
 
 
@@ -50,7 +55,11 @@ def judged(claim: Claim, above: Any, below: Any) -> str:
     difference = above.ours_mean - below.ours_mean
     verdict = "holds" if difference > 0 else "does not hold here"
     spreads = [0.0 if pd.isna(row.ours_std) else row.ours_std for row in (above, below)]
-    close = "; closer than their deviations over seeds together" if abs(difference) < sum(spreads) else ""
+    close = (
+        "; closer than their deviations over seeds together"
+        if abs(difference) < sum(spreads)
+        else ""
+    )
     return f"{verdict}: {claim.text} ({claim.metric}: {value(above)} against {value(below)}{close})"
 
 
@@ -62,6 +71,9 @@ def ordering(part: pd.DataFrame) -> Iterator[str]:
     """
     for claim in CLAIMS:
         rows = part[(part["metric"] == claim.metric) & part["ours_mean"].notna()]
-        more, less = (rows[rows["method"].isin(side)].sort_values("ours_mean") for side in (claim.more, claim.less))
+        more, less = (
+            rows[rows["method"].isin(side)].sort_values("ours_mean")
+            for side in (claim.more, claim.less)
+        )
         if len(more) and len(less):
             yield judged(claim, more.iloc[0], less.iloc[-1])

@@ -24,7 +24,15 @@ dt { font-weight: 600; } dd { margin: 0; }
 """
 LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    **{"±": r"$\pm$", "§": r"\S{}", "†": r"$\dagger$", "‡": r"$\ddagger$", "—": "---", "−": "$-$", "×": r"$\times$"},
+    **{
+        "±": r"$\pm$",
+        "§": r"\S{}",
+        "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
+        "—": "---",
+        "−": "$-$",
+        "×": r"$\times$",
+    },
     **{"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
 }
 
@@ -67,31 +75,65 @@ def markdown(document: Document, level: int = 1) -> str:
 
 def groups(table: Table) -> list[tuple[str, int]]:
     """The headings over the columns with the number of columns that each spans."""
-    return [(group, len(list(columns))) for group, columns in itertools.groupby(table.header, key=lambda column: column[0])]
+    return [
+        (group, len(list(columns)))
+        for group, columns in itertools.groupby(table.header, key=lambda column: column[0])
+    ]
 
 
 def html_table(table: Table) -> list[str]:
     """The lines of one HTML table."""
-    lines = ['<div class="wide"><table>', f"<caption>{html.escape(table.caption)}</caption>", "<thead>"]
+    lines = [
+        '<div class="wide"><table>',
+        f"<caption>{html.escape(table.caption)}</caption>",
+        "<thead>",
+    ]
     if any(group for group, _ in table.header):
         cells = (f'<th colspan="{span}">{html.escape(group)}</th>' for group, span in groups(table))
         lines.append(f'<tr class="groups">{"".join(cells)}</tr>')
-    lines.append(f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for _, name in table.header)}</tr></thead><tbody>")
-    lines += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows]
+    lines.append(
+        f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for _, name in table.header)}</tr></thead><tbody>"
+    )
+    lines += [
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
+    ]
     return [*lines, "</tbody></table></div>"]
 
 
 def standalone_html(document: Document) -> str:
     """The page as one HTML file that needs nothing else."""
     title = html.escape(document.title)
-    lines = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8">', f"<title>{title}</title>"]
-    lines += [f"<style>{CSS}</style></head><body>", f"<h1>{title}</h1>", *(f"<p>{html.escape(p)}</p>" for p in document.text)]
+    lines = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f"<title>{title}</title>",
+    ]
+    lines += [
+        f"<style>{CSS}</style></head><body>",
+        f"<h1>{title}</h1>",
+        *(f"<p>{html.escape(p)}</p>" for p in document.text),
+    ]
     for section in document.sections:
-        lines += [f"<h2>{html.escape(section.title)}</h2>", *(f"<p>{html.escape(p)}</p>" for p in section.text)]
+        lines += [
+            f"<h2>{html.escape(section.title)}</h2>",
+            *(f"<p>{html.escape(p)}</p>" for p in section.text),
+        ]
         lines += [line for table in section.tables for line in html_table(table)]
         for caption, notes in section.notes.items():
-            lines += [f"<p>{html.escape(caption)}:</p>", "<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes), "</ul>"]
-    lines += ["<dl>", *(f"<dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd>" for term, text in document.legend), "</dl>"]
+            lines += [
+                f"<p>{html.escape(caption)}:</p>",
+                "<ul>",
+                *(f"<li>{html.escape(note)}</li>" for note in notes),
+                "</ul>",
+            ]
+    lines += [
+        "<dl>",
+        *(
+            f"<dt>{html.escape(term)}</dt><dd>{html.escape(text)}</dd>"
+            for term, text in document.legend
+        ),
+        "</dl>",
+    ]
     lines += [f"<p>{html.escape(note)}</p>" for note in document.footnotes]
     return "\n".join([*lines, "</body></html>"]) + "\n"
 
@@ -104,14 +146,26 @@ def latex_text(text: str) -> str:
 def latex_table(table: Table, title: str) -> list[str]:
     """One table environment; a wide table is scaled down to the line."""
     lines = [r"\begin{table}[htbp]", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}"]
-    lines += [rf"\caption{{{latex_text(title)}: {latex_text(table.caption.lower())}}}", r"\resizebox{\ifdim\width>\linewidth"]
+    lines += [
+        rf"\caption{{{latex_text(title)}: {latex_text(table.caption.lower())}}}",
+        r"\resizebox{\ifdim\width>\linewidth",
+    ]
     lines[-1] += r"\linewidth\else\width\fi}{!}{%"
     lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"\toprule"]
     if any(group for group, _ in table.header):
         spans = groups(table)
         ends = list(itertools.accumulate(span for _, span in spans))
-        lines.append(" & ".join(rf"\multicolumn{{{span}}}{{c}}{{{latex_text(group)}}}" for group, span in spans) + r" \\")
-        rules = [rf"\cmidrule(lr){{{end - span + 1}-{end}}}" for (group, span), end in zip(spans, ends, strict=True) if group]
+        lines.append(
+            " & ".join(
+                rf"\multicolumn{{{span}}}{{c}}{{{latex_text(group)}}}" for group, span in spans
+            )
+            + r" \\"
+        )
+        rules = [
+            rf"\cmidrule(lr){{{end - span + 1}-{end}}}"
+            for (group, span), end in zip(spans, ends, strict=True)
+            if group
+        ]
         lines.append("".join(rules))
     lines += [" & ".join(latex_text(name) for _, name in table.header) + r" \\", r"\midrule"]
     lines += [" & ".join(map(latex_text, row)) + r" \\" for row in table.rows]
@@ -120,13 +174,21 @@ def latex_table(table: Table, title: str) -> list[str]:
 
 def latex(document: Document) -> str:
     """The page as a fragment to ``\\input``; it needs the packages booktabs and graphicx."""
-    lines = [f"% {document.title}", r"% \usepackage{booktabs,graphicx}", *map(latex_text, document.text), ""]
+    lines = [
+        f"% {document.title}",
+        r"% \usepackage{booktabs,graphicx}",
+        *map(latex_text, document.text),
+        "",
+    ]
     for section in document.sections:
         for table in section.tables:
             lines += [*latex_table(table, section.title), ""]
         for caption, notes in section.notes.items():
             items = (rf"\item {latex_text(note)}" for note in notes)
             lines += [f"{latex_text(caption)}:", r"\begin{itemize}", *items, r"\end{itemize}", ""]
-    lines += [r"\begin{description}", *(rf"\item[{latex_text(term)}] {latex_text(text)}." for term, text in document.legend)]
+    lines += [
+        r"\begin{description}",
+        *(rf"\item[{latex_text(term)}] {latex_text(text)}." for term, text in document.legend),
+    ]
     lines += [r"\end{description}", *map(latex_text, document.footnotes)]
     return "\n".join(lines) + "\n"

@@ -31,13 +31,20 @@ def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
         GramError: missing file or column.
     """
     try:
-        table = pd.read_csv(path, dtype={"params": str, "note": str}).fillna({"params": "", "note": ""})
+        table = pd.read_csv(path, dtype={"params": str, "note": str}).fillna(
+            {"params": "", "note": ""}
+        )
     except FileNotFoundError as error:
-        raise GramError(f"{path}: no such file; it is part of the repository: restore it with git") from error
+        raise GramError(
+            f"{path}: no such file; it is part of the repository: restore it with git"
+        ) from error
     missing = sorted(set(COLUMNS) - set(table.columns))
     if missing:
         raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
-    return [{str(key): value for key, value in row.items()} for row in table[table["table"] == name].to_dict("records")]
+    return [
+        {str(key): value for key, value in row.items()}
+        for row in table[table["table"] == name].to_dict("records")
+    ]
 
 
 def read_reported(path: Path, name: str = "table1") -> Reported:
@@ -50,7 +57,9 @@ def read_reported(path: Path, name: str = "table1") -> Reported:
     reported: Reported = {}
     for row in reported_rows(path, name):
         if row["method"] not in ours:
-            raise GramError(f"{path}: method {row['method']!r} of {name} has no counterpart; add it to gram/tables/names.py")
+            raise GramError(
+                f"{path}: method {row['method']!r} of {name} has no counterpart; add it to gram/tables/names.py"
+            )
         std = None if pd.isna(row["std"]) else float(row["std"])
         reported[row["task"], ours[row["method"]], row["metric"]] = (float(row["value"]), std)
     return reported
@@ -63,7 +72,11 @@ def read_params(path: Path) -> dict[str, str]:
         GramError: as of :func:`reported_rows`.
     """
     papers = {row["method"]: row["params"] for row in reported_rows(path, "table1")}
-    return {key: papers[method.paper] for key, method in PAPER_TABLES["table1"].items() if method.paper in papers}
+    return {
+        key: papers[method.paper]
+        for key, method in PAPER_TABLES["table1"].items()
+        if method.paper in papers
+    }
 
 
 def read_others(path: Path) -> list[Other]:
@@ -74,7 +87,9 @@ def read_others(path: Path) -> list[Other]:
     """
     others: dict[tuple[str, str], Other] = {}
     for row in reported_rows(path, OTHERS):
-        one = others.setdefault((row["task"], row["method"]), Other(row["task"], row["method"], {}, []))
+        one = others.setdefault(
+            (row["task"], row["method"]), Other(row["task"], row["method"], {}, [])
+        )
         one.values[row["metric"]] = float(row["value"])
         if row["note"]:
             one.notes.append(row["note"])

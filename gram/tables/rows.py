@@ -17,9 +17,27 @@ from gram.tables.reported import Reported, read_reported
 
 COLUMNS = (
     *("task", "method", "metric", "paper_mean", "paper_std", "ours_mean", "ours_std", "n"),
-    *("gap", "ceiling", "unit", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
+    *(
+        "gap",
+        "ceiling",
+        "unit",
+        "n_inputs",
+        "n_hostile_inputs",
+        "depth",
+        "width",
+        "draws",
+        "calls",
+        "forward_passes",
+    ),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
-    *("parameters", "supervision_steps_seen", "training_examples", "weights", "code_hash", "status"),
+    *(
+        "parameters",
+        "supervision_steps_seen",
+        "training_examples",
+        "weights",
+        "code_hash",
+        "status",
+    ),
     *("table", "label"),
 )
 INTEGERS = (
@@ -39,7 +57,9 @@ def natural(name: str) -> list[str | int]:
 
 def order_of_tasks(run: set[str], reported: set[str]) -> list[str]:
     """Tasks that were run first, then the paper's others, each in natural order; one that was run stands for its size."""
-    return sorted(run, key=natural) + sorted(reported - run - {sized_task(task) for task in run}, key=natural)
+    return sorted(run, key=natural) + sorted(
+        reported - run - {sized_task(task) for task in run}, key=natural
+    )
 
 
 def measured(evaluation: dict[str, Any], metric: Metric) -> dict[str, Any]:
@@ -55,27 +75,44 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not evaluations:
         return {}
     run = evaluations[0]["run"]
-    hashes = {run["run"][key]["code_hash"] for run in evaluations for key in ("trained_by", "evaluated_by")}
+    hashes = {
+        run["run"][key]["code_hash"]
+        for run in evaluations
+        for key in ("trained_by", "evaluated_by")
+    }
     seen = evaluations[0]["overlap_with_training"]
     kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen")
-    weights = {(one["run"]["weights"], one["run"].get("weights_dtype", "float32")) for one in evaluations}
-    calls = run.get("calls", 1)  # older evaluations do not say it, nor the dtype: networks were called once per step
+    weights = {
+        (one["run"]["weights"], one["run"].get("weights_dtype", "float32")) for one in evaluations
+    }
+    calls = run.get(
+        "calls", 1
+    )  # older evaluations do not say it, nor the dtype: networks were called once per step
     return {key: run[key] for key in kept} | {
         # A mean: with halting, how many examples a training finishes depends on its seed.
-        "training_examples": round(statistics.mean(one["run"]["training_examples"] for one in evaluations)),
+        "training_examples": round(
+            statistics.mean(one["run"]["training_examples"] for one in evaluations)
+        ),
         "n_inputs": run["inputs"],
-        "n_hostile_inputs": evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs"),
+        "n_hostile_inputs": evaluations[0]["metrics"]
+        .get("slices", {})
+        .get("hostile", {})
+        .get("inputs"),
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
         "n_completions": int(seen["completions"]["denominator"]),
         "n_completions_in_training": int(seen["completions"]["numerator"]),
         "weights": ", ".join(sorted(f"{which} {dtype}" for which, dtype in weights)),
         "calls": calls,
-        "forward_passes": run["depth"] * run["draws"] * calls,  # with ACT this is the most there can be
+        "forward_passes": run["depth"]
+        * run["draws"]
+        * calls,  # with ACT this is the most there can be
         "code_hash": "+".join(sorted(set("+".join(hashes).split("+")))),
     }
 
 
-def row_of(metric: Metric, evaluations: Sequence[dict[str, Any]], paper: tuple[float, float | None] | None) -> dict[str, Any]:
+def row_of(
+    metric: Metric, evaluations: Sequence[dict[str, Any]], paper: tuple[float, float | None] | None
+) -> dict[str, Any]:
     """Paper and measurement of one metric, in the metric's unit (percent unless it is a count)."""
     scale = 100.0 if metric.unit == "percent" else 1.0
     found = [measured(evaluation, metric) for evaluation in evaluations]
@@ -91,12 +128,17 @@ def row_of(metric: Metric, evaluations: Sequence[dict[str, Any]], paper: tuple[f
     if paper and len(values):
         row["gap"] = values.mean() - paper[0]
     if ceilings:
-        row["ceiling"] = ceilings[0]  # the same for all seeds: it depends on the test split and the width alone
+        row["ceiling"] = ceilings[
+            0
+        ]  # the same for all seeds: it depends on the test split and the width alone
     return row
 
 
 def table1(
-    evaluations: Sequence[dict[str, Any]], reported: Reported, present_code: str | None, failed: Collection[Run] = ()
+    evaluations: Sequence[dict[str, Any]],
+    reported: Reported,
+    present_code: str | None,
+    failed: Collection[Run] = (),
 ) -> pd.DataFrame:
     """Table 1, with every method that was evaluated; see :func:`long_table`."""
     return long_table("table1", evaluations, reported, present_code, failed)
@@ -117,7 +159,11 @@ def table3(
     """
     halves = []
     for name in TABLE_3:
-        ours = [evaluation for evaluation in evaluations if evaluation["run"]["method"] in PAPER_TABLES[name]]
+        ours = [
+            evaluation
+            for evaluation in evaluations
+            if evaluation["run"]["method"] in PAPER_TABLES[name]
+        ]
         lost = {run for run in failed if run[1] in PAPER_TABLES[name]}
         halves.append(long_table(name, ours, reported[name], present_code, lost))
     return pd.concat(halves, ignore_index=True)
@@ -137,7 +183,9 @@ def whole_table(
     """
     if name == "table1":
         return table1(evaluations, read_reported(reported), present_code, failed)
-    return table3(evaluations, {half: read_reported(reported, half) for half in TABLE_3}, present_code, failed)
+    return table3(
+        evaluations, {half: read_reported(reported, half) for half in TABLE_3}, present_code, failed
+    )
 
 
 def long_table(
@@ -160,9 +208,13 @@ def long_table(
         failed: the runs that were asked for and ended with an error.
     """
     names = PAPER_TABLES[paper_table]
-    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {(task, method): [] for task, method, _ in failed}
+    by_row: dict[tuple[str, str], list[dict[str, Any]]] = {
+        (task, method): [] for task, method, _ in failed
+    }
     for evaluation in evaluations:
-        by_row.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(evaluation)
+        by_row.setdefault((evaluation["run"]["task"], evaluation["run"]["method"]), []).append(
+            evaluation
+        )
     lost = {(task, method) for task, method, _ in failed}
     in_paper = {(task, method) for task, method, _ in reported}
     rows = []
@@ -170,17 +222,31 @@ def long_table(
         sized = sized_task(task)
         methods = {m for t, m in by_row if t == task} | {m for t, m in in_paper if t == sized}
         methods |= set() if paper_table == "table1" else set(names)
-        measured_here = {name for (t, _), seeds in by_row.items() if t == task for seed in seeds for name in seed["metrics"]}
+        measured_here = {
+            name
+            for (t, _), seeds in by_row.items()
+            if t == task
+            for seed in seeds
+            for name in seed["metrics"]
+        }
         counted = measured_here | {metric for t, _, metric in reported if t == sized}
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
             shared = {"table": paper_table, "label": label(method, names)} | facts(seeds)
-            shared |= {"status": status([seed["run"] for seed in seeds], present_code, failed=(task, method) in lost)}
+            shared |= {
+                "status": status(
+                    [seed["run"] for seed in seeds], present_code, failed=(task, method) in lost
+                )
+            }
             for name, metric in METRICS.items():
                 if name == "conflict_edges" and name not in counted:
                     continue
                 papers = metric.papers(task)
                 paper = reported.get((sized, method, papers)) if papers else None
-                rows.append({"task": task, "method": method, "metric": name} | shared | row_of(metric, seeds, paper))
+                rows.append(
+                    {"task": task, "method": method, "metric": name}
+                    | shared
+                    | row_of(metric, seeds, paper)
+                )
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(FLOATS, "float64"))

@@ -30,5 +30,7 @@ def make_task(name: str, generator: dict[str, Any]) -> Task:
     family = sized.rstrip("0123456789")
     size = sized[len(family) :]
     if family not in FAMILIES or not size:
-        raise GramError(f"task {name!r}: no such task; known: {', '.join(f + '{n}' for f in FAMILIES)}")
+        raise GramError(
+            f"task {name!r}: no such task; known: {', '.join(f + '{n}' for f in FAMILIES)}"
+        )
     return FAMILIES[family].from_settings(name, int(size), generator)

@@ -46,7 +46,9 @@ class Task(Protocol):
     length: int  # tokens per input, L
     vocabulary: int
     answers: slice  # positions of the input at which the answer is read: L_out tokens
-    coordinates: NDArray[np.int64]  # [L, axes], where each token of the input is, on the axes that the task has
+    coordinates: NDArray[
+        np.int64
+    ]  # [L, axes], where each token of the input is, on the axes that the task has
 
     def enumerate(self) -> Enumeration:
         """All inputs and completions, the same on every machine."""

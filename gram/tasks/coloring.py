@@ -64,11 +64,15 @@ class Coloring:
         self.n = n
         self.settings = settings
         self.vocabulary = FIRST_COLOUR + settings.colours  # padding, no edge, edge, colours
-        self.ends = np.array(list(combinations(range(n), 2))).T  # [2, n (n - 1) / 2], vertices that each edge token joins
+        self.ends = np.array(
+            list(combinations(range(n), 2))
+        ).T  # [2, n (n - 1) / 2], vertices that each edge token joins
         self.length = self.ends.shape[1] + n
         self.answers = slice(self.ends.shape[1], self.length)
         vertices = np.arange(n)
-        self.coordinates = np.hstack([self.ends, [vertices, vertices]]).T  # an edge's two vertices; a vertex twice
+        self.coordinates = np.hstack(
+            [self.ends, [vertices, vertices]]
+        ).T  # an edge's two vertices; a vertex twice
 
     @classmethod
     def from_settings(cls, name: str, size: int, generator: dict[str, Any]) -> Coloring:
@@ -79,9 +83,13 @@ class Coloring:
         """
         settings = parse(ColoringGenerator, generator, f"{name}: generator")
         if not 2 <= size <= LARGEST:
-            raise GramError(f"{name}: {size} vertices; all colourings are enumerated for 2 to {LARGEST}")
+            raise GramError(
+                f"{name}: {size} vertices; all colourings are enumerated for 2 to {LARGEST}"
+            )
         if settings.edge_probability > 1:
-            raise GramError(f"{name}: generator: edge_probability: {settings.edge_probability} is more than 1")
+            raise GramError(
+                f"{name}: generator: edge_probability: {settings.edge_probability} is more than 1"
+            )
         return cls(name, size, settings)
 
     def encode(self, edges: NDArray[np.bool_]) -> Tokens:
@@ -152,7 +160,8 @@ class Coloring:
         order = np.lexsort(inputs.T[::-1])  # the first token decides first
         return Enumeration(
             inputs=inputs[order],
-            completions=self.candidates[np.concatenate([numbers[i] for i in order])] + np.uint8(FIRST_COLOUR),
+            completions=self.candidates[np.concatenate([numbers[i] for i in order])]
+            + np.uint8(FIRST_COLOUR),
             offsets=np.cumsum([0, *(len(numbers[i]) for i in order)]).astype(np.int64),
             given=np.stack(kept)[order].sum(axis=1),
             tested=np.array(tested)[order],
@@ -180,7 +189,9 @@ class Coloring:
         colours = np.arange(FIRST_COLOUR, self.vocabulary)
         having = outputs[:, :, None] == colours  # [B, n, colours]
         first = np.where(having.any(axis=1), having.argmax(axis=1), self.n)
-        renamed = first.argsort(axis=1, kind="stable").argsort(axis=1)  # [B, colours], the new number of each
+        renamed = first.argsort(axis=1, kind="stable").argsort(
+            axis=1
+        )  # [B, colours], the new number of each
         new = np.einsum("bnc,bc->bn", having, renamed) + FIRST_COLOUR
         return np.where(self.is_colour(outputs), new, outputs).astype(np.uint8)
 

@@ -68,12 +68,18 @@ class NQueens:
             raise GramError(f"{name}: generator: unknown key {unknown[0]!r}; known keys: removed")
         removed = generator.get("removed", [])
         if size in (2, 3) or size < 1:
-            raise GramError(f"{name}: {size} queens on a {size}x{size} board have no solution; use n = 1 or n >= 4")
+            raise GramError(
+                f"{name}: {size} queens on a {size}x{size} board have no solution; use n = 1 or n >= 4"
+            )
         if not isinstance(removed, list) or not removed or not all(type(k) is int for k in removed):
-            raise GramError(f"{name}: generator: removed: expected a list of counts such as [5, 6, 7], found {removed!r}")
+            raise GramError(
+                f"{name}: generator: removed: expected a list of counts such as [5, 6, 7], found {removed!r}"
+            )
         wrong = [k for k in removed if not 1 <= k < size]
         if wrong:
-            raise GramError(f"{name}: generator: removed: {wrong[0]} is not between 1 and {size - 1} (n - 1)")
+            raise GramError(
+                f"{name}: generator: removed: {wrong[0]} is not between 1 and {size - 1} (n - 1)"
+            )
         return cls(name, size, removed)
 
     def encode(self, columns: NDArray[np.int64]) -> Tokens:

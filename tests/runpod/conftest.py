@@ -40,16 +40,25 @@ class FleetRun:
         self.folder = folder
         self.lines: list[str] = []
         volume = Volume(folder)
-        defaults: dict[str, Any] = {"run": "test", "max_pods": 5, "budget": 10.0, "say": self.lines.append}
+        defaults: dict[str, Any] = {
+            "run": "test",
+            "max_pods": 5,
+            "budget": 10.0,
+            "say": self.lines.append,
+        }
         heartbeat = Heartbeat(volume.head, BEAT, STALE)
-        self.fleet = Fleet(Client(ApiKey(standin.KEY), standin.url), volume, heartbeat, **{**defaults, **settings})
+        self.fleet = Fleet(
+            Client(ApiKey(standin.KEY), standin.url), volume, heartbeat, **{**defaults, **settings}
+        )
 
     def submit(self, command: str, *gpus: str, limit: float | None = None) -> Job:
         """Put a shell command on the list."""
         task = {"command": command, "cwd": str(self.folder), "grace": 0.5, "limit": limit}
         return self.fleet.submit("rule", gpu_bodies(*(gpus or ["NVIDIA A40"])), task)
 
-    def until(self, condition: Callable[[], Any], *jobs: Job, seconds: float = 20.0) -> dict[str, str]:
+    def until(
+        self, condition: Callable[[], Any], *jobs: Job, seconds: float = 20.0
+    ) -> dict[str, str]:
         """Carry jobs on until a condition holds; the outcomes by then."""
         outcomes: dict[str, str] = {}
         end = time.monotonic() + seconds

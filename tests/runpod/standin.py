@@ -34,7 +34,12 @@ WHOLE = {"type": "integer", "minimum": 1}
 
 def only(required: list[str], **properties: Any) -> dict[str, Any]:
     """The schema of an object without further keys."""
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 CUDA = {"type": "string", "pattern": r"^\d+\.\d+$"}
@@ -50,9 +55,19 @@ CREATE = only(
     mounts=only(
         [],
         persistent=only(["size", "path"], size={"type": "integer", "minimum": 10}, path=STRING),
-        network={"type": "array", "maxItems": 1, "items": only(["volumeId", "path"], volumeId=STRING, path=STRING)},
+        network={
+            "type": "array",
+            "maxItems": 1,
+            "items": only(["volumeId", "path"], volumeId=STRING, path=STRING),
+        },
     ),
-    gpu=only(["id"], id=STRING, count=WHOLE, minCudaVersion=CUDA, allowedCudaVersions={"type": "array", "items": CUDA}),
+    gpu=only(
+        ["id"],
+        id=STRING,
+        count=WHOLE,
+        minCudaVersion=CUDA,
+        allowedCudaVersions={"type": "array", "items": CUDA},
+    ),
     cpu=only(["id", "vcpuCount"], id=STRING, vcpuCount={"type": "integer", "minimum": 2}),
     cloud={"enum": ["SECURE", "COMMUNITY"]},
     dataCenterIds={"type": "array", "items": STRING},
@@ -72,7 +87,9 @@ u.urlopen(u.Request(sys.argv[1] + "/pods/" + sys.argv[2], method="DELETE",
 class Problem(Exception):
     """An answer that is a problem document."""
 
-    def __init__(self, status: int, title: str, detail: str, *errors: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, *errors: str, retry_after: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.content: dict[str, Any] = {"title": title, "status": status, "detail": detail}
@@ -92,7 +109,12 @@ class Pod:
         self.status = "RUNNING"
         self.created = datetime.now(UTC)
         self.starts = 0
-        self.environment = {**body.get("env", {}), **environment, "RUNPOD_POD_ID": self.id, "RUNPOD_API_KEY": self.key}
+        self.environment = {
+            **body.get("env", {}),
+            **environment,
+            "RUNPOD_POD_ID": self.id,
+            "RUNPOD_API_KEY": self.key,
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep_running, daemon=True)
         self._thread.start()
@@ -135,10 +157,18 @@ class Pod:
     def as_json(self) -> dict[str, Any]:
         """The pod as the API shows it."""
         body = self.body
-        shown = {name: body.get(name) for name in ("name", "image", "args", "disk", "env", "mounts", "registry")}
+        shown = {
+            name: body.get(name)
+            for name in ("name", "image", "args", "disk", "env", "mounts", "registry")
+        }
         compute: dict[str, Any] = {}
         if "gpu" in body:
-            compute["gpu"] = {"id": body["gpu"]["id"], "count": body["gpu"].get("count", 1), "vcpuCount": 8, "memory": 32}
+            compute["gpu"] = {
+                "id": body["gpu"]["id"],
+                "count": body["gpu"].get("count", 1),
+                "vcpuCount": 8,
+                "memory": 32,
+            }
         else:
             compute["cpu"] = {**body["cpu"], "memory": 8}
         return {
@@ -178,22 +208,37 @@ class StandIn:
         self.all: list[Pod] = []
         self.without_capacity: set[str] = set()
         self.forbidden: set[str] = set()
-        self.answers: list[tuple[str, int]] = []  # ("POST", 429): the next request of that method gets that status
+        self.answers: list[
+            tuple[str, int]
+        ] = []  # ("POST", 429): the next request of that method gets that status
         self.lose_answers = 0  # so many created pods whose answer never arrives
         self.balance = True
         self.requests: Counter[str] = Counter()
         self.most_at_once = 0
-        self.seen: list[str] = []  # request bodies and pods' environments, for the search for the key
+        self.seen: list[
+            str
+        ] = []  # request bodies and pods' environments, for the search for the key
         self._lock = threading.Lock()
         (folder / "bin").mkdir(parents=True)
         tool = folder / "bin/runpodctl"
         tool.write_text(TOOL, encoding="utf-8")
         tool.chmod(0o755)
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"api": self}))
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", port), type("Handler", (_Handler,), {"api": self})
+        )
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v2"
-        path = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        self.environment = {"PATH": path, "STANDIN_URL": self.url, "HOME": str(folder), "OMP_NUM_THREADS": "1"}
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        path = os.pathsep.join(
+            [str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+        )
+        self.environment = {
+            "PATH": path,
+            "STANDIN_URL": self.url,
+            "HOME": str(folder),
+            "OMP_NUM_THREADS": "1",
+        }
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
 
     def stop(self) -> None:
         """End the server and every pod."""
@@ -210,16 +255,25 @@ class StandIn:
     def answer(self, method: str, path: str, token: str, body: Any) -> tuple[int, Any]:
         """Status and content of the answer to a request."""
         found = re.fullmatch(r"/v2/pods(?:/([^/]+)(/action)?)?", path.partition("?")[0])
-        own = found is not None and method == "DELETE" and found[1] in self.pods and token == self.pods[found[1]].key
+        own = (
+            found is not None
+            and method == "DELETE"
+            and found[1] in self.pods
+            and token == self.pods[found[1]].key
+        )
         if token != self.KEY and not own:
-            raise Problem(401, "Unauthorized", "missing bearer token" if not token else "invalid API key")
+            raise Problem(
+                401, "Unauthorized", "missing bearer token" if not token else "invalid API key"
+            )
         with self._lock:
             self.requests[method] += 1
             for index, (which, status) in enumerate(self.answers):
                 if which == method:
                     del self.answers[index]
                     detail = f"the test told me to answer {status}"
-                    raise Problem(status, "Told To", detail, retry_after=0 if status == 429 else None)
+                    raise Problem(
+                        status, "Told To", detail, retry_after=0 if status == 429 else None
+                    )
         if found is None:
             raise Problem(404, "Not Found", "resource not found")
         pod_id, action = found[1], found[2]
@@ -240,10 +294,14 @@ class StandIn:
                 if body["action"] == "stop":
                     self.pods[pod_id].end("EXITED")
                 return 200, self.pods[pod_id].as_json()
-        raise Problem(405, "Method Not Allowed", "The requested method is not allowed for this path.")
+        raise Problem(
+            405, "Method Not Allowed", "The requested method is not allowed for this path."
+        )
 
     def _check(self, schema: dict[str, Any], body: Any) -> None:
-        violations = [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(body)]
+        violations = [
+            error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(body)
+        ]
         if violations:
             raise Problem(422, "Unprocessable Entity", "Request validation failed.", *violations)
 
@@ -284,14 +342,25 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             scheme, _, token = self.headers.get("Authorization", "").partition(" ")
             body = json.loads(raw) if raw else None
-            status, content = self.api.answer(self.command, self.path, token if scheme == "Bearer" else "", body)
+            status, content = self.api.answer(
+                self.command, self.path, token if scheme == "Bearer" else "", body
+            )
             kind = "application/json"
         except Problem as problem:
-            status, content, headers, kind = problem.status, problem.content, problem.headers, "application/problem+json"
+            status, content, headers, kind = (
+                problem.status,
+                problem.content,
+                problem.headers,
+                "application/problem+json",
+            )
         payload = b"" if content is None else json.dumps(content).encode()
         with contextlib.suppress(OSError):  # whoever asked may be gone
             self.send_response(status)
-            for name, value in {**headers, "Content-Type": kind, "Content-Length": str(len(payload))}.items():
+            for name, value in {
+                **headers,
+                "Content-Type": kind,
+                "Content-Length": str(len(payload)),
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(payload)

@@ -15,7 +15,9 @@ Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def command(standin: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
     """``command("reap", "--yes")``: exit status and what it printed."""
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -30,11 +32,19 @@ def command(standin: StandIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def make(standin: StandIn, *names: str) -> None:
     for name in names:
-        standin.create({"name": name, "image": "i", "args": "sleep 60", "gpu": {"id": "NVIDIA A40"}})
+        standin.create(
+            {"name": name, "image": "i", "args": "sleep 60", "gpu": {"id": "NVIDIA A40"}}
+        )
 
 
-def test_reap_lists_and_then_ends_the_pods_of_a_run_and_no_others(command: Command, standin: StandIn) -> None:
-    mine, others, foreign = "smk-gram-0a1b2c-train-00112233", "smk-gram-b-0a1b2c-train-00112233", "my-own-pod"
+def test_reap_lists_and_then_ends_the_pods_of_a_run_and_no_others(
+    command: Command, standin: StandIn
+) -> None:
+    mine, others, foreign = (
+        "smk-gram-0a1b2c-train-00112233",
+        "smk-gram-b-0a1b2c-train-00112233",
+        "my-own-pod",
+    )
     make(standin, mine, others, foreign)
     status, listed = command("reap", "--run", "gram")
     assert status == 0
@@ -56,7 +66,9 @@ def test_reap_says_what_it_could_not_end(command: Command, standin: StandIn) -> 
     assert "NOT ended: RunPod: DELETE /pods/" in output and "1 left" in output
 
 
-def test_reap_with_a_wrong_key_is_one_line(command: Command, standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reap_with_a_wrong_key_is_one_line(
+    command: Command, standin: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = standin.KEY
     standin.KEY = "rpa_another_key"  # type: ignore[misc]
     monkeypatch.setenv("RUNPOD_API_KEY", key)
@@ -75,4 +87,6 @@ def test_costs_are_a_table_of_runs_and_their_total(command: Command, tmp_path: P
         "\n".join(["| run | pods | hours | dollars |", "|---|---:|---:|---:|", *rows]) + "\n",
     )
     status, output = command("costs", str(tmp_path / "nothing.jsonl"))
-    assert status == 1 and "nothing.jsonl: cannot read the ledger: No such file or directory" in output
+    assert (
+        status == 1 and "nothing.jsonl: cannot read the ledger: No such file or directory" in output
+    )

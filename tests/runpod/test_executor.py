@@ -61,7 +61,9 @@ class Head:
         with open(self.printed, "w", encoding="utf-8") as file:
             command = [sys.executable, "-m", "snakemake", *arguments]
             environment = os.environ | {"RUNPOD_API_KEY": key}
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT
+            )
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 60.0) -> None:
         """Wait until a condition holds, while it runs."""
@@ -113,7 +115,9 @@ class Toy:
         """Start snakemake, with the key in its environment; None takes a key out of the profile."""
         folder = self.folder / "profile"
         folder.mkdir(exist_ok=True)
-        content = {name: value for name, value in (self.profile | profile).items() if value is not None}
+        content = {
+            name: value for name, value in (self.profile | profile).items() if value is not None
+        }
         (folder / "config.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
         return Head(self.folder, ["--profile", "profile", *arguments], self.standin.KEY)
 
@@ -123,7 +127,10 @@ class Toy:
 
     def ledger(self) -> list[dict[str, Any]]:
         """What was paid."""
-        return [json.loads(line) for line in (self.folder / ".snakemake/runpod/ledger.jsonl").read_text().splitlines()]
+        return [
+            json.loads(line)
+            for line in (self.folder / ".snakemake/runpod/ledger.jsonl").read_text().splitlines()
+        ]
 
 
 @pytest.fixture
@@ -134,10 +141,16 @@ def toy(tmp_path: Path, standin: StandIn) -> Toy:
 
 def files_with(key: str, folder: Path) -> list[str]:
     """Every file below a folder that holds the key."""
-    return [str(path) for path in folder.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and key.encode() in path.read_bytes()
+    ]
 
 
-def test_a_preempted_training_resumes_and_the_key_stays_hidden(toy: Toy, standin: StandIn, tmp_path: Path) -> None:
+def test_a_preempted_training_resumes_and_the_key_stays_hidden(
+    toy: Toy, standin: StandIn, tmp_path: Path
+) -> None:
     standin.without_capacity = {"NVIDIA A40"}
     head = toy.start("--verbose", **{"retries": 1})
     head.wait_for(lambda: toy.saved(1, 2))
@@ -156,7 +169,11 @@ def test_a_preempted_training_resumes_and_the_key_stays_hidden(toy: Toy, standin
     # The head's single core does not bind the pods.
     assert len(standin.all) == 3
     assert standin.pods == {}
-    assert sorted(line["outcome"].partition(" ")[0] for line in toy.ledger()) == ["done", "done", "pod"]
+    assert sorted(line["outcome"].partition(" ")[0] for line in toy.ledger()) == [
+        "done",
+        "done",
+        "pod",
+    ]
     assert {line["compute"] for line in toy.ledger()} == {"1 x NVIDIA L4"}
     assert f"of 1.00 dollars; each pod is a line of {toy.folder}" in output
     # The key is nowhere: not on the terminal, in a file, in a request's body or a pod's environment.
@@ -177,7 +194,9 @@ def test_a_signal_ends_the_pods_at_once(number: signal.Signals, toy: Toy, standi
     assert json.loads((toy.folder / ".snakemake/runpod/head.json").read_text())["ended"]
 
 
-def test_a_killed_head_is_replaced_and_no_job_runs_twice_at_once(toy: Toy, standin: StandIn) -> None:
+def test_a_killed_head_is_replaced_and_no_job_runs_twice_at_once(
+    toy: Toy, standin: StandIn
+) -> None:
     head = toy.start()
     head.wait_for(lambda: toy.saved(1, 2))
     head.process.kill()
@@ -196,7 +215,9 @@ def test_a_killed_head_is_replaced_and_no_job_runs_twice_at_once(toy: Toy, stand
 
 
 def test_a_spent_budget_is_said_once_and_ends_the_run(toy: Toy, standin: StandIn) -> None:
-    output = toy.start(**{"runpod-budget": 0.0001, "runpod-max-pods": 1, "retries": 3}).output(fails=True)
+    output = toy.start(**{"runpod-budget": 0.0001, "runpod-max-pods": 1, "retries": 3}).output(
+        fails=True
+    )
     assert output.count("the budget of run snakemake is spent") == 1
     assert "Traceback" not in output
     assert len(standin.all) == 1
@@ -210,7 +231,9 @@ def test_a_spent_budget_is_said_once_and_ends_the_run(toy: Toy, standin: StandIn
         ({"envvars": ["RUNPOD_API_KEY"]}, "envvars: RUNPOD_API_KEY would be handed to the pods"),
     ],
 )
-def test_a_wrong_setting_is_one_line_and_no_pod(profile: dict[str, Any], message: str, toy: Toy, standin: StandIn) -> None:
+def test_a_wrong_setting_is_one_line_and_no_pod(
+    profile: dict[str, Any], message: str, toy: Toy, standin: StandIn
+) -> None:
     output = toy.start(**profile).output(fails=True)
     assert message in output
     assert not re.search("Traceback|" + standin.KEY, output)

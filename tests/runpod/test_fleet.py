@@ -21,7 +21,9 @@ def outcomes(run: FleetRun) -> list[str]:
     return sorted(line["outcome"] for line in run.fleet.ledger.lines())
 
 
-def test_a_job_runs_once_and_its_pod_is_ended_and_paid(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_job_runs_once_and_its_pod_is_ended_and_paid(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     run = fleet_run()
     job = run.submit("echo ran >> ran.txt")
     assert run.finish(job) == ["done"]
@@ -48,7 +50,9 @@ def test_30_jobs_on_5_pods(fleet_run: MakeFleet, standin: StandIn) -> None:
     run = fleet_run(max_pods=5)
     jobs = [run.submit(f"echo {number} >> {number}.txt; sleep 0.1") for number in range(30)]
     assert run.finish(*jobs) == ["done"] * 30
-    assert [(run.folder / f"{number}.txt").read_text() for number in range(30)] == [f"{number}\n" for number in range(30)]
+    assert [(run.folder / f"{number}.txt").read_text() for number in range(30)] == [
+        f"{number}\n" for number in range(30)
+    ]
     assert len(standin.all) == 30
     assert standin.most_at_once == 5
     count, _, dollars = costs(run.fleet.ledger.lines())["test"]
@@ -56,7 +60,9 @@ def test_30_jobs_on_5_pods(fleet_run: MakeFleet, standin: StandIn) -> None:
     assert dollars == pytest.approx(run.fleet.spent())
 
 
-def test_the_next_gpu_type_is_taken_where_one_is_refused(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_the_next_gpu_type_is_taken_where_one_is_refused(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     standin.without_capacity = {"NVIDIA A40"}
     standin.forbidden = {"NVIDIA L4"}
     run = fleet_run()
@@ -64,7 +70,9 @@ def test_the_next_gpu_type_is_taken_where_one_is_refused(fleet_run: MakeFleet, s
     assert run.fleet.ledger.lines()[0]["compute"] == "1 x NVIDIA H100 PCIe"
 
 
-def test_capacity_that_comes_back_is_used_and_the_preferred_type_is_asked_for_first(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_capacity_that_comes_back_is_used_and_the_preferred_type_is_asked_for_first(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     standin.without_capacity = {"NVIDIA A40", "NVIDIA L4"}
     run = fleet_run()
     job = run.submit("true", "NVIDIA A40", "NVIDIA L4")
@@ -74,7 +82,9 @@ def test_capacity_that_comes_back_is_used_and_the_preferred_type_is_asked_for_fi
     assert run.fleet.ledger.lines()[0]["compute"] == "1 x NVIDIA A40"
 
 
-def test_a_job_fails_with_the_last_answer_if_capacity_never_comes(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_job_fails_with_the_last_answer_if_capacity_never_comes(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     standin.without_capacity = {"NVIDIA A40"}
     run = fleet_run(capacity_timeout=0.3)
     (outcome,) = run.finish(run.submit("true"))
@@ -84,7 +94,15 @@ def test_a_job_fails_with_the_last_answer_if_capacity_never_comes(fleet_run: Mak
 
 def test_429_and_5xx_are_waited_out(fleet_run: MakeFleet, standin: StandIn) -> None:
     run = fleet_run()
-    flaps = [("GET", 429), ("GET", 500), ("POST", 503), ("POST", 429), ("GET", 502), ("DELETE", 500), ("DELETE", 429)]
+    flaps = [
+        ("GET", 429),
+        ("GET", 500),
+        ("POST", 503),
+        ("POST", 429),
+        ("GET", 502),
+        ("DELETE", 500),
+        ("DELETE", 429),
+    ]
     standin.answers = list(flaps)
     jobs = [run.submit(f"echo ran >> {number}.txt") for number in range(3)]
     assert run.finish(*jobs) == ["done"] * 3
@@ -94,7 +112,9 @@ def test_429_and_5xx_are_waited_out(fleet_run: MakeFleet, standin: StandIn) -> N
     assert sum("next request in" in line for line in run.lines) == len(flaps)
 
 
-def test_a_pod_whose_creation_was_not_answered_is_found_again(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_pod_whose_creation_was_not_answered_is_found_again(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     run = fleet_run()
     standin.lose_answers = 1
     assert run.finish(run.submit("echo ran >> ran.txt")) == ["done"]
@@ -102,7 +122,9 @@ def test_a_pod_whose_creation_was_not_answered_is_found_again(fleet_run: MakeFle
     assert (run.folder / "ran.txt").read_text() == "ran\n"
 
 
-def test_a_pod_whose_creation_was_not_answered_is_ended_with_the_head(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_pod_whose_creation_was_not_answered_is_ended_with_the_head(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     run = fleet_run()
     standin.lose_answers = 1
     job = run.submit("sleep 60")
@@ -132,16 +154,22 @@ def test_a_preempted_pod_fails_its_job(fleet_run: MakeFleet, standin: StandIn) -
     assert run.finish(job) == [f"pod {job.pod_id} has disappeared (preempted, or ended by hand)"]
 
 
-def test_a_preempted_job_is_warned_before_it_is_killed(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_preempted_job_is_warned_before_it_is_killed(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     run = fleet_run()
-    job = run.submit("trap 'echo saved > saved.txt; exit 1' TERM; touch ready; while true; do sleep 0.05; done")
+    job = run.submit(
+        "trap 'echo saved > saved.txt; exit 1' TERM; touch ready; while true; do sleep 0.05; done"
+    )
     run.until(lambda: (run.folder / "ready").exists(), job)
     standin.preempt(standin.all[0], warning=3.0)
     assert run.finish(job) == ["the pod was told to stop"]
     assert (run.folder / "saved.txt").read_text() == "saved\n"
 
 
-def test_a_restarted_container_does_not_run_the_job_again(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_restarted_container_does_not_run_the_job_again(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     run = fleet_run()
     job = run.submit("echo ran >> ran.txt; sleep 60")
     run.until(lambda: (run.folder / "ran.txt").exists(), job)
@@ -172,10 +200,15 @@ def test_a_job_over_its_time_is_ended_in_its_pod(fleet_run: MakeFleet) -> None:
     assert run.finish(run.submit("sleep 60 & wait", limit=0.3)) == ["over its time limit of 0.3 s"]
 
 
-def test_a_spent_budget_stops_everything_with_one_line(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_spent_budget_stops_everything_with_one_line(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     run = fleet_run(budget=0.0002, max_pods=1)  # 1.8 s of a pod at 0.4 dollars per hour
     jobs = [run.submit("sleep 60") for _ in range(3)]
-    with pytest.raises(RunPodError, match=r"^the budget of run test is spent: 0.00 of 0.00 dollars; nothing more is submitted"):
+    with pytest.raises(
+        RunPodError,
+        match=r"^the budget of run test is spent: 0.00 of 0.00 dollars; nothing more is submitted",
+    ):
         run.until(lambda: False, *jobs)
     run.fleet.close()
     assert len(standin.all) == 1
@@ -186,7 +219,8 @@ def test_a_spent_budget_stops_everything_with_one_line(fleet_run: MakeFleet, sta
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "message"), [("balance", False, "402: Payment Required"), ("KEY", "rpa_another_key", "401: Unauthorized")]
+    ("name", "value", "message"),
+    [("balance", False, "402: Payment Required"), ("KEY", "rpa_another_key", "401: Unauthorized")],
 )
 def test_what_no_job_will_survive_stops_everything(
     name: str, value: object, message: str, fleet_run: MakeFleet, standin: StandIn
@@ -201,7 +235,10 @@ def test_an_unknown_field_is_refused_with_what_is_wrong(fleet_run: MakeFleet) ->
     run = fleet_run()
     job = run.submit("true")
     job.bodies[0]["spot"] = True
-    with pytest.raises(RunPodError, match=r"422: Unprocessable Entity; Request validation failed.; .*'spot' was unexpected"):
+    with pytest.raises(
+        RunPodError,
+        match=r"422: Unprocessable Entity; Request validation failed.; .*'spot' was unexpected",
+    ):
         run.finish(job)
 
 
@@ -214,13 +251,20 @@ def test_pods_end_themselves_when_the_head_is_gone(fleet_run: MakeFleet, standin
     while standin.pods:
         assert time.monotonic() < end
         time.sleep(0.05)
-    assert json.loads((job.folder / "exit.json").read_text())["reason"] == f"no heartbeat of the head for {STALE:g} s"
+    assert (
+        json.loads((job.folder / "exit.json").read_text())["reason"]
+        == f"no heartbeat of the head for {STALE:g} s"
+    )
 
 
-def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(fleet_run: MakeFleet, standin: StandIn) -> None:
+def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
+    fleet_run: MakeFleet, standin: StandIn
+) -> None:
     first = fleet_run()
     jobs = [first.submit("echo start >> ran.txt; sleep 60; echo end >> ran.txt") for _ in range(2)]
-    first.until(lambda: (first.folder / "ran.txt").exists() and all(job.pod_id for job in jobs), *jobs)
+    first.until(
+        lambda: (first.folder / "ran.txt").exists() and all(job.pod_id for job in jobs), *jobs
+    )
     standin.preempt(standin.pods[str(jobs[0].pod_id)])
     first.fleet.heartbeat._end.set()
     first.fleet.heartbeat._thread.join()
@@ -228,7 +272,9 @@ def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(fleet_run: MakeF
     assert standin.pods == {}
     assert any("waiting 1.5 s to see whether" in line for line in second.lines)
     assert outcomes(second) == ["ended by the next head", "vanished while no head was watching"]
-    assert second.fleet.spent() == pytest.approx(sum(line["cost"] for line in second.fleet.ledger.lines()))
+    assert second.fleet.spent() == pytest.approx(
+        sum(line["cost"] for line in second.fleet.ledger.lines())
+    )
     first.fleet.closed = True
     third_lines = len(second.fleet.ledger.lines())
     second.fleet.close()
@@ -241,7 +287,9 @@ def test_a_second_head_at_the_same_time_is_refused(fleet_run: MakeFleet) -> None
         fleet_run()
 
 
-def test_the_pods_of_another_folder_are_left_alone(fleet_run: MakeFleet, standin: StandIn, tmp_path: Path) -> None:
+def test_the_pods_of_another_folder_are_left_alone(
+    fleet_run: MakeFleet, standin: StandIn, tmp_path: Path
+) -> None:
     run = fleet_run()
     job = run.submit("sleep 60")
     run.until(lambda: job.pod_id is not None, job)
@@ -253,8 +301,14 @@ def test_the_pods_of_another_folder_are_left_alone(fleet_run: MakeFleet, standin
 
 def test_a_ledger_cut_off_by_a_crash_is_read_and_a_damaged_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    path.write_text('{"run": "a", "hours": 2.0, "cost": 1.0}\n{"run": "b", "hours": 1.0, "cost": 0.5}\n{"run": "a", "ho')
-    assert costs(read_ledger(path)) == {"a": (1, 2.0, 1.0), "b": (1, 1.0, 0.5), "total": (2, 3.0, 1.5)}
+    path.write_text(
+        '{"run": "a", "hours": 2.0, "cost": 1.0}\n{"run": "b", "hours": 1.0, "cost": 0.5}\n{"run": "a", "ho'
+    )
+    assert costs(read_ledger(path)) == {
+        "a": (1, 2.0, 1.0),
+        "b": (1, 1.0, 0.5),
+        "total": (2, 3.0, 1.5),
+    }
     ledger = Ledger(path, "a", "session")
     assert ledger.dollars == 1.0
     ledger.pay("name", "id", "1 x NVIDIA A40", 0.5, "2026-06-01T12:00:00Z", 7200.0, "done")

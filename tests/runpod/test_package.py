@@ -10,7 +10,12 @@ from pathlib import Path
 import snakemake_executor_plugin_runpod as plugin
 
 FOLDER = Path(plugin.__file__).parent
-ALLOWED = {"requests", "snakemake_interface_common", "snakemake_interface_executor_plugins", plugin.__name__}
+ALLOWED = {
+    "requests",
+    "snakemake_interface_common",
+    "snakemake_interface_executor_plugins",
+    plugin.__name__,
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -36,7 +41,9 @@ def settings_table() -> str:
     lines = ["| setting | default | |", "|---|---|---|"]
     for field in dataclasses.fields(plugin.ExecutorSettings):
         default = "" if field.default is None else f"`{field.default}`"
-        lines.append(f"| `runpod-{field.name.replace('_', '-')}` | {default} | {field.metadata['help']} |")
+        lines.append(
+            f"| `runpod-{field.name.replace('_', '-')}` | {default} | {field.metadata['help']} |"
+        )
     return "\n".join(lines)
 
 

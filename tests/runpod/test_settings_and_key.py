@@ -25,7 +25,9 @@ SECRET = "rpa_0123456789SECRET"
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExecutorSettings:
     """Settings that are right in this test's folder."""
     monkeypatch.chdir(tmp_path)
-    return ExecutorSettings(image="i", volume_id="v", gpu_types="NVIDIA A40", budget=1.0, mount_path=str(tmp_path))
+    return ExecutorSettings(
+        image="i", volume_id="v", gpu_types="NVIDIA A40", budget=1.0, mount_path=str(tmp_path)
+    )
 
 
 def test_right_settings_pass(settings: ExecutorSettings) -> None:
@@ -41,13 +43,18 @@ def test_right_settings_pass(settings: ExecutorSettings) -> None:
         ({"budget": -1.0}, "^runpod-budget: -1: must be more than 0"),
         ({"max_pods": 0}, "^runpod-max-pods: 0: must be more than 0"),
         ({"run": "My run"}, "^runpod-run: 'My run': use small letters"),
-        ({"beat": 100.0, "stale": 120.0}, "^runpod-stale: 120: must be at least three heartbeats of 100 s"),
+        (
+            {"beat": 100.0, "stale": 120.0},
+            "^runpod-stale: 120: must be at least three heartbeats of 100 s",
+        ),
         ({"mount_path": "/elsewhere"}, "is not on the volume, which is mounted at /elsewhere"),
         ({"state": Path("/tmp/state")}, "^runpod-mount-path: /tmp/state is not on the volume"),
         ({"state": Path("my state")}, "use a path without blanks and quotes"),
     ],
 )
-def test_a_wrong_setting_names_itself_and_the_mend(change: dict[str, Any], message: str, settings: ExecutorSettings) -> None:
+def test_a_wrong_setting_names_itself_and_the_mend(
+    change: dict[str, Any], message: str, settings: ExecutorSettings
+) -> None:
     with pytest.raises(RunPodError, match=message):
         check(dataclasses.replace(settings, **change))
 
@@ -68,7 +75,9 @@ def test_the_key_file_must_be_private_and_goes_before_the_environment(tmp_path: 
     assert load_key(path, {"RUNPOD_API_KEY": "rpa_of_the_pod"}).header() == f"Bearer {SECRET}"
 
 
-@pytest.mark.parametrize("text", ["", "short", "two words of text", f"{SECRET}\n{SECRET}", "rpa_ümlaut_key"])
+@pytest.mark.parametrize(
+    "text", ["", "short", "two words of text", f"{SECRET}\n{SECRET}", "rpa_ümlaut_key"]
+)
 def test_what_cannot_be_a_key_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(RunPodError) as caught:
         load_key(None, {"RUNPOD_API_KEY": text})
@@ -96,7 +105,9 @@ def test_no_traceback_shows_the_key() -> None:
     with pytest.raises(ApiError, match=r"^RunPod: GET /pods: ConnectionError$") as caught:
         client.pods()
     assert caught.value.transient
-    shown = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    shown = "".join(
+        traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
+    )
     assert SECRET not in shown
 
 
@@ -114,7 +125,9 @@ def test_the_key_is_not_sent_unencrypted() -> None:
 
 
 def test_a_wrong_key_says_which_one_is_meant(standin: StandIn) -> None:
-    with pytest.raises(ApiError, match=r"401: Unauthorized; invalid API key; is this your own key\?"):
+    with pytest.raises(
+        ApiError, match=r"401: Unauthorized; invalid API key; is this your own key\?"
+    ):
         Client(ApiKey("rpa_of_a_pod"), standin.url).pods()
 
 

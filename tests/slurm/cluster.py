@@ -18,7 +18,9 @@ START = Path(__file__).with_name("start_slurm.sh")
 def missing() -> str | None:
     """What to install before a cluster can start here, or None."""
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
-    if not all(shutil.which(program, path=path) for program in ("slurmctld", "slurmd", "munged", "sbatch")):
+    if not all(
+        shutil.which(program, path=path) for program in ("slurmctld", "slurmd", "munged", "sbatch")
+    ):
         return "Slurm is not installed; on Debian: apt-get install slurm-wlm munge"
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         return "the plugin is not installed; pip install -c envs/requirements.lock -e '.[slurm]'"
@@ -41,7 +43,9 @@ class Cluster(NamedTuple):
 
     def __call__(self, *command: str) -> str:
         """What a command of Slurm printed."""
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True
+        ).stdout
 
     def steps(self) -> list[Step]:
         """All job steps that have ended."""
@@ -58,7 +62,13 @@ class Cluster(NamedTuple):
 @contextlib.contextmanager
 def running_cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster that ends with the tests, also when they are killed: the command inside it reads from a pipe."""
-    inside = ["sh", "-c", 'env -0 >"$1/part" && mv "$1/part" "$1/environment" && cat', "sh", str(folder)]
+    inside = [
+        "sh",
+        "-c",
+        'env -0 >"$1/part" && mv "$1/part" "$1/environment" && cat',
+        "sh",
+        str(folder),
+    ]
     process = subprocess.Popen([START, *inside], stdin=subprocess.PIPE)
     while not (folder / "environment").exists():
         assert process.poll() is None

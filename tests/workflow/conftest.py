@@ -19,8 +19,25 @@ ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "profiles", "resources", "config", "envs", "gram")
 
 TINY = {
-    "model": {"D": 16, "heads": 2, "ffn_hidden": 16, "K": 1, "T": 1, "puzzle_tokens": 0, "guidance_hidden": 8, "decoder_hidden": 8},
-    "train": {"steps": 20, "N_sup": 2, "batch_size": 8, "warmup_steps": 2, "eval_every": 10, "eval_inputs": 4, "log_every": 10},
+    "model": {
+        "D": 16,
+        "heads": 2,
+        "ffn_hidden": 16,
+        "K": 1,
+        "T": 1,
+        "puzzle_tokens": 0,
+        "guidance_hidden": 8,
+        "decoder_hidden": 8,
+    },
+    "train": {
+        "steps": 20,
+        "N_sup": 2,
+        "batch_size": 8,
+        "warmup_steps": 2,
+        "eval_every": 10,
+        "eval_inputs": 4,
+        "log_every": 10,
+    },
     "evaluate": {"depth": 2, "width": 2},
     "methods": {"gram": {}, "deterministic": {"model": {"guidance": "none"}}},
 }
@@ -38,7 +55,9 @@ CONFIG = {
     "ablations": [{"task": "nqueens6", "methods": ["gram", "deterministic"], "seeds": [0]}],
     "device": "cpu",
     "reference_runs": None,
-    "overrides": {"nqueens6": {"train": {"weight_decay": 0.5, "beta": 0.5}, "model": {"rope_theta": 100.0}}},
+    "overrides": {
+        "nqueens6": {"train": {"weight_decay": 0.5, "beta": 0.5}, "model": {"rope_theta": 100.0}}
+    },
 }
 
 
@@ -71,7 +90,9 @@ class Workflow:
 
     def write(self, path: str, content: Any, comment: str = "") -> None:
         """Write a YAML file, keys in the given order."""
-        (self.folder / path).write_text(comment + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        (self.folder / path).write_text(
+            comment + yaml.safe_dump(content, sort_keys=False), encoding="utf-8"
+        )
 
     def python(self, *arguments: str) -> None:
         """Run a module of the package."""
@@ -81,8 +102,17 @@ class Workflow:
         """Start snakemake, with this interpreter for the jobs as well."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = os.environ | {"PATH": path, "PYTHONPATH": str(self.folder)}
-        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        return subprocess.Popen([sys.executable, "-m", "snakemake", *arguments], cwd=self.folder, env=environment, **streams)
+        streams: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            env=environment,
+            **streams,
+        )
 
     def snakemake(self, *arguments: str, fails: bool = False) -> str:
         """What a snakemake command printed; it must succeed, or fail if ``fails``."""
@@ -109,7 +139,9 @@ def committed() -> Callable[[Path], Workflow]:
         folder.mkdir()
         for name in WORKFLOW:
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
             else:
                 shutil.copy2(ROOT / name, folder / name)
         return Workflow(folder)
@@ -128,7 +160,9 @@ def tiny(committed: Callable[[Path], Workflow]) -> Callable[[Path], Workflow]:
         for name, content in EXPERIMENTS.items():
             workflow.write(f"config/experiments/{name}.yaml", content)
         workflow.write("config/config.yaml", CONFIG)
-        (workflow / "resources/checksums.tsv").write_text("dataset\tsplit\trows\tmd5\n", encoding="utf-8")
+        (workflow / "resources/checksums.tsv").write_text(
+            "dataset\tsplit\trows\tmd5\n", encoding="utf-8"
+        )
         return workflow
 
     return copy

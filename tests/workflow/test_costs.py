@@ -15,7 +15,10 @@ def pay(path: Path, cost: float) -> None:
     path.parent.mkdir(exist_ok=True)
     jobs = [{"rule": "train", "wildcards": {"task": "nqueens6", "method": "gram", "seed": "0"}}]
     with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"run": "gram", "hours": 1.0, "cost": cost, "outcome": "done", "jobs": jobs}) + "\n")
+        file.write(
+            json.dumps({"run": "gram", "hours": 1.0, "cost": cost, "outcome": "done", "jobs": jobs})
+            + "\n"
+        )
 
 
 def test_everything_holds_the_costs_which_follow_the_ledger(tiny: Any, tmp_path: Path) -> None:

@@ -28,19 +28,28 @@ def test_a_dry_run_of_the_paper_on_pods_prints_jobs_hours_and_dollars_without_a_
     targets = [f"results/eval/{run}/test.json" for run in trainings]
     configured = ("--configfile", "config/paper.yaml", "--dry-run")
     workflow = committed(tmp_path / "paper")
-    output = workflow.snakemake(*targets, "--profile", "profiles/runpod", "--cores", "all", *configured)
+    output = workflow.snakemake(
+        *targets, "--profile", "profiles/runpod", "--cores", "all", *configured
+    )
 
     assert re.search(r"^train +3$", output, flags=re.MULTILINE)  # Snakemake's own table of jobs
     config = estimate.workflow_config(ROOT / "config/paper.yaml", ROOT)
-    rate = estimate.rate_of(config["estimate"]["gpu"], share=None, dollars=None, precision="bf16", root=ROOT)
-    counted = [estimate.estimate(settings, runs) for settings, runs in estimate.planned(config, trainings, ROOT)]
+    rate = estimate.rate_of(
+        config["estimate"]["gpu"], share=None, dollars=None, precision="bf16", root=ROOT
+    )
+    counted = [
+        estimate.estimate(settings, runs)
+        for settings, runs in estimate.planned(config, trainings, ROOT)
+    ]
     assert [one.runs for one in counted] == [2, 1]
     lines = estimate.table(counted, config["estimate"]["gpu"], rate)
     assert estimated(output) == estimated("\n".join(lines))
     assert "others measured, not we" in lines[0] and "in all: 3 trainings" in lines[-1]
 
 
-def test_only_the_trainings_that_are_needed_and_missing_are_counted(tiny: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_only_the_trainings_that_are_needed_and_missing_are_counted(
+    tiny: Callable[[Path], Any], tmp_path: Path
+) -> None:
     workflow = tiny(tmp_path / "tiny")
     workflow.write("config/gpu.yaml", GPU)
     configured = ("--configfile", "config/gpu.yaml")
@@ -48,10 +57,16 @@ def test_only_the_trainings_that_are_needed_and_missing_are_counted(tiny: Callab
     # Two methods on two folds, and one without folds.
     assert "in all: 5 trainings," in estimated(workflow.snakemake("--dry-run", *configured))[-1]
     started = workflow.snakemake(run, *configured)
-    assert len(estimated(started)) == 3 and "in all: 1 trainings," in estimated(started)[-1]  # once, not again in its jobs
+    assert (
+        len(estimated(started)) == 3 and "in all: 1 trainings," in estimated(started)[-1]
+    )  # once, not again in its jobs
     assert started.index("ESTIMATE") < started.index("Train gram on nqueens6")
     assert "in all: 4 trainings," in estimated(workflow.snakemake("--dry-run", *configured))[-1]
-    for silent in ((run, "--dry-run"), ("--dry-run", "--quiet", "all"), ("--report", "report.html", run)):
+    for silent in (
+        (run, "--dry-run"),
+        ("--dry-run", "--quiet", "all"),
+        ("--report", "report.html", run),
+    ):
         assert not estimated(workflow.snakemake(*silent, *configured)), silent
 
 

@@ -20,40 +20,66 @@ WEIGHTS, RESUME = f"{RUN}/weights.safetensors", f"{RUN}/resume.safetensors"
 BAD = {
     "unknown key": (
         {"sedds": [0]},
-        ["config/config.yaml: unknown key 'sedds'", "known keys: runs, quick, ablations, device, reference_runs, estimate"],
+        [
+            "config/config.yaml: unknown key 'sedds'",
+            "known keys: runs, quick, ablations, device, reference_runs, estimate",
+        ],
     ),
     "unknown key in a run": (
         {"runs": [ENTRY | {"seed": 1}]},
         ["config/config.yaml: runs[0]: unknown key 'seed'; known keys: task, methods, seeds"],
     ),
-    "wrong type": ({"runs": [ENTRY | {"seeds": ["a"]}]}, ["config/config.yaml: runs[0]: seeds[0]: 'a' is not of type 'integer'"]),
+    "wrong type": (
+        {"runs": [ENTRY | {"seeds": ["a"]}]},
+        ["config/config.yaml: runs[0]: seeds[0]: 'a' is not of type 'integer'"],
+    ),
     "unknown experiment": (
         {"runs": [ENTRY | {"task": "nqueens66"}]},
-        ["config/config.yaml: runs[0]: task: no experiment 'nqueens66'; known ones: nqueens5, nqueens6"],
+        [
+            "config/config.yaml: runs[0]: task: no experiment 'nqueens66'; known ones: nqueens5, nqueens6"
+        ],
     ),
     "unknown method": (
         {"runs": [ENTRY | {"methods": ["grma"]}]},
-        ["config/config.yaml: runs[0]: methods: no 'grma' in nqueens6; known ones: gram, deterministic"],
+        [
+            "config/config.yaml: runs[0]: methods: no 'grma' in nqueens6; known ones: gram, deterministic"
+        ],
     ),
     "unknown ablation": (
         {"ablations": [ENTRY | {"methods": ["base"]}]},
-        ["config/config.yaml: ablations[0]: methods: no 'base' in nqueens6; known ones: gram, deterministic"],
+        [
+            "config/config.yaml: ablations[0]: methods: no 'base' in nqueens6; known ones: gram, deterministic"
+        ],
     ),
     "quick beyond runs": (
         {"runs": [ENTRY], "quick": [ENTRY | {"seeds": [0, 7]}]},
-        ["config/config.yaml: quick: gram on nqueens6, seed 7, is not among runs; list there what is, or `quick: null`"],
+        [
+            "config/config.yaml: quick: gram on nqueens6, seed 7, is not among runs; list there what is, or `quick: null`"
+        ],
     ),
-    "wrong type of quick": ({"quick": 1}, ["config/config.yaml: quick: 1 is not of type 'array', 'null'"]),
-    "override of an unknown experiment": ({"overrides": {"nqueens66": {}}}, ["overrides: no experiment 'nqueens66'", "nqueens6"]),
+    "wrong type of quick": (
+        {"quick": 1},
+        ["config/config.yaml: quick: 1 is not of type 'array', 'null'"],
+    ),
+    "override of an unknown experiment": (
+        {"overrides": {"nqueens66": {}}},
+        ["overrides: no experiment 'nqueens66'", "nqueens6"],
+    ),
     "override of an unknown setting": (
         {"overrides": {"nqueens6": {"train": {"stpes": 1}}}},
-        ["config/experiments/nqueens6.yaml", "unknown key 'stpes'; known keys: steps", "with the overrides in config/config.yaml"],
+        [
+            "config/experiments/nqueens6.yaml",
+            "unknown key 'stpes'; known keys: steps",
+            "with the overrides in config/config.yaml",
+        ],
     ),
 }
 
 
 @pytest.mark.parametrize(("values", "expected"), BAD.values(), ids=BAD.keys())
-def test_bad_configuration_is_one_clear_line(tiny: Any, tmp_path: Path, values: dict[str, Any], expected: list[str]) -> None:
+def test_bad_configuration_is_one_clear_line(
+    tiny: Any, tmp_path: Path, values: dict[str, Any], expected: list[str]
+) -> None:
     workflow = tiny(tmp_path / "gram")
     workflow.edit("config/config.yaml", lambda config: config.update(values))
     output = workflow.snakemake(fails=True)
@@ -65,14 +91,22 @@ def test_bad_configuration_is_one_clear_line(tiny: Any, tmp_path: Path, values: 
 def test_a_wrong_sum_stops_before_training(tiny: Any, tmp_path: Path) -> None:
     workflow, wrong = tiny(tmp_path / "gram"), "0" * 32
     listed = workflow / "resources/checksums.tsv"
-    workflow.python("gram.data", "--experiment", "config/experiments/nqueens6.yaml", "--output", "elsewhere")
+    workflow.python(
+        "gram.data", "--experiment", "config/experiments/nqueens6.yaml", "--output", "elsewhere"
+    )
     workflow.python("gram.checksums", "record", "--cards", "elsewhere/card.json")
     right = workflow.json("elsewhere/card.json")["tables"]["test"]["md5"]
     content = listed.read_text(encoding="utf-8")
     listed.write_text(content.replace(right, wrong), encoding="utf-8")
     output = workflow.snakemake(WEIGHTS, fails=True)
     line = next(line for line in output.splitlines() if line.startswith("error:"))
-    for text in ("results/data/nqueens6/test.parquet", right, wrong, "python -m gram.checksums record", "build it again"):
+    for text in (
+        "results/data/nqueens6/test.parquet",
+        right,
+        wrong,
+        "python -m gram.checksums record",
+        "build it again",
+    ):
         assert text in line
     assert not (workflow / "results/logs/train/nqueens6/gram/seed0.log").exists()
     # The right sum is all it takes to go on.
@@ -83,35 +117,58 @@ def test_a_wrong_sum_stops_before_training(tiny: Any, tmp_path: Path) -> None:
 def row_of(text: str, caption: str, method: str) -> list[str]:
     """The cells of a method in the Markdown table under a caption."""
     lines = text[text.index(f"{caption}:\n") :].splitlines()
-    return next([cell.strip() for cell in line.split("|")[2:-1]] for line in lines if line.startswith(f"| {method}"))
+    return next(
+        [cell.strip() for cell in line.split("|")[2:-1]]
+        for line in lines
+        if line.startswith(f"| {method}")
+    )
 
 
-def test_a_failed_method_is_a_hole_in_its_table_that_the_next_run_fills(tiny: Any, tmp_path: Path) -> None:
+def test_a_failed_method_is_a_hole_in_its_table_that_the_next_run_fills(
+    tiny: Any, tmp_path: Path
+) -> None:
     workflow = tiny(tmp_path / "gram")
     rate = {"train": {"learning_rate": 1e30}}  # NaN within a step
-    workflow.edit("config/experiments/nqueens6.yaml", lambda content: content["methods"]["deterministic"].update(rate))
+    workflow.edit(
+        "config/experiments/nqueens6.yaml",
+        lambda content: content["methods"]["deterministic"].update(rate),
+    )
     both = [ENTRY | {"methods": ["gram", "deterministic"]}]
     workflow.edit("config/config.yaml", lambda config: config.update(runs=both, ablations=[]))
-    output = workflow.snakemake("--keep-going", "--cores", "2", "results/tables/table1.md", fails=True)
-    assert "NaN or infinite" in output and "results/tables/table1.md: 1 of 2 runs marked as failed" in output
+    output = workflow.snakemake(
+        "--keep-going", "--cores", "2", "results/tables/table1.md", fails=True
+    )
+    assert (
+        "NaN or infinite" in output
+        and "results/tables/table1.md: 1 of 2 runs marked as failed" in output
+    )
     text = workflow.text("results/tables/table1.md")
     assert set(row_of(text, "Accuracies", "Deterministic twin")) == {"failed"}
     assert re.fullmatch(r"\d+\.\d \(1\)", row_of(text, "Accuracies", "GRAM")[0])
     # Even without the failed method, the table is not taken for finished; the evaluation that is there is kept.
     workflow.edit("config/config.yaml", lambda config: config.update(runs=[ENTRY]))
-    assert workflow.planned("results/tables/table1.md") == {"Write table1 from all its configured runs"}
+    assert workflow.planned("results/tables/table1.md") == {
+        "Write table1 from all its configured runs"
+    }
     workflow.edit("config/config.yaml", lambda config: config.update(runs=both))
     rate["train"]["learning_rate"] = 1e-3
-    workflow.edit("config/experiments/nqueens6.yaml", lambda content: content["methods"]["deterministic"].update(rate))
+    workflow.edit(
+        "config/experiments/nqueens6.yaml",
+        lambda content: content["methods"]["deterministic"].update(rate),
+    )
     jobs = workflow.jobs("results/tables/table1.md")
-    assert "Write table1 from all its configured runs" in jobs and not [job for job in jobs if "gram" in job]
+    assert "Write table1 from all its configured runs" in jobs and not [
+        job for job in jobs if "gram" in job
+    ]
     assert "failed" not in workflow.text("results/tables/table1.md")
 
 
 def long(workflow: Any) -> Any:
     """The workflow with a training that is long enough to be killed on its way."""
     steps = {"steps": 400, "save_every": 20, "eval_every": 100}
-    workflow.edit("config/experiments/nqueens6.yaml", lambda experiment: experiment["train"].update(steps))
+    workflow.edit(
+        "config/experiments/nqueens6.yaml", lambda experiment: experiment["train"].update(steps)
+    )
     return workflow
 
 
@@ -147,9 +204,14 @@ def test_killed_training_goes_on_and_ends_with_the_same_weights(
     output = kill_training(workflow, number)
     assert (workflow / RESUME).exists() and not (workflow / WEIGHTS).exists()
     if number is signal.SIGTERM:
-        assert re.search(r"error: .*SIGTERM: state saved at step \d+; run the same command again to go on", output), output
+        assert re.search(
+            r"error: .*SIGTERM: state saved at step \d+; run the same command again to go on",
+            output,
+        ), output
     workflow.snakemake(WEIGHTS)
-    assert workflow.json(f"{RUN}/meta.json")["sessions"] == 2  # it went on from a saved state, rather than from the start
+    assert (
+        workflow.json(f"{RUN}/meta.json")["sessions"] == 2
+    )  # it went on from a saved state, rather than from the start
     assert not (workflow / RESUME).exists()
     for path in (WEIGHTS, f"{RUN}/history.jsonl"):
         assert (workflow / path).read_bytes() == (uninterrupted / path).read_bytes()

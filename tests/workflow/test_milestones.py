@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-SCALING = {f"Draw {what}, for table1" for what in ("accuracy of {} over depth and width", "where the trajectories of {} halt")}
+SCALING = {
+    f"Draw {what}, for table1"
+    for what in ("accuracy of {} over depth and width", "where the trajectories of {} halt")
+}
 LATE = ("over depth and width", "halt", "samplers")
 
 
@@ -14,12 +17,15 @@ def test_scaling_and_samplers_are_built_when_asked_for(tiny: Any, tmp_path: Path
     assert not [job for job in workflow.planned() if any(word in job for word in LATE)]
     runs = {("nqueens5", "gram"), ("nqueens5", "deterministic"), ("nqueens6", "gram")}
     scaling = {job for job in workflow.planned("scaling") if any(word in job for word in LATE)}
-    assert scaling == {f"Measure {method} on {task} over depth and width, seed 0" for task, method in runs} | {
-        text.format(task) for text in SCALING for task in ("nqueens5", "nqueens6")
-    }
+    assert scaling == {
+        f"Measure {method} on {task} over depth and width, seed 0" for task, method in runs
+    } | {text.format(task) for text in SCALING for task in ("nqueens5", "nqueens6")}
     samplers = {job for job in workflow.planned("samplers") if any(word in job for word in LATE)}
-    assert samplers == {f"Compare the samplers on {task}: gram, seed 0" for task in ("nqueens5", "nqueens6")} | {
-        f"Draw the samplers of {task} at equal compute, for table1" for task in ("nqueens5", "nqueens6")
+    assert samplers == {
+        f"Compare the samplers on {task}: gram, seed 0" for task in ("nqueens5", "nqueens6")
+    } | {
+        f"Draw the samplers of {task} at equal compute, for table1"
+        for task in ("nqueens5", "nqueens6")
     }
 
 
@@ -28,6 +34,14 @@ def test_scaling_of_folds_tests_every_input_once(tiny: Any, tmp_path: Path) -> N
     path = "results/eval/nqueens5/deterministic/seed0/scaling.json"
     workflow.snakemake(path)
     content = workflow.json(path)
-    assert (content["run"]["task"], content["run"]["folds"], content["run"]["inputs"]) == ("nqueens5", 2, 125)
+    assert (content["run"]["task"], content["run"]["folds"], content["run"]["inputs"]) == (
+        "nqueens5",
+        2,
+        125,
+    )
     deepest = content["by_depth_and_width"][-1]
-    assert (deepest["depth"], deepest["width"], deepest["accuracy_best"]["denominator"]) == (64, 50, 125)
+    assert (deepest["depth"], deepest["width"], deepest["accuracy_best"]["denominator"]) == (
+        64,
+        50,
+        125,
+    )

@@ -22,7 +22,10 @@ def workflow(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
         patch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
         patch.setenv("TMPDIR", str(folder))
         workflow = tiny(folder / "gram")
-        workflow.edit(EXPERIMENT, lambda content: content["methods"]["deterministic"].update(train={"processes": 2}))
+        workflow.edit(
+            EXPERIMENT,
+            lambda content: content["methods"]["deterministic"].update(train={"processes": 2}),
+        )
         yield workflow
 
 
@@ -50,11 +53,20 @@ def test_two_trainings_at_once_have_their_own_gpus(workflow: Any) -> None:
 
 
 def test_a_training_on_two_gpus_runs_under_torchrun(workflow: Any) -> None:
-    run, log = "results/runs/nqueens6/deterministic/seed0", "results/logs/train/nqueens6/deterministic/seed0.log"
+    run, log = (
+        "results/runs/nqueens6/deterministic/seed0",
+        "results/logs/train/nqueens6/deterministic/seed0.log",
+    )
     # With fewer GPUs in the profile's total, the same run has as many processes as there are.
-    assert "--processes 1 gram.train" in workflow.snakemake(f"{run}/weights.safetensors", *LOCAL, "--dry-run")
+    assert "--processes 1 gram.train" in workflow.snakemake(
+        f"{run}/weights.safetensors", *LOCAL, "--dry-run"
+    )
     workflow.snakemake(f"{run}/weights.safetensors", *LOCAL, "--resources", "gpu=2")
     assert workflow.json(f"{run}/meta.json")["processes"] == 2
     lines = workflow.text(log).splitlines()
-    assert [line for line in lines if " x 2 processes" in line] and not [line for line in lines if line.startswith("error")]
-    assert workflow.planned(f"{run}/weights.safetensors", *LOCAL) == set()  # another number of GPUs trains nothing anew
+    assert [line for line in lines if " x 2 processes" in line] and not [
+        line for line in lines if line.startswith("error")
+    ]
+    assert (
+        workflow.planned(f"{run}/weights.safetensors", *LOCAL) == set()
+    )  # another number of GPUs trains nothing anew

@@ -25,19 +25,40 @@ from tests.slurm.cluster import Cluster
 TASK = "coloring5"  # where also an untrained network's table is not all zeros
 QUICK = [
     {"task": TASK, "methods": ["gram"], "seeds": [0, 1]},
-    {"task": TASK, "methods": ["deterministic", "two-gpus"], "seeds": [0]},  # two-gpus is gram in two processes
+    {
+        "task": TASK,
+        "methods": ["deterministic", "two-gpus"],
+        "seeds": [0],
+    },  # two-gpus is gram in two processes
 ]
 CANCELLED, REQUEUED, PREEMPTED = "gram/seed0", "gram/seed1", "deterministic/seed0"
 ONE_PROCESS, TWO_PROCESSES = "gram/seed0", "two-gpus/seed0"
-RUNS = [f"{method}/seed{seed}" for entry in QUICK for method in entry["methods"] for seed in entry["seeds"]]
+RUNS = [
+    f"{method}/seed{seed}"
+    for entry in QUICK
+    for method in entry["methods"]
+    for seed in entry["seeds"]
+]
 
 # Without a target: `snakemake` builds what stands under `quick`.
 LOCAL = ("--profile", "profiles/local", "--resources", "gpu=2", "--cores", "2")
 # squeue, because this cluster has no database of finished jobs; and small jobs need not wait for the next look at the queue.
 SLURM = ("--profile", "profiles/slurm", "--slurm-status-command", "squeue")
-SLURM_PACE = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+SLURM_PACE = (
+    "--slurm-init-seconds-before-status-checks",
+    "1",
+    "--seconds-between-status-checks",
+    "1",
+)
 RUNPOD = ("--profile", "profiles/runpod", "--cores", "all")
-RUNPOD_PACE = ("--runpod-beat", "0.5", "--runpod-stale", "60", "--seconds-between-status-checks", "0")
+RUNPOD_PACE = (
+    "--runpod-beat",
+    "0.5",
+    "--runpod-stale",
+    "60",
+    "--seconds-between-status-checks",
+    "0",
+)
 
 REMOTE = pytest.mark.parametrize("remote", ["on_slurm", "on_runpod"])
 
@@ -69,7 +90,9 @@ def run_with_cuts(workflow: Any, cuts: dict[str, Callable[[], None]], *arguments
     try:
         while waiting:
             assert process.poll() is None, process.communicate()
-            for run in [run for run in waiting if (workflow / file_of(run, "resume.safetensors")).exists()]:
+            for run in [
+                run for run in waiting if (workflow / file_of(run, "resume.safetensors")).exists()
+            ]:
                 waiting.pop(run)()
             time.sleep(0.05)
         output, _ = process.communicate(timeout=400)
@@ -103,7 +126,10 @@ def on_slurm(tiny: Any, cluster: Cluster, tmp_path_factory: pytest.TempPathFacto
 
     def job_of(run: str) -> str:
         """The number of the running job that trains ``run``."""
-        jobs = dict(line.split() for line in cluster("squeue", "--noheader", "--states=R", "--format=%k %i").splitlines())
+        jobs = dict(
+            line.split()
+            for line in cluster("squeue", "--noheader", "--states=R", "--format=%k %i").splitlines()
+        )
         return jobs[comment_of(run)]
 
     cuts = {
@@ -137,7 +163,12 @@ def on_runpod(tiny: Any, standin: StandIn, tmp_path_factory: pytest.TempPathFact
     """The workflow after a run on pods; one that trained was taken away."""
     folder = tmp_path_factory.mktemp("runpod")
     workflow = quick_workflow(tiny, folder)
-    named = {"image": "image", "volume-id": "volume", "mount-path": folder, "gpu-types": "NVIDIA L4, NVIDIA A40"}
+    named = {
+        "image": "image",
+        "volume-id": "volume",
+        "mount-path": folder,
+        "gpu-types": "NVIDIA L4, NVIDIA A40",
+    }
     named["api-url"] = standin.url
     options = [word for name, value in named.items() for word in (f"--runpod-{name}", str(value))]
     with pytest.MonkeyPatch.context() as patch:
@@ -151,21 +182,32 @@ def pod_of(standin: StandIn, run: str) -> Pod:
     """The pod that trains ``run``: its request names the folder of its job, where what the job says is written."""
     message = f"Train {run.replace('/seed', ' on ' + TASK + ', seed ')}"
     pods = list(standin.pods.values())
-    return next(pod for pod in pods if message in Path(pod.body["args"].split()[-1], "log.txt").read_text(encoding="utf-8"))
+    return next(
+        pod
+        for pod in pods
+        if message in Path(pod.body["args"].split()[-1], "log.txt").read_text(encoding="utf-8")
+    )
 
 
 def md5_of_weights(workflow: Any) -> dict[str, str]:
-    return {run: hashlib.md5((workflow / file_of(run, "weights.safetensors")).read_bytes()).hexdigest() for run in RUNS}
+    return {
+        run: hashlib.md5((workflow / file_of(run, "weights.safetensors")).read_bytes()).hexdigest()
+        for run in RUNS
+    }
 
 
 @REMOTE
-def test_the_weights_are_those_of_a_local_run(remote: str, local: Any, request: pytest.FixtureRequest) -> None:
+def test_the_weights_are_those_of_a_local_run(
+    remote: str, local: Any, request: pytest.FixtureRequest
+) -> None:
     assert md5_of_weights(request.getfixturevalue(remote)) == md5_of_weights(local)
     assert len(set(md5_of_weights(local).values())) == len(RUNS)
 
 
 @REMOTE
-def test_evaluations_tables_and_figures_are_those_of_a_local_run(remote: str, local: Any, request: pytest.FixtureRequest) -> None:
+def test_evaluations_tables_and_figures_are_those_of_a_local_run(
+    remote: str, local: Any, request: pytest.FixtureRequest
+) -> None:
     workflow = request.getfixturevalue(remote)
     for run in RUNS:
         evaluation = f"results/eval/{TASK}/{run}/test.json"
@@ -173,17 +215,35 @@ def test_evaluations_tables_and_figures_are_those_of_a_local_run(remote: str, lo
     files = [file_of(run, "history.jsonl") for run in RUNS]
     files += [f"results/eval/{TASK}/{run}/test.samples.parquet" for run in RUNS]
     files += [f"results/tables/quick.{suffix}" for suffix in ("md", "csv", "tex", "html")]
-    files += [f"results/figures/quick/{TASK}/{name}.png" for name in ("training", "elbo", "completions", "width")]
-    assert [name for name in files if (workflow / name).read_bytes() != (local / name).read_bytes()] == []
+    files += [
+        f"results/figures/quick/{TASK}/{name}.png"
+        for name in ("training", "elbo", "completions", "width")
+    ]
+    assert [
+        name for name in files if (workflow / name).read_bytes() != (local / name).read_bytes()
+    ] == []
     # Equal, and not because there is nothing in them.
-    means = re.findall(rf"^{TASK},([^,]+),conflict_edges,,,([0-9.]+),", local.text("results/tables/quick.csv"), flags=re.MULTILINE)
-    assert sorted(method for method, _ in means) == ["deterministic", "gram", "two-gpus"] and len(set(means)) == 3
+    means = re.findall(
+        rf"^{TASK},([^,]+),conflict_edges,,,([0-9.]+),",
+        local.text("results/tables/quick.csv"),
+        flags=re.MULTILINE,
+    )
+    assert (
+        sorted(method for method, _ in means) == ["deterministic", "gram", "two-gpus"]
+        and len(set(means)) == 3
+    )
     assert all(float(value) > 0 for _, value in means)
 
 
-def test_every_data_set_training_and_evaluation_went_through_sbatch(on_slurm: Any, cluster: Cluster) -> None:
-    jobs = Counter(cluster("squeue", "--noheader", "--states=all", "--format=%k %P %T").splitlines())
-    wanted = Counter(f"{comment_of(run, rule)} gpu COMPLETED" for run in RUNS for rule in ("train", "evaluate"))
+def test_every_data_set_training_and_evaluation_went_through_sbatch(
+    on_slurm: Any, cluster: Cluster
+) -> None:
+    jobs = Counter(
+        cluster("squeue", "--noheader", "--states=all", "--format=%k %P %T").splitlines()
+    )
+    wanted = Counter(
+        f"{comment_of(run, rule)} gpu COMPLETED" for run in RUNS for rule in ("train", "evaluate")
+    )
     wanted[f"{comment_of(CANCELLED)} gpu CANCELLED"] += 1
     # Whatever takes a second stays outside.
     assert jobs - wanted == {f"rule_data_wildcards_{TASK} cpu COMPLETED": 1}
@@ -195,16 +255,29 @@ def test_every_training_and_evaluation_had_a_pod(on_runpod: Any, standin: StandI
     assert rules == {"train": len(RUNS) + 1, "evaluate": len(RUNS)}  # one training had two
     assert standin.pods == {} and standin.answers == []
     assert {pod.body["gpu"]["id"] for pod in standin.all} == {"NVIDIA A40"}
-    assert [pod.body["gpu"]["count"] for pod in standin.all if pod.body["name"].split("-")[3] == "train"].count(2) == 1
-    outcomes = [json.loads(line)["outcome"] for line in on_runpod.text("results/runpod/ledger.jsonl").splitlines()]
+    assert [
+        pod.body["gpu"]["count"] for pod in standin.all if pod.body["name"].split("-")[3] == "train"
+    ].count(2) == 1
+    outcomes = [
+        json.loads(line)["outcome"]
+        for line in on_runpod.text("results/runpod/ledger.jsonl").splitlines()
+    ]
     # The lost pod was seen before or after it had left the API's list.
     assert [outcome.startswith("pod ") for outcome in outcomes if outcome != "done"] == [True]
     assert len(outcomes) == len(standin.all)
-    assert not any(standin.KEY.encode() in path.read_bytes() for path in on_runpod.folder.rglob("*") if path.is_file())
+    assert not any(
+        standin.KEY.encode() in path.read_bytes()
+        for path in on_runpod.folder.rglob("*")
+        if path.is_file()
+    )
 
 
-@pytest.mark.parametrize(("remote", "cut"), [("on_slurm", {CANCELLED, REQUEUED}), ("on_runpod", {PREEMPTED})])
-def test_trainings_that_were_cut_went_on_where_they_had_saved(remote: str, cut: set[str], request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("remote", "cut"), [("on_slurm", {CANCELLED, REQUEUED}), ("on_runpod", {PREEMPTED})]
+)
+def test_trainings_that_were_cut_went_on_where_they_had_saved(
+    remote: str, cut: set[str], request: pytest.FixtureRequest
+) -> None:
     workflow = request.getfixturevalue(remote)
     sessions = {run: workflow.json(file_of(run, "meta.json"))["sessions"] for run in RUNS}
     assert sessions == {run: 2 if run in cut else 1 for run in RUNS}
@@ -213,15 +286,29 @@ def test_trainings_that_were_cut_went_on_where_they_had_saved(remote: str, cut: 
 def history(workflow: Any, run: str) -> list[dict[str, float]]:
     """The losses of a run, a line each."""
     lines = [json.loads(line) for line in workflow.text(file_of(run, "history.jsonl")).splitlines()]
-    return [{name: value for name, value in line.items() if name != "event"} for line in lines if line["event"] == "losses"]
+    return [
+        {name: value for name, value in line.items() if name != "event"}
+        for line in lines
+        if line["event"] == "losses"
+    ]
 
 
-def test_a_training_on_two_gpus_is_one_job_with_both_and_has_the_losses_of_one_process(on_slurm: Any, cluster: Cluster) -> None:
-    assert [on_slurm.json(file_of(run, "meta.json"))["processes"] for run in (ONE_PROCESS, TWO_PROCESSES)] == [1, 2]
+def test_a_training_on_two_gpus_is_one_job_with_both_and_has_the_losses_of_one_process(
+    on_slurm: Any, cluster: Cluster
+) -> None:
+    assert [
+        on_slurm.json(file_of(run, "meta.json"))["processes"]
+        for run in (ONE_PROCESS, TWO_PROCESSES)
+    ] == [1, 2]
     losses = history(on_slurm, TWO_PROCESSES)
-    assert len(losses) == 12 and losses == [pytest.approx(line, rel=1e-3, abs=1e-4) for line in history(on_slurm, ONE_PROCESS)]
+    assert len(losses) == 12 and losses == [
+        pytest.approx(line, rel=1e-3, abs=1e-4) for line in history(on_slurm, ONE_PROCESS)
+    ]
     with_both = {step.job for step in cluster.steps() if step.gpus == "0,1"}
-    comments = dict(line.split() for line in cluster("squeue", "--noheader", "--states=all", "--format=%i %k").splitlines())
+    comments = dict(
+        line.split()
+        for line in cluster("squeue", "--noheader", "--states=all", "--format=%i %k").splitlines()
+    )
     assert [comments[job] for job in with_both] == [comment_of(TWO_PROCESSES)]
 
 
@@ -233,7 +320,11 @@ def test_no_two_jobs_share_a_gpu(on_slurm: Any, cluster: Cluster) -> None:
         for one, other in combinations(steps, 2)
         if one.job != other.job and one.start < other.end and other.start < one.end
     ]
-    assert [(one, other) for one, other in at_once if set(one.gpus.split(",")) & set(other.gpus.split(","))] == []
+    assert [
+        (one, other)
+        for one, other in at_once
+        if set(one.gpus.split(",")) & set(other.gpus.split(","))
+    ] == []
     assert at_once  # not because there was only one at a time
 
 
@@ -243,6 +334,8 @@ def test_logs_lie_where_the_documentation_says(on_slurm: Any) -> None:
     assert len(jobs) == 2 and any("CANCELLED" in path.read_text(encoding="utf-8") for path in jobs)
 
 
-def test_a_dry_run_on_runpod_needs_no_key(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_on_runpod_needs_no_key(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
     assert "Train gram on nqueens6, seed 0" in tiny(tmp_path / "dry").planned(*RUNPOD)

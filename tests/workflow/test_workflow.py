@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-CONFIG, NQUEENS5, NQUEENS6 = "config/config.yaml", "config/experiments/nqueens5.yaml", "config/experiments/nqueens6.yaml"
+CONFIG, NQUEENS5, NQUEENS6 = (
+    "config/config.yaml",
+    "config/experiments/nqueens5.yaml",
+    "config/experiments/nqueens6.yaml",
+)
 TABLE_1, TABLE_3 = (f"Write {table} from all its configured runs" for table in ("table1", "table3"))
 COSTS = "Add up what the runs of table1 took"
 
@@ -26,8 +30,13 @@ def training(task: str, method: str, seed: int = 0) -> set[str]:
 
 def shown(task: str, *more: str) -> set[str]:
     """The jobs that show the evaluations of a task, and more figures of it."""
-    figures = ("accuracy and coverage of {} against the number of completions", "coverage of {} against the number of samples")
-    return {TABLE_1, COSTS} | {f"Draw {figure.format(task)}, for table1" for figure in (*figures, *more)}
+    figures = (
+        "accuracy and coverage of {} against the number of completions",
+        "coverage of {} against the number of samples",
+    )
+    return {TABLE_1, COSTS} | {
+        f"Draw {figure.format(task)}, for table1" for figure in (*figures, *more)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +57,38 @@ def built(finished: Any, tmp_path: Path) -> Any:
 
 def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> None:
     run = ("config.json", "weights.safetensors", "meta.json", "history.jsonl")
-    wanted = [f"results/runs/{task}/gram/seed0/{name}" for task in ("nqueens5-fold0", "nqueens5-fold1", "nqueens6") for name in run]
-    wanted += [f"results/data/nqueens6/{name}.parquet" for name in ("train", "valid", "test", "completions")]
+    wanted = [
+        f"results/runs/{task}/gram/seed0/{name}"
+        for task in ("nqueens5-fold0", "nqueens5-fold1", "nqueens6")
+        for name in run
+    ]
+    wanted += [
+        f"results/data/nqueens6/{name}.parquet"
+        for name in ("train", "valid", "test", "completions")
+    ]
     wanted += ["results/data/nqueens6/card.json", "results/data/nqueens6/checked.json"]
-    wanted += [f"results/eval/{task}/deterministic/seed0/test.json" for task in ("nqueens5", "nqueens5-fold0")]
-    wanted += [f"results/tables/table1.{suffix}" for suffix in ("md", "csv", "tex", "html", "costs.md", "costs.csv", "costs.html")]
-    figures = ("nqueens5/boards", "nqueens5/training", "nqueens5/elbo", "nqueens6/completions", "nqueens6/width")
-    wanted += [f"results/figures/table1/{name}.{suffix}" for name in figures for suffix in ("svg", "png")]
-    wanted += ["results/logs/train/nqueens6/gram/seed0.log", "results/benchmarks/train/nqueens6/gram/seed0.tsv"]
+    wanted += [
+        f"results/eval/{task}/deterministic/seed0/test.json"
+        for task in ("nqueens5", "nqueens5-fold0")
+    ]
+    wanted += [
+        f"results/tables/table1.{suffix}"
+        for suffix in ("md", "csv", "tex", "html", "costs.md", "costs.csv", "costs.html")
+    ]
+    figures = (
+        "nqueens5/boards",
+        "nqueens5/training",
+        "nqueens5/elbo",
+        "nqueens6/completions",
+        "nqueens6/width",
+    )
+    wanted += [
+        f"results/figures/table1/{name}.{suffix}" for name in figures for suffix in ("svg", "png")
+    ]
+    wanted += [
+        "results/logs/train/nqueens6/gram/seed0.log",
+        "results/benchmarks/train/nqueens6/gram/seed0.tsv",
+    ]
     assert [path for path in wanted if not (finished / path).exists()] == []
     # One model only: there is nothing to compare on a board.
     assert not (finished / "results/figures/table1/nqueens6/boards.svg").exists()
@@ -66,11 +99,16 @@ def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> 
 
 def test_learning_rate_of_an_experiment_reruns_that_experiment_only(built: Any) -> None:
     built.edit(NQUEENS6, lambda experiment: experiment["train"].update(learning_rate=3e-4))
-    assert built.planned() == training("nqueens6", "gram") | shown("nqueens6", "the training curves of {}", "the ELBO of {}")
+    assert built.planned() == training("nqueens6", "gram") | shown(
+        "nqueens6", "the training curves of {}", "the ELBO of {}"
+    )
 
 
 def test_learning_rate_of_a_method_reruns_that_method_only(built: Any) -> None:
-    built.edit(NQUEENS5, lambda experiment: experiment["methods"]["gram"].update(train={"learning_rate": 3e-4}))
+    built.edit(
+        NQUEENS5,
+        lambda experiment: experiment["methods"]["gram"].update(train={"learning_rate": 3e-4}),
+    )
     folds = training("nqueens5-fold0", "gram") | training("nqueens5-fold1", "gram")
     figures = shown("nqueens5", "the training curves of {}", "the ELBO of {}", "boards of {}")
     assert built.planned() == folds | {"Pool the folds of nqueens5: gram, seed 0"} | figures
@@ -78,7 +116,11 @@ def test_learning_rate_of_a_method_reruns_that_method_only(built: Any) -> None:
 
 def test_comments_order_and_spelling_of_settings_rerun_nothing(built: Any) -> None:
     def reverse(value: Any) -> Any:
-        return {key: reverse(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
+        return (
+            {key: reverse(value[key]) for key in reversed(value)}
+            if isinstance(value, dict)
+            else value
+        )
 
     for path in (NQUEENS5, NQUEENS6):
         content = reverse(yaml.safe_load(built.text(path)))
@@ -96,10 +138,17 @@ def test_another_device_reruns_nothing(built: Any) -> None:
 def test_a_new_seed_trains_that_seed_only(built: Any) -> None:
     built.edit(CONFIG, lambda config: config["runs"][0].update(seeds=[0, 1]))
     methods = ("gram", "deterministic")
-    new = {job for fold in (0, 1) for method in methods for job in training(f"nqueens5-fold{fold}", method, seed=1)}
+    new = {
+        job
+        for fold in (0, 1)
+        for method in methods
+        for job in training(f"nqueens5-fold{fold}", method, seed=1)
+    }
     pooled = {f"Pool the folds of nqueens5: {method}, seed 1" for method in methods}
     # The boards show the first seed, so they stay.
-    assert built.planned() == new | pooled | shown("nqueens5", "the training curves of {}", "the ELBO of {}")
+    assert built.planned() == new | pooled | shown(
+        "nqueens5", "the training curves of {}", "the ELBO of {}"
+    )
 
 
 @pytest.mark.parametrize("where", ["experiment", "override"])
@@ -107,8 +156,12 @@ def test_test_time_compute_trains_nothing(built: Any, where: str) -> None:
     if where == "experiment":
         built.edit(NQUEENS6, lambda experiment: experiment["evaluate"].update(width=3))
     else:
-        built.edit(CONFIG, lambda config: config["overrides"]["nqueens6"].update(evaluate={"width": 3}))
-    assert built.planned() == {"Evaluate gram on the test split of nqueens6, seed 0"} | shown("nqueens6")
+        built.edit(
+            CONFIG, lambda config: config["overrides"]["nqueens6"].update(evaluate={"width": 3})
+        )
+    assert built.planned() == {"Evaluate gram on the test split of nqueens6, seed 0"} | shown(
+        "nqueens6"
+    )
 
 
 def test_a_deleted_evaluation_rebuilds_its_consumers_only(built: Any) -> None:
@@ -124,7 +177,9 @@ def test_a_deleted_evaluation_rebuilds_its_consumers_only(built: Any) -> None:
 def test_listing_a_new_sum_checks_again_and_trains_nothing(built: Any) -> None:
     built.python("gram.checksums", "record", "--cards", "results/data/nqueens6/card.json")
     tasks = ("nqueens5-fold0", "nqueens5-fold1", "nqueens6")
-    assert built.jobs() == {f"Check the content of {task} against resources/checksums.tsv" for task in tasks}
+    assert built.jobs() == {
+        f"Check the content of {task} against resources/checksums.tsv" for task in tasks
+    }
     assert built.planned() == set()
 
 
@@ -147,7 +202,9 @@ def test_table_1_works_alone(built: Any) -> None:
 
 
 def test_table_3_builds_the_ablations_and_no_more(built: Any) -> None:
-    assert built.jobs("results/tables/table3.md") == training("nqueens6", "deterministic") | {TABLE_3}
+    assert built.jobs("results/tables/table3.md") == training("nqueens6", "deterministic") | {
+        TABLE_3
+    }
     assert "+ DS + HR + SG (GRAM)" in built.text("results/tables/table3.md")
     assert built.planned() == set()  # nothing of the default depends on it
 
@@ -155,12 +212,17 @@ def test_table_3_builds_the_ablations_and_no_more(built: Any) -> None:
 def test_quick_is_a_part_of_the_runs_with_a_table_and_figures_of_its_own(built: Any) -> None:
     part = [{"task": "nqueens6", "methods": ["gram"], "seeds": [0]}]
     built.edit(CONFIG, lambda config: config.update(quick=part))
-    quick = {job.replace("table1", "quick") for job in shown("nqueens6", "the training curves of {}", "the ELBO of {}")}
+    quick = {
+        job.replace("table1", "quick")
+        for job in shown("nqueens6", "the training curves of {}", "the ELBO of {}")
+    }
     assert built.jobs() == quick  # what is trained for table 1 is shared
     assert built.planned() == built.planned("table1_small") == built.planned("all") == set()
     text = built.text("results/tables/quick.md")
     assert "## nqueens6" in text and "## nqueens5" not in text
-    assert (built / "results/figures/quick/nqueens6/width.svg").exists() and not (built / "results/figures/quick/nqueens5").exists()
+    assert (built / "results/figures/quick/nqueens6/width.svg").exists() and not (
+        built / "results/figures/quick/nqueens5"
+    ).exists()
     # A new seed in table 1 alone leaves quick as it is.
     built.edit(CONFIG, lambda config: config["runs"][1].update(seeds=[0, 1]))
     assert built.planned() == set() and TABLE_1 in built.planned("table1_small")
@@ -170,7 +232,11 @@ def test_report_holds_tables_figures_and_captions(built: Any) -> None:
     assert "WARNING" not in built.snakemake("--report", "report.html")
     page = built.text("report.html")
     words = re.sub(r"(\\n|\s)+", " ", page)  # the page keeps texts as JSON
-    for text in ("Generative Recursive Reasoning, reproduced", "Training runs on nqueens5: 4.", "are the runs with seed 0"):
+    for text in (
+        "Generative Recursive Reasoning, reproduced",
+        "Training runs on nqueens5: 4.",
+        "are the runs with seed 0",
+    ):
         assert text in words
     for path in (
         "results/tables/table1.html",
@@ -186,14 +252,26 @@ def test_lint_is_clean(committed: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "configuration", ["config.yaml", "smoke.yaml", "proving_ground.yaml", "axial.yaml", "single_gpu.yaml", "paper.yaml"]
+    "configuration",
+    [
+        "config.yaml",
+        "smoke.yaml",
+        "proving_ground.yaml",
+        "axial.yaml",
+        "single_gpu.yaml",
+        "paper.yaml",
+    ],
 )
-def test_the_committed_configurations_are_valid(committed: Any, tmp_path: Path, configuration: str) -> None:
+def test_the_committed_configurations_are_valid(
+    committed: Any, tmp_path: Path, configuration: str
+) -> None:
     workflow = committed(tmp_path / "gram")
     assert TABLE_1 in workflow.planned("table1_small", "--configfile", f"config/{configuration}")
 
 
-def test_plain_snakemake_builds_the_quick_part_of_the_default(committed: Any, tmp_path: Path) -> None:
+def test_plain_snakemake_builds_the_quick_part_of_the_default(
+    committed: Any, tmp_path: Path
+) -> None:
     jobs = committed(tmp_path / "gram").planned()
     assert "Write quick from all its configured runs" in jobs and TABLE_1 not in jobs
     trained = {job for job in jobs if job.startswith("Train ")}
@@ -201,24 +279,43 @@ def test_plain_snakemake_builds_the_quick_part_of_the_default(committed: Any, tm
     assert len(trained) == 24 and not [job for job in trained if "coloring" in job]
 
 
-def test_a_run_outside_the_configuration_is_built_by_its_name(committed: Any, tmp_path: Path) -> None:
+def test_a_run_outside_the_configuration_is_built_by_its_name(
+    committed: Any, tmp_path: Path
+) -> None:
     workflow = committed(tmp_path / "gram")
-    workflow.edit(CONFIG, lambda config: config.update(runs=[{"task": "nqueens5", "methods": ["gram"], "seeds": [0]}], quick=None))
-    data = {"Build the data set nqueens8", "Check the content of nqueens8 against resources/checksums.tsv"}
-    assert workflow.planned("results/eval/nqueens8/gram/seed7/test.json") == training("nqueens8", "gram", seed=7) | data
+    workflow.edit(
+        CONFIG,
+        lambda config: config.update(
+            runs=[{"task": "nqueens5", "methods": ["gram"], "seeds": [0]}], quick=None
+        ),
+    )
+    data = {
+        "Build the data set nqueens8",
+        "Check the content of nqueens8 against resources/checksums.tsv",
+    }
+    assert (
+        workflow.planned("results/eval/nqueens8/gram/seed7/test.json")
+        == training("nqueens8", "gram", seed=7) | data
+    )
 
 
 def test_a_run_follows_the_run_whose_weights_it_starts_from(built: Any) -> None:
-    start = {"train": {"initial_weights": "results/runs/{task}/gram/seed{seed}/weights.safetensors"}}
+    start = {
+        "train": {"initial_weights": "results/runs/{task}/gram/seed{seed}/weights.safetensors"}
+    }
     built.edit(NQUEENS6, lambda experiment: experiment["methods"].update(further=start))
     evaluation = "results/eval/nqueens6/further/seed{}/test.json"
     # That of seed 0 is there; that of seed 5 is trained first.
     assert built.planned(evaluation.format(0)) == training("nqueens6", "further")
     both = training("nqueens6", "further", seed=5) | training("nqueens6", "gram", seed=5)
-    assert built.planned(evaluation.format(5)) == both - {"Evaluate gram on the test split of nqueens6, seed 5"}
+    assert built.planned(evaluation.format(5)) == both - {
+        "Evaluate gram on the test split of nqueens6, seed 5"
+    }
     # Weights made anew train anew.
     built.snakemake(evaluation.format(0))
-    built.edit(NQUEENS6, lambda experiment: experiment["methods"].update(gram={"train": {"beta1": 0.8}}))
+    built.edit(
+        NQUEENS6, lambda experiment: experiment["methods"].update(gram={"train": {"beta1": 0.8}})
+    )
     again = training("nqueens6", "gram") | training("nqueens6", "further")
     assert built.planned(evaluation.format(0)) == again - {
         "Evaluate gram on the test split of nqueens6, seed 0",

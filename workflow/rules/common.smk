@@ -22,9 +22,13 @@ CONFIG_FILES = " + ".join(sorted(os.path.relpath(path) for path in workflow.conf
 
 def check_config():
     """Stop at the first key or value that the schema does not know, naming the files, the key and what is known."""
-    schema = yaml.safe_load(Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    schema = yaml.safe_load(
+        Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
+    )
     for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
-        key_path = "".join(f"[{key}]" if isinstance(key, int) else f": {key}" for key in error.absolute_path)
+        key_path = "".join(
+            f"[{key}]" if isinstance(key, int) else f": {key}" for key in error.absolute_path
+        )
         where = f"{CONFIG_FILES}{key_path}"
         if error.validator == "additionalProperties":
             known = error.schema["properties"]
@@ -38,7 +42,9 @@ def load_experiments():
     paths = {path.stem: path for path in sorted(Path("config/experiments").glob("*.yaml"))}
     for name in config["overrides"]:
         if name not in paths:
-            raise WorkflowError(f"{CONFIG_FILES}: overrides: no experiment {name!r}; known ones: {', '.join(paths)}")
+            raise WorkflowError(
+                f"{CONFIG_FILES}: overrides: no experiment {name!r}; known ones: {', '.join(paths)}"
+            )
     experiments = {}
     for name, path in paths.items():
         overrides = config["overrides"].get(name)
@@ -56,12 +62,18 @@ def configured_runs(key):
     for number, entry in enumerate(config[key] or []):
         where = f"{CONFIG_FILES}: {key}[{number}]"
         if entry["task"] not in EXPERIMENTS:
-            raise WorkflowError(f"{where}: task: no experiment {entry['task']!r}; known ones: {', '.join(EXPERIMENTS)}")
+            raise WorkflowError(
+                f"{where}: task: no experiment {entry['task']!r}; known ones: {', '.join(EXPERIMENTS)}"
+            )
         known = EXPERIMENTS[entry["task"]].methods
         for method in entry["methods"]:
             if method not in known:
-                raise WorkflowError(f"{where}: methods: no {method!r} in {entry['task']}; known ones: {', '.join(known)}")
-        found |= {(entry["task"], method, seed) for method in entry["methods"] for seed in entry["seeds"]}
+                raise WorkflowError(
+                    f"{where}: methods: no {method!r} in {entry['task']}; known ones: {', '.join(known)}"
+                )
+        found |= {
+            (entry["task"], method, seed) for method in entry["methods"] for seed in entry["seeds"]
+        }
     return sorted(found)
 
 
@@ -70,9 +82,16 @@ def reference_runs():
     if config["reference_runs"] is None:
         return []
     where = f"{CONFIG_FILES}: reference_runs: {config['reference_runs']}"
-    found = [path.parent for path in sorted(Path(config["reference_runs"]).glob("runs/*/*/seed*/weights.safetensors"))]
+    found = [
+        path.parent
+        for path in sorted(
+            Path(config["reference_runs"]).glob("runs/*/*/seed*/weights.safetensors")
+        )
+    ]
     if not found:
-        raise WorkflowError(f"{where}: holds no runs/{{task}}/{{method}}/seed{{seed}}/weights.safetensors; null trains all runs")
+        raise WorkflowError(
+            f"{where}: holds no runs/{{task}}/{{method}}/seed{{seed}}/weights.safetensors; null trains all runs"
+        )
     names = ["/".join(path.parts[-3:]) for path in found]
     for name in names:
         # Snakemake would delete it to make the place for the restored one.
@@ -139,9 +158,15 @@ def check_quick():
 
 def runs_of(table, task, methods=None):
     """(method, seed) of the runs of a task that stand in a table; of all methods, or of some."""
-    found = [(method, seed) for name, method, seed in RUNS[table] if name == task and (methods is None or method in methods)]
+    found = [
+        (method, seed)
+        for name, method, seed in RUNS[table]
+        if name == task and (methods is None or method in methods)
+    ]
     if not found:
-        raise WorkflowError(f"results/figures/{table}/{task}: no such run in {CONFIG_FILES}: {LISTED_UNDER[table]}")
+        raise WorkflowError(
+            f"results/figures/{table}/{task}: no such run in {CONFIG_FILES}: {LISTED_UNDER[table]}"
+        )
     return found
 
 
@@ -161,18 +186,28 @@ def evaluations_of(table, task=None, path=None, methods=None):
 
 def for_parts(wildcards, path):
     """``path`` for each trained part of a task, which is the task itself or its folds."""
-    return [path.format(part=part, **wildcards) for part in EXPERIMENTS[wildcards.task].tasks(wildcards.task)]
+    return [
+        path.format(part=part, **wildcards)
+        for part in EXPERIMENTS[wildcards.task].tasks(wildcards.task)
+    ]
 
 
 def for_runs(table, task, path):
     """``path`` for every run of a task in a table, or for its folds."""
     parts = EXPERIMENTS[task].tasks(task)
-    return [path.format(part=part, method=method, seed=seed) for part in parts for method, seed in runs_of(table, task)]
+    return [
+        path.format(part=part, method=method, seed=seed)
+        for part in parts
+        for method, seed in runs_of(table, task)
+    ]
 
 
 def compared_seed(table, task):
     """The first seed that GRAM and its deterministic twin share on a task in a table, or None."""
-    gram, twin = ({seed for one, seed in runs_of(table, task) if one == method} for method in ("gram", "deterministic"))
+    gram, twin = (
+        {seed for one, seed in runs_of(table, task) if one == method}
+        for method in ("gram", "deterministic")
+    )
     return min(gram & twin, default=None)
 
 
@@ -194,29 +229,48 @@ def deep_methods(table, task):
 
 def tables(table):
     """A table in all formats."""
-    return expand("results/tables/{table}.{format}", table=table, format=["md", "csv", "tex", "html"])
+    return expand(
+        "results/tables/{table}.{format}", table=table, format=["md", "csv", "tex", "html"]
+    )
 
 
 def metas_of(table):
     """What each run of a table noted about its training, folds one by one."""
-    return [path for task in tasks_of(table) for path in for_runs(table, task, "results/runs/{part}/{method}/seed{seed}/meta.json")]
+    return [
+        path
+        for task in tasks_of(table)
+        for path in for_runs(table, task, "results/runs/{part}/{method}/seed{seed}/meta.json")
+    ]
 
 
 def costs_of(table):
     """What the runs of a table took, in all formats."""
-    return expand("results/tables/{table}.costs.{format}", table=table, format=["md", "csv", "html"])
+    return expand(
+        "results/tables/{table}.costs.{format}", table=table, format=["md", "csv", "html"]
+    )
 
 
 def figures(table, names, tasks):
     """Figures of the runs in a table, each in both formats."""
-    return expand("results/figures/{table}/{task}/{name}.{format}", table=table, task=tasks, name=names, format=["svg", "png"])
+    return expand(
+        "results/figures/{table}/{task}/{name}.{format}",
+        table=table,
+        task=tasks,
+        name=names,
+        format=["svg", "png"],
+    )
 
 
 def everything(table):
     """A table, its costs, its evaluations and its figures. Folds are targets of their own, so that a deleted one is made again."""
-    folds = [for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json") for task in tasks_of(table)]
+    folds = [
+        for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json")
+        for task in tasks_of(table)
+    ]
     drawn = figures(table, ["training", "elbo", "completions", "width"], tasks_of(table))
-    drawn += figures(table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)])
+    drawn += figures(
+        table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)]
+    )
     return [evaluations_of(table), *folds, tables(table), costs_of(table), drawn]
 
 
@@ -254,10 +308,16 @@ RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
 check_quick()
 DEFAULT = "quick" if RUNS["quick"] else "table1"
 # The experiment of every trainable task, and of every experiment.
-BASE = {part: name for name, experiment in EXPERIMENTS.items() for part in [name, *experiment.tasks(name)]}
+BASE = {
+    part: name
+    for name, experiment in EXPERIMENTS.items()
+    for part in [name, *experiment.tasks(name)]
+}
 
 # A task with folds is never trained itself, so that exactly one rule makes each file.
-TRAINABLE = either(part for name, experiment in EXPERIMENTS.items() for part in experiment.tasks(name))
+TRAINABLE = either(
+    part for name, experiment in EXPERIMENTS.items() for part in experiment.tasks(name)
+)
 FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.split.folds > 1)
 # Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
 REFERENCE_RUNS = reference_runs()
@@ -273,7 +333,11 @@ wildcard_constraints:
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
 # What rented pods cost: runpod-state of profiles/runpod. Without that profile there is none.
 LEDGER = "results/runpod/ledger.jsonl"
-CHECKED = [f"results/data/{part}/checked.json" for task in tasks_of("table1") for part in EXPERIMENTS[task].tasks(task)]
+CHECKED = [
+    f"results/data/{part}/checked.json"
+    for task in tasks_of("table1")
+    for part in EXPERIMENTS[task].tasks(task)
+]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"

@@ -8,10 +8,21 @@ import subprocess
 
 def print_estimate():
     """Print GPU hours and dollars of the trainings that the targets need and that are not there; in a process with torch."""
-    jobs = [job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.rule.name == "train"]
+    jobs = [
+        job for job in workflow.dag.needrun_jobs(exclude_finished=False) if job.rule.name == "train"
+    ]
     names = sorted("{task}/{method}/seed{seed}".format(**job.wildcards_dict) for job in jobs)
     if names:
-        command = [sys.executable, "-m", "gram.bench", "estimate", "--workflow", "-", "--trainings", *names]
+        command = [
+            sys.executable,
+            "-m",
+            "gram.bench",
+            "estimate",
+            "--workflow",
+            "-",
+            "--trainings",
+            *names,
+        ]
         # An estimate that fails says why, and stops nothing.
         subprocess.run(command, input=json.dumps(config), text=True, check=False)
 

@@ -47,8 +47,12 @@ rule evaluate:
 
 rule pool:
     input:
-        evaluations=lambda wildcards: for_parts(wildcards, "results/eval/{part}/{method}/seed{seed}/test.json"),
-        samples=lambda wildcards: for_parts(wildcards, "results/eval/{part}/{method}/seed{seed}/test.samples.parquet"),
+        evaluations=lambda wildcards: for_parts(
+            wildcards, "results/eval/{part}/{method}/seed{seed}/test.json"
+        ),
+        samples=lambda wildcards: for_parts(
+            wildcards, "results/eval/{part}/{method}/seed{seed}/test.samples.parquet"
+        ),
     output:
         json="results/eval/{task}/{method}/seed{seed}/test.json",
         samples="results/eval/{task}/{method}/seed{seed}/test.samples.parquet",
@@ -71,9 +75,15 @@ rule pool:
 
 rule scale_depth_and_width:
     input:
-        configs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"),
-        weights=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"),
-        metas=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        configs=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"
+        ),
+        weights=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"
+        ),
+        metas=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"
+        ),
         trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
         tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
@@ -107,9 +117,15 @@ rule scale_depth_and_width:
 
 rule compare_samplers:
     input:
-        configs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"),
-        weights=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"),
-        metas=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        configs=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"
+        ),
+        weights=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"
+        ),
+        metas=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"
+        ),
         trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
         tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),

@@ -10,9 +10,13 @@
 rule training_figure:
     input:
         histories=lambda wildcards: for_runs(
-            wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/history.jsonl"
+            wildcards.table,
+            wildcards.task,
+            "results/runs/{part}/{method}/seed{seed}/history.jsonl",
         ),
-        metas=lambda wildcards: for_runs(wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        metas=lambda wildcards: for_runs(
+            wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"
+        ),
     output:
         svg=report(
             "results/figures/{table}/{task}/training.svg",
@@ -41,9 +45,13 @@ rule training_figure:
 rule elbo_figure:
     input:
         histories=lambda wildcards: for_runs(
-            wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/history.jsonl"
+            wildcards.table,
+            wildcards.task,
+            "results/runs/{part}/{method}/seed{seed}/history.jsonl",
         ),
-        metas=lambda wildcards: for_runs(wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"),
+        metas=lambda wildcards: for_runs(
+            wildcards.table, wildcards.task, "results/runs/{part}/{method}/seed{seed}/meta.json"
+        ),
     output:
         svg=report(
             "results/figures/{table}/{task}/elbo.svg",
@@ -127,7 +135,9 @@ rule width_figure:
 rule boards_figure:
     input:
         gram=lambda wildcards: compared_samples(wildcards.table, wildcards.task, "gram"),
-        deterministic=lambda wildcards: compared_samples(wildcards.table, wildcards.task, "deterministic"),
+        deterministic=lambda wildcards: compared_samples(
+            wildcards.table, wildcards.task, "deterministic"
+        ),
         tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
     output:
@@ -220,7 +230,9 @@ rule halting_figure:
 
 rule samplers_figure:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.table, wildcards.task, SAMPLERS, ["gram"]),
+        evaluations=lambda wildcards: evaluations_of(
+            wildcards.table, wildcards.task, SAMPLERS, ["gram"]
+        ),
     output:
         svg=report(
             "results/figures/{table}/{task}/samplers.svg",

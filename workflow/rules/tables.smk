@@ -17,8 +17,13 @@ onerror:
             f" --reported resources/reported.csv --output results/tables/{table}"
         )
         for path in tables(table):
-            os.utime(path, (1, 1))  # older than any evaluation, so that the next run writes it again; 0 would mean no time
-        print(f"results/tables/{table}.md: {len(lost)} of {len(RUNS[table])} runs marked as failed", file=sys.stderr)
+            os.utime(
+                path, (1, 1)
+            )  # older than any evaluation, so that the next run writes it again; 0 would mean no time
+        print(
+            f"results/tables/{table}.md: {len(lost)} of {len(RUNS[table])} runs marked as failed",
+            file=sys.stderr,
+        )
 
 
 rule table:

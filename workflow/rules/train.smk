@@ -25,10 +25,16 @@ rule configure:
     params:
         experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
         # Without the section evaluate: test-time compute must not train anew.
-        overrides=lambda wildcards: overrides_of(wildcards.task, "generator", "split", "model", "train", method=wildcards.method),
+        overrides=lambda wildcards: overrides_of(
+            wildcards.task, "generator", "split", "model", "train", method=wildcards.method
+        ),
         data=lambda wildcards: settings_of(data_settings, wildcards.task, wildcards.task),
-        model=lambda wildcards: settings_of(method_section, wildcards.task, wildcards.method, "model"),
-        train=lambda wildcards: settings_of(method_section, wildcards.task, wildcards.method, "train"),
+        model=lambda wildcards: settings_of(
+            method_section, wildcards.task, wildcards.method, "model"
+        ),
+        train=lambda wildcards: settings_of(
+            method_section, wildcards.task, wildcards.method, "train"
+        ),
     message:
         "Freeze the settings of {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
     shell:
@@ -57,7 +63,9 @@ rule train:
         task=f"(?!{RESTORED})(?:{TRAINABLE})",
     conda:
         "../../envs/conda/environment.yaml"
-    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method) * processes_of(wildcards.task, wildcards.method)
+    threads:
+        lambda wildcards: threads_of(wildcards.task, wildcards.method)
+        * processes_of(wildcards.task, wildcards.method)
     resources:
         gpu=lambda wildcards: processes_of(wildcards.task, wildcards.method),
         mem_mb=lambda wildcards: 4000 * processes_of(wildcards.task, wildcards.method),
