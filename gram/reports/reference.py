@@ -17,6 +17,7 @@ from gram.tables.rows import natural
 REFERENCE = Path("resources/reference_runs")
 DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS = "cpu_default", "cpu_table1", "proving_ground"
 ABLATION_RUNS, GAP_RUNS = "ablations", "gaps"
+DEFAULT_TASK = "nqueens5"  # of these, the one that the README opens with
 SHOWN = tuple(HEADLINES)
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
 
