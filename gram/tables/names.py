@@ -156,6 +156,15 @@ METRICS = {
 }
 
 
+# Where a few numbers must do, in words that need no legend.
+HEADLINES = {
+    "accuracy": "accuracy",
+    "hostile_accuracy": "on inputs with several solutions",
+    "hostile_coverage_macro": "share of their solutions found",
+}
+TWIN, GRAM = "deterministic", "gram"
+
+
 def papers_coverage(task: str) -> str:
     """The coverage that stands beside the paper's on a task."""
     return next(name for name, metric in METRICS.items() if metric.papers(task) == "coverage")
