@@ -1,4 +1,4 @@
-"""Axes and lines that several figures share: percent, optimizer steps, nats, whole numbers; means with their spread."""
+"""Axes and lines that several figures share: percent, steps, nats; means with their spread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GAP = 0.07  # inches between two tick labels, at least
 
 
 def percent_axis(axes: Axes, what: str = "") -> None:
-    """A vertical axis from 0 to 100 %, with a little room for markers on its ends; named if ``what`` is given."""
+    """A vertical axis from 0 to 100 %, with room for markers on its ends, and a name if given."""
     axes.set_ylim(-3, 103)
     axes.set_yticks([0, 25, 50, 75, 100])
     if what:
@@ -40,9 +40,10 @@ def step_axis(axes: Axes, last: int, *, named: bool = True) -> None:
 
 
 def nats_limits(values: pd.Series, decades: float = np.inf) -> tuple[float, float]:
-    """The ends of a logarithmic axis for values in nats: a decade at least, ``decades`` at most, counted from the top.
+    """The ends of a logarithmic axis for values in nats.
 
-    Zero and negative values are not on such an axis. Without any positive value it goes from 1 to 10.
+    It spans a decade at least, and about ``decades`` at most, counted from the top. Zero and
+    negative values are not on such an axis. Without any positive value it goes from 1 to 10.
     """
     positive = values[values > 0]
     if positive.empty:
@@ -50,11 +51,15 @@ def nats_limits(values: pd.Series, decades: float = np.inf) -> tuple[float, floa
     low, high = 0.9 * positive.min(), 1.1 * positive.max()
     slack = max(0.0, 1 - np.log10(high / low)) / 2
     low, high = low * 10**-slack, high * 10**slack
-    return max(low, high / 10**decades), high
+    least = high / 10**decades
+    return (low if low >= least else float(f"{least:.1g}")), high
 
 
 def nats_axis(axes: Axes, limits: tuple[float, float], what: str = "") -> None:
-    """A vertical logarithmic axis in nats whose ticks are plain numbers: 0.01, 0.1, 1; up to two decades also 0.2, 0.5."""
+    """A vertical logarithmic axis in nats with plain numbers as ticks.
+
+    They are 0.01, 0.1, 1; on an axis of up to two decades also 0.2 and 0.5.
+    """
     low, high = limits
     digits = (1,) if high / low > 100 else (1, 2, 5)
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
@@ -78,7 +83,7 @@ def room_for(axes: Axes, places: Sequence[float], labels: Sequence[str]) -> list
     """Which of the labels under a horizontal axis have room, as indices; the first always has.
 
     Args:
-        axes: a panel of a grid; how wide it will be is known before the layout to a tenth of an inch.
+        axes: a panel of a grid; its width before the layout is known to a tenth of an inch.
         places: where the labels stand, as shares of the axis from 0 to 1, ascending.
         labels: what they say; of several lines the longest counts.
     """
@@ -96,7 +101,7 @@ def room_for(axes: Axes, places: Sequence[float], labels: Sequence[str]) -> list
 
 
 def log_ticks(axes: Axes, values: Sequence[int], name: str) -> None:
-    """A logarithmic horizontal axis with a tick at each of a few whole numbers, labelled where there is room."""
+    """A logarithmic horizontal axis with a tick at each value, labelled where there is room."""
     ends = min(values) / 1.25, max(values) * 1.25
     span = np.log(ends[1] / ends[0])
     labels = [str(value) for value in values]
@@ -109,7 +114,7 @@ def log_ticks(axes: Axes, values: Sequence[int], name: str) -> None:
 
 
 def beside(number: int, step: float, widest: float) -> list[float]:
-    """Distances by which ``number`` markers of one place stand beside each other: ``step`` apart, ``widest`` in all."""
+    """Moves by which ``number`` markers stand side by side: ``step`` apart, ``widest`` in all."""
     step = min(step, widest / max(number - 1, 1))
     return [(place - (number - 1) / 2) * step for place in range(number)]
 
@@ -120,7 +125,7 @@ def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
     Args:
         axes: where to draw.
         data: columns x and value.
-        style: as of errorbar. Markers are hollow, so that a bar shorter than its marker is still seen.
+        style: as of errorbar. Markers are hollow, so that a bar shorter than its marker is seen.
     """
     spread = data.groupby("x")["value"].agg(["mean", "min", "max"])
     mean = spread["mean"].to_numpy()

@@ -1,4 +1,4 @@
-"""Boards: an input, the distinct completions that GRAM draws, and its deterministic twin's one answer."""
+"""Boards: an input, the distinct completions that GRAM draws, its deterministic twin's answer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Row:
         input_id: its id in the data set.
         board: its tokens [L].
         exist: completions that it has.
-        drawn: distinct completions among GRAM's samples with how often each was drawn, the most frequent first.
+        drawn: distinct completions among GRAM's samples with how often each was drawn, the most
+            frequent first.
         failed: the tokens [L] of the first of them that is no completion, or None.
         samples: GRAM's samples.
         invalid: how many of them are no completion.
@@ -81,18 +82,24 @@ def load_task(folders: Sequence[Path]) -> NQueens:
         task = make_task(settings.task, settings.generator)
         if not isinstance(task, NQueens):
             raise GramError(
-                f"{folder}: {settings.task} has no board figure yet; it draws N-Queens only: leave this figure out"
+                f"{folder}: {settings.task} has no board figure yet; it draws N-Queens only: "
+                "leave this figure out"
             )
         tasks.append(task)
     if len({task.n for task in tasks}) != 1:
         raise GramError(
-            f"--data: {', '.join(task.name for task in tasks)} have boards of different sizes; give folds of one task"
+            f"--data: {', '.join(task.name for task in tasks)} have boards of different sizes; "
+            "give folds of one task"
         )
     return tasks[0]
 
 
 def test_inputs(folders: Sequence[Path]) -> pd.DataFrame:
-    """The test inputs of all folders: input_id, board (tokens [L]), exist (completions), most completions first."""
+    """The test inputs of all folders, most completions first.
+
+    Returns:
+        Columns input_id, board (tokens [L]) and exist (how many completions).
+    """
     parts = []
     for folder in folders:
         split = load_split(folder, "test")
@@ -107,9 +114,9 @@ def test_inputs(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def chosen_inputs(inputs: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """At most ``limit`` inputs by RULE, none by its result: with 4 of 25 those at places 0, 8, 16 and 24.
+    """At most ``limit`` inputs by RULE: 4 of 25 are those at places 0, 8, 16 and 24.
 
-    Where fewer than ``limit`` inputs have several completions, those with one are chosen from as well.
+    If fewer than ``limit`` inputs have several completions, those with one are chosen from too.
     """
     several = inputs[inputs["exist"] > 1]
     among = several if len(several) >= limit else inputs
@@ -124,7 +131,8 @@ def board_rows(
 
     Args:
         inputs: from :func:`test_inputs`.
-        gram: samples as ``gram.evaluate`` writes them: input_id, sample, tokens, completion_id (-1: invalid), ...
+        gram: samples as ``gram.evaluate`` writes them: input_id, sample, tokens, completion_id
+            (-1: invalid), ...
         deterministic: the same of a deterministic model.
         limit: rows at most.
 
@@ -139,7 +147,8 @@ def board_rows(
         ]
         if any(part.empty for part in found):
             raise GramError(
-                f"--samples: nothing for input {wanted.input_id} of --data; give samples and data of the same task"
+                f"--samples: nothing for input {wanted.input_id} of --data; "
+                "give samples and data of the same task"
             )
         drawn, answers = found
         failed = drawn.loc[drawn["completion_id"] < 0, "tokens"]
@@ -231,7 +240,7 @@ def findings(row: Row, shown: int) -> str:
 
 
 def draw_row(places: Sequence[Axes], row: Row, task: NQueens) -> None:
-    """An input, GRAM's completions or an invalid sample where there is none, the deterministic answer."""
+    """An input, GRAM's completions (without any, an invalid sample), the deterministic answer."""
     for axes in places:
         axes.set_axis_off()
     first, *others, last = places
@@ -254,7 +263,7 @@ def draw_row(places: Sequence[Axes], row: Row, task: NQueens) -> None:
 
 
 def draw_boards(task: NQueens, rows: Sequence[Row], columns: int) -> Figure:
-    """A line of boards per row: the input, up to ``columns`` distinct completions of GRAM's, the twin's answer."""
+    """A line of boards per row: input, up to ``columns`` completions of GRAM's, its twin's answer."""
     # Two at least, so that their heading has room.
     shown = max(2, min(columns, max(len(row.drawn) for row in rows)))
     texts = [text for row in rows for text in (findings(row, shown), faults(row, task))]
@@ -292,12 +301,12 @@ def any_missing(rows: Sequence[Row]) -> bool:
 def _legend(figure: Figure, *, lost: bool) -> None:
     handles = [
         Patch(facecolor=GIVEN, label="given queen"),
-        Patch(facecolor=ADDED, label="queen added by the model"),
-        Patch(facecolor=ATTACKED_CELL, edgecolor=ATTACKED, label="attacked by another queen"),
+        Patch(facecolor=ADDED, label="added by the model"),
+        Patch(facecolor=ATTACKED_CELL, edgecolor=ATTACKED, label="attacked by another"),
     ]
     if lost:
         outline: dict[str, Any] = {"edgecolor": GIVEN, "linestyle": ":"}
-        handles.append(Patch(fill=False, label="given queen that is missing", **outline))
+        handles.append(Patch(fill=False, label="given, but missing", **outline))
     title = textwrap.fill(f"Shown: {RULE}.", letters_in(figure, SMALL))
     style: dict[str, Any] = {"title": title, "alignment": "left", "columnspacing": 1.2}
     style |= {"fontsize": SMALL, "title_fontsize": SMALL, "handlelength": 1.2, "handleheight": 1.2}

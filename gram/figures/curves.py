@@ -1,4 +1,4 @@
-"""Accuracy and coverage against the number of completions, and coverage against the number of samples."""
+"""Accuracy and coverage by number of completions, and coverage by number of samples."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def curve_data(
         metrics: the keys of the values.
 
     Returns:
-        Columns task, method, seed, x, inputs, metric, value and ceiling (both in percent; NaN where there is none).
+        Columns task, method, seed, x, inputs, metric, value and ceiling (both in percent; NaN where
+        there is none).
     """
     found = []
     for evaluation in evaluations:
@@ -101,9 +102,10 @@ def draw_ceiling(axes: Axes, data: pd.DataFrame) -> None:
         axes.plot(ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1)
 
 
-def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D]) -> None:
-    """One legend under the panels."""
+def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D], *, joined: bool) -> None:
+    """One legend under the panels, with the signs of :func:`lines`."""
     shape: dict[str, Any] = {"markersize": 5, "markerfacecolor": "white"}
+    shape["linestyle"] = "-" if joined else "none"
     handles = [
         Line2D([], [], color=colour(m), marker=marker(m), label=label(m), **shape)
         for m in in_order(data["method"])
@@ -118,21 +120,21 @@ def ceiling_handle() -> Line2D:
 
 
 def draw_completions(data: pd.DataFrame) -> Figure:
-    """Accuracy and coverage_macro against the number of completions; see :func:`completions_data`."""
+    """Accuracy and coverage_macro by number of completions; see :func:`completions_data`."""
     with matplotlib.rc_context(STYLE):
         figure = new_figure(8, 4)
         for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "coverage_macro"), strict=True):
             completions_panel(axes, data[data["metric"] == metric], metric)
         one_found: dict[str, Any] = {"color": "#444444", "linestyle": ":", "linewidth": 1.1}
         more = [ceiling_handle(), Line2D([], [], label="one completion found", **one_found)]
-        legend(figure, data, more)
+        legend(figure, data, more, joined=data["x"].nunique() >= JOINED)
         title = f"{the_task(data)}: accuracy and coverage by number of completions"
         heading(figure, title, seeds_note(data))
     return figure
 
 
 def completions_panel(axes: Axes, data: pd.DataFrame, metric: str) -> None:
-    """One metric; inputs with equally many completions share a place, and the methods stand side by side on it."""
+    """One metric: a place per number of completions, where the methods stand side by side."""
     inputs = data.groupby("x")["inputs"].first()
     numbers = inputs.index.to_numpy()
     places = data.assign(x=np.searchsorted(numbers, data["x"]))
@@ -154,7 +156,7 @@ def completions_panel(axes: Axes, data: pd.DataFrame, metric: str) -> None:
 
 
 def draw_width(data: pd.DataFrame) -> Figure:
-    """coverage_macro and the paper's coverage against the number of samples; see :func:`width_data`."""
+    """coverage_macro and the paper's coverage by number of samples; see :func:`width_data`."""
     task = the_task(data)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(8, 4)
@@ -169,6 +171,6 @@ def draw_width(data: pd.DataFrame) -> Figure:
             log_ticks(axes, sorted(part["x"].unique()), "samples per input")
             percent_axis(axes, "completions found")
             axes.set_title(PANELS[metric])
-        legend(figure, data, [ceiling_handle()])
+        legend(figure, data, [ceiling_handle()], joined=True)
         heading(figure, f"{task}: coverage by number of samples", seeds_note(data))
     return figure

@@ -1,4 +1,4 @@
-"""The full negative ELBO and the surrogate that training minimises, against optimizer steps (the paper's Figure 8)."""
+"""The full negative ELBO and the surrogate that training minimises (the paper's Figure 8)."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gram.figures.training import methods_legend, read_history, runs_note
 BOUNDS = {"full": "Full bound", "surrogate": "Surrogate"}
 TERMS = {"total": "sum", "cross_entropy": "cross-entropy", "kl": "KL"}
 DECADES = 3  # that the vertical axis has at most
-NOTHING = "nothing to draw: no run with a KL,\nor histories of an older version,\nwhich did not hold the ELBO"
+NOTHING = "nothing to draw: no run with a KL, or histories of an older version without the ELBO"
 
 
 def elbo_data(histories: Sequence[Path]) -> pd.DataFrame:
     """What the figure draws, one row per value.
 
     Args:
-        histories: history.jsonl files, each beside its meta.json; those of runs without a KL, and of older versions, which did
-            not write the bounds, give no rows.
+        histories: history.jsonl files, each beside its meta.json; those of runs without a KL, and
+            of older versions, which did not write the bounds, give no rows.
 
     Returns:
-        Columns task (without fold), method, run, step, panel ("full" or "surrogate"), term ("total", "cross_entropy" or
-        "kl"), and value in nats per input.
+        Columns task (without fold), method, run, step, panel ("full" or "surrogate"), term
+        ("total", "cross_entropy" or "kl"), and value in nats per input.
     """
     rows = []
     for path in histories:

@@ -51,8 +51,9 @@ def samplers_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
         evaluations: JSON contents by gram.compare_samplers, of one task and method.
 
     Returns:
-        Columns task, method, run (its seed), rollout_seed, sampler, x (width), metric, value and ceiling (percent; NaN where
-        there is none), and difference, to the value of independent samples by the same run with the same rollout seed.
+        Columns task, method, run (its seed), rollout_seed, sampler, x (width), metric, value and
+        ceiling (percent; NaN where there is none), and difference, to the value of independent
+        samples by the same run with the same rollout seed.
     """
     rows = [
         {key: evaluation["run"][key] for key in ("task", "method")}
@@ -70,7 +71,7 @@ def samplers_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def draw_samplers(data: pd.DataFrame) -> Figure:
-    """A column per metric: above, a line per sampler and the ceiling; below, differences to independent samples."""
+    """A column per metric: above, a line per sampler and the ceiling; below, differences to iid."""
     with matplotlib.rc_context(STYLE):
         figure = new_figure(11, 6)
         grid = figure.subplots(2, len(PANELS))
@@ -110,7 +111,7 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
 
 
 def draw_means(axes: Axes, data: pd.DataFrame) -> None:
-    """The mean of each sampler; what is common to all is seen here, what differs in :func:`draw_differences`."""
+    """The mean of each sampler; how they differ is seen in :func:`draw_differences`."""
     for sampler, shade in COLOURS.items():
         mean = data[data["sampler"] == sampler].groupby("x")["value"].mean()
         style: dict[str, Any] = {"color": shade, "marker": MARKERS[sampler], "markersize": 5}

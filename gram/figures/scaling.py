@@ -1,4 +1,4 @@
-"""Accuracy over depth and width at test time (the paper's Figure 4), and where trajectories would halt (its Figure 15)."""
+"""Accuracy over depth and width (the paper's Figure 4), and where it would halt (Figure 15)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def scaling_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
         evaluations: JSON contents by gram.scaling, of one task.
 
     Returns:
-        Columns task, method, seed, depth, width, metric ("accuracy" or a key of CHOOSERS) and value in percent.
+        Columns task, method, seed, depth, width, metric ("accuracy" or a key of CHOOSERS) and value
+        in percent.
     """
     rows = [
         {key: evaluation["run"][key] for key in ("task", "method", "seed")}
@@ -62,7 +63,7 @@ def scaling_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def depth_signs(depths: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Colour and marker of each depth, the darker the deeper; the light end of the colours is left out."""
+    """Colour and marker of each depth, the deeper the darker, none faint on white."""
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.28, 1, len(depths)))
     shapes = itertools.cycle(MARKERS.values())
     return {
@@ -72,7 +73,7 @@ def depth_signs(depths: Sequence[int]) -> dict[int, dict[str, Any]]:
 
 
 def draw_scaling(data: pd.DataFrame) -> Figure:
-    """A row per method: one sample against depth, then each way to choose against width with a line per depth."""
+    """A row per method: one sample by depth, then each way to choose by width, a line per depth."""
     methods = in_order(data["method"])
     depths, widths = sorted(data["depth"].unique()), sorted(data["width"].unique())
     signs = depth_signs(depths)
@@ -115,7 +116,8 @@ def halting_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """What :func:`draw_halting` draws, one row per run and supervision step.
 
     Returns:
-        Columns task, method, seed, step (one past the deepest for trajectories that never halt), trajectories and valid (counts).
+        Columns task, method, seed, step (one past the deepest for trajectories that never halt),
+        trajectories and valid (counts).
     """
     rows = []
     for evaluation in evaluations:
@@ -141,7 +143,7 @@ def halting_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def halting_bars(axes: Axes, counts: pd.DataFrame, method: str) -> None:
-    """The histogram of one method, in steps of 1, 2, 3-4, 5-8, ...: all trajectories, the valid ones filled."""
+    """The histogram of one method over steps 1, 2, 3-4, 5-8, ...; filled: the valid ones."""
     last = int(counts.index[-1])
     ends = [2**power for power in range(last.bit_length()) if 2**power < last - 1] + [
         last - 1,

@@ -1,4 +1,4 @@
-"""What all figures share: colours for colour-blind readers, titles and legends that fit, saving without dates."""
+"""What all figures share: colours, titles and legends that fit, saving without dates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from gram import files
 from gram.errors import GramError
 
-# Okabe and Ito's palette, which stays distinct for colour-blind readers; its yellow, faint on white, gives way to Tol's wine.
+# Okabe and Ito's palette, which stays distinct for colour-blind readers; its yellow, faint on
+# white, gives way to Tol's wine.
 COLOURS = {
     "gram": "#0072B2",
     "deterministic": "#D55E00",
@@ -29,7 +30,8 @@ COLOURS = {
     "ar": "#888888",
     "mdlm": "#333333",
 }
-# The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no configuration shows beside them.
+# The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no
+# configuration shows beside them.
 ALIKE = {
     "diagonal": "ar",
     "diagonal-carried": "mdlm",
@@ -102,10 +104,10 @@ def counted(numbers: Iterable[int], what: str) -> str:
 
 
 def seeds_note(data: pd.DataFrame) -> str:
-    """What markers and bars of :func:`gram.figures.axes.spread_line` mean, from the columns method and seed."""
+    """What markers and bars of :func:`gram.figures.axes.spread_line` mean."""
     seeds = data.groupby("method")["seed"].nunique().tolist()
     if max(seeds) == 1:
-        return "Markers: 1 seed."
+        return "Markers: one seed each."
     return f"Markers: means over {counted(seeds, 'seed')}; bars: from the least to the greatest."
 
 
@@ -120,19 +122,19 @@ def new_figure(width: float, height: float, **layout: Any) -> Figure:
 
 
 def letters_in(figure: Figure, size: float) -> int:
-    """How many letters of ``size`` points have room beside each other; they are 0.6 of their size wide."""
+    """How many letters of ``size`` points fit into a line; they are 0.6 of their size wide."""
     return int(figure.get_figwidth() * 72 / (0.62 * size))
 
 
 def heading(figure: Figure, title: str, note: str = "") -> None:
-    """The figure's title, and under it how to read the figure; both are wrapped to the figure's width."""
+    """The figure's title, and under it how to read it; both are wrapped to the figure's width."""
     size, letters = 9.5, letters_in(figure, 9.5)
     lines = [line for text in (title, note) for line in textwrap.wrap(text, letters)]
     figure.suptitle("\n".join(lines), fontsize=size, x=0.01, ha="left", linespacing=1.35)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int, **style: Any) -> None:
-    """One legend under the panels, in rows of at most ``columns`` entries, fewer where they are long."""
+    """One legend under the panels, of at most ``columns`` columns, fewer where entries are long."""
     style = {"loc": "outside lower center"} | style
     for fewer in range(min(len(handles), columns), 0, -1):
         legend = figure.legend(handles=handles, ncols=fewer, **style)

@@ -1,4 +1,4 @@
-"""Training curves: what a full rollout from the prior solves, and the two losses, against optimizer steps."""
+"""Training curves: what a full rollout from the prior solves, and the losses, over the steps."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROWS, COLUMNS = 2, 3
 
 
 def read_history(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Which run it is, by its task (without fold), method and a name of its own, and the lines of its history.jsonl.
+    """The run, by its task (without fold), method and a name of its own, and its history's lines.
 
     Raises:
         GramError: a missing or broken file.
@@ -63,9 +63,9 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
     """What the figure draws, one row per value.
 
     Returns:
-        Columns task (without fold), method, run, step, panel ("train", "valid", "cross_entropy", "kl_nats"), group ("one" or
-        "several" completions, "" for losses), value (percent for rollouts, nats for losses) and inputs (of a rollout in that
-        group; NaN for losses).
+        Columns task (without fold), method, run, step, panel ("train", "valid", "cross_entropy",
+        "kl_nats"), group ("one" or "several" completions, "" for losses), value (percent for
+        rollouts, nats for losses) and inputs (of a rollout in that group; NaN for losses).
     """
     rows = []
     for path in histories:
@@ -105,7 +105,7 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
 def draw_panel(
     axes: Axes, data: pd.DataFrame, panel: tuple[str, str, str, str], last: int, *, lowest: bool
 ) -> None:
-    """One of PANELS, with steps to ``last``, which are named if the panel is in the ``lowest`` row."""
+    """One of PANELS, with steps to ``last``, which are named in the ``lowest`` row only."""
     shown, group, title, unit = panel
     part = data[(data["panel"] == shown) & (data["group"] == group)]
     run_lines(axes, part)
@@ -139,10 +139,10 @@ def draw_training(data: pd.DataFrame) -> Figure:
 
 
 def runs_note(data: pd.DataFrame) -> str:
-    """What the lines of :func:`gram.figures.axes.run_lines` mean, from the columns method and run."""
+    """What the lines of :func:`gram.figures.axes.run_lines` mean; of columns method and run."""
     runs = data.groupby("method")["run"].nunique().tolist()
     if max(runs) == 1:
-        return "Lines: 1 run."
+        return "Lines: one run each."
     return f"Thick lines: means over {counted(runs, 'run')}; thin lines: those runs."
 
 
