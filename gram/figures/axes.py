@@ -33,8 +33,11 @@ def step_axis(axes: Axes, last: int, *, named: bool = True) -> None:
     """A horizontal axis of optimizer steps from 0 to ``last``, with whole numbers as ticks."""
     last = max(last, 1)
     axes.set_xlim(-0.02 * last, 1.02 * last)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
-    axes.set_xticks([tick for tick in axes.get_xticks() if 0 <= tick <= last])
+    found = MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True).tick_values(0, last)
+    ticks = [int(tick) for tick in found if tick <= last]
+    labels = [str(tick) for tick in ticks]
+    shown = room_for(axes, [(tick / last + 0.02) / 1.04 for tick in ticks], labels)
+    axes.set_xticks([ticks[place] for place in shown])
     if named:
         axes.set_xlabel("optimizer steps")
 
@@ -64,8 +67,8 @@ def nats_axis(axes: Axes, limits: tuple[float, float], what: str = "") -> None:
     digits = (1,) if high / low > 100 else (1, 2, 5)
     exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     ticks = [digit * 10.0**exponent for exponent in exponents for digit in digits]
-    axes.set_yscale("log", nonpositive="mask")  # not a steep line to where 0 would be
     axes.set_ylim(low, high)
+    axes.set_yscale("log", nonpositive="mask")  # not a steep line to where 0 would be
     axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())

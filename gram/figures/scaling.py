@@ -165,7 +165,7 @@ def halting_bars(axes: Axes, counts: pd.DataFrame, method: str) -> None:
         bars, [f"{share:.1f}" for share in shares["trajectories"]], fontsize=7, padding=2
     )
     axes.set_axisbelow(True)
-    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(names)), names, fontsize=7)
     axes.set_xlabel("supervision step of the first halt")
     percent_axis(axes, "trajectories")
     axes.set_ylim(0, 108)
@@ -179,7 +179,7 @@ def draw_halting(data: pd.DataFrame) -> Figure:
     with matplotlib.rc_context(STYLE):
         columns = min(len(methods), 3)
         rows = -(-len(methods) // columns)
-        figure = new_figure(max(4 * columns, 5.5), 2.6 * rows + 0.8)
+        figure = new_figure(max(4.2 * columns, 5.5), 2.6 * rows + 0.8)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[len(methods) :]:
             axes.set_axis_off()
