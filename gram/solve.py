@@ -316,7 +316,7 @@ def describe_run(chosen: Run) -> str:
     return (
         f"{text}, {facts['parameters']:,} parameters; on {facts['inputs']} test inputs "
         f"{found['accuracy']:.1f} % of samples are valid, {facts['width']} samples of {facts['depth']} "
-        f"steps find {found[CHOSEN_BY]:.1f} % of the completions"
+        f"steps find {found[CHOSEN_BY]:.1f} % of an input's completions"
     )
 
 
@@ -351,7 +351,7 @@ def report(chosen: Run, solved: Solved) -> str:
     seen = "yes" if trained_on(chosen, solved.puzzle) else "no"
     lines = [
         f"{task.describe(solved.puzzle)}; completions that exist: {exist}; trained on it: {seen}",
-        *textwrap.wrap(describe_run(chosen), WIDTH, subsequent_indent="  "),
+        *textwrap.wrap(describe_run(chosen), WIDTH, subsequent_indent="  ", break_on_hyphens=False),
         f"  from {os.path.relpath(chosen.folder)}",
         f"samples: {samples}, of {depth} supervision steps each; valid: {samples - solved.invalid}; "
         f"completions found: {len(answers)} of {exist}",
@@ -445,7 +445,10 @@ def main() -> None:
         help="of the puzzle (default: %(default)s)",
     )
     parser.add_argument(
-        "--run", type=Path, help="folder of a trained run (default: the best kept one of that size)"
+        "--run",
+        type=Path,
+        help="folder of a trained run (default: of the kept ones of that size, the one that finds most "
+        "completions of validation inputs)",
     )
     parser.add_argument("--samples", type=int, help="how many (default: as the run was evaluated)")
     parser.add_argument("--depth", type=int, help="supervision steps (default: as evaluated)")
