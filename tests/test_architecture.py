@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = """
 errors launch code_version files progress seeds settings config restore tasks data checksums models losses adam_atan2 optim
 objectives stream provenance checkpoint initial samplers inference elbo distributed machine watch trainer train keep bench metrics
-evaluate pool scaling carried compare_samplers tables figures reports
+evaluate pool scaling carried compare_samplers tables figures solve reports
 """.split()
 
 MAX_LINES = 500

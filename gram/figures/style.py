@@ -70,6 +70,11 @@ STYLE: Any = {  # matplotlib types its keys one by one
     "svg.hashsalt": "gram",  # names inside the SVG would be random otherwise
     "svg.fonttype": "path",  # the same letters in every viewer
 }
+# No date and no version: neither belongs to what is seen.
+METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
 
 
 def colour(method: str) -> str:
@@ -149,14 +154,18 @@ def save(figure: Figure, stem: Path) -> None:
     Raises:
         GramError: the folder cannot be written.
     """
-    # No date and no version: neither belongs to what is seen.
-    metadata: dict[str, dict[str, Any]] = {
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    for kind, facts in metadata.items():
-        with (
-            files.atomic_write(stem.parent / f"{stem.name}.{kind}") as temporary,
-            matplotlib.rc_context(STYLE),
-        ):
-            figure.savefig(temporary, format=kind, metadata=facts)
+    for kind in METADATA:
+        write(figure, stem.parent / f"{stem.name}.{kind}")
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write one file, of the kind that the ending of ``path`` says: .svg or .png.
+
+    Raises:
+        GramError: another ending, or a folder that cannot be written.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in METADATA:
+        raise GramError(f"{path}: a figure ends in .{' or .'.join(METADATA)}")
+    with files.atomic_write(path) as temporary, matplotlib.rc_context(STYLE):
+        figure.savefig(temporary, format=kind, metadata=METADATA[kind])
