@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from gram.tables.layout import document
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others
 from gram.tables.rows import Run, whole_table
+from gram.tables.summary import restructured_text, summary
 
 
 class Known(NamedTuple):
@@ -51,9 +53,14 @@ def run_of(text: str) -> Run:
 
 
 def write_table(
-    name: str, evaluations: list[Path], reported: Path, stem: Path, failed: Sequence[Run] = ()
+    name: str,
+    evaluations: list[Path],
+    reported: Path,
+    stem: Path,
+    failed: Sequence[Run] = (),
+    options: str = "",
 ) -> None:
-    """Write ``stem`` with .csv, .md, .tex and .html.
+    """Write ``stem`` with .csv, .md, .tex and .html, and in short with .summary.json and .summary.rst.
 
     Args:
         name: a key of ``KNOWN``.
@@ -61,11 +68,14 @@ def write_table(
         reported: the paper's numbers.
         stem: path without extension.
         failed: the runs that ended with an error.
+        options: of the snakemake command, which the summary notes.
 
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
-    table = whole_table(name, read_evaluations(evaluations), reported, code_hash(), failed)
+    read = read_evaluations(evaluations)
+    table = whole_table(name, read, reported, code_hash(), failed)
+    short = summary(table, read, failed, options)
     page = document(
         table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ()
     )
@@ -75,8 +85,10 @@ def write_table(
         (".md", markdown(page)),
         (".tex", latex(page)),
         (".html", standalone_html(page)),
+        (".summary.rst", restructured_text(short)),
     ):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
+    files.write_json(stem.parent / f"{stem.name}.summary.json", dataclasses.asdict(short))
 
 
 def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
@@ -131,7 +143,12 @@ def main() -> None:
             "--output",
             type=Path,
             required=True,
-            help="path without extension: .csv, .md, .tex and .html are added",
+            help="path without extension: .csv, .md, .tex and .html are added, .summary.json and .rst",
+        )
+        one.add_argument(
+            "--options",
+            default="",
+            help="options of the snakemake command that asks for the table; noted in its summary",
         )
     cost = tables.add_parser(
         "costs", help="hours, devices and memory of trainings, and dollars of rented pods"
@@ -159,7 +176,9 @@ def main() -> None:
     if args.table == "costs":
         write_costs(args.metas, args.ledger, args.output)
         return
-    write_table(args.table, args.evaluations, args.reported, args.output, args.failed)
+    write_table(
+        args.table, args.evaluations, args.reported, args.output, args.failed, args.options
+    )
 
 
 if __name__ == "__main__":

@@ -228,9 +228,11 @@ def deep_methods(table, task):
 
 
 def tables(table):
-    """A table in all formats."""
+    """A table in all formats, and in short."""
     return expand(
-        "results/tables/{table}.{format}", table=table, format=["md", "csv", "tex", "html"]
+        "results/tables/{table}.{format}",
+        table=table,
+        format=["md", "csv", "tex", "html", "summary.json", "summary.rst"],
     )
 
 
@@ -267,7 +269,7 @@ def everything(table):
         for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json")
         for task in tasks_of(table)
     ]
-    drawn = figures(table, ["training", "elbo", "completions", "width"], tasks_of(table))
+    drawn = figures(table, OF_EVERY_TASK, tasks_of(table))
     drawn += figures(
         table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)]
     )
@@ -338,6 +340,8 @@ CHECKED = [
     for task in tasks_of("table1")
     for part in EXPERIMENTS[task].tasks(task)
 ]
+# Figures of every task.
+OF_EVERY_TASK = ["training", "elbo", "completions", "width"]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"

@@ -3,6 +3,7 @@
 # in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under `runs` (table1), `quick` (quick) or `ablations`
 #       (table3); resources/reported.csv
 # out:  results/tables/{table}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
+#       results/tables/{table}.summary.rst (the report's front page), .summary.json (the same, and which runs these are)
 #       results/tables/{table}.costs.md, .csv, .html: what these runs took, from their meta.json and the ledger of rented pods
 # If a job fails, the tables that wait for it are written without it, and the runs that it fails are marked in them.
 
@@ -14,7 +15,7 @@ onerror:
     for table, there, lost in written_without(failed, workflow.dag):
         shell(
             f"python -m gram.tables {layout_of(table)} --evaluations {' '.join(there)} --failed {' '.join(lost)}"
-            f" --reported resources/reported.csv --output results/tables/{table}"
+            f" --reported resources/reported.csv --options={shlex.quote(config_options())} --output results/tables/{table}"
         )
         for path in tables(table):
             os.utime(
@@ -28,7 +29,7 @@ onerror:
 
 rule table:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.table),
+        evaluations=lambda wildcards: evaluations_to_show(wildcards.table),
         reported="resources/reported.csv",
     output:
         md="results/tables/{table}.md",
@@ -40,6 +41,8 @@ rule table:
             category="Tables",
             labels={"table": "{table}"},
         ),
+        summary="results/tables/{table}.summary.json",
+        front="results/tables/{table}.summary.rst",
     log:
         "results/logs/table/{table}.log",
     benchmark:
@@ -48,6 +51,7 @@ rule table:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
+        options=config_options(),  # a resource, because these are not tracked: the same runs in another file change nothing
     params:
         # Only tracked: after an edit of the code, the table is written again and marks what older code made.
         code=code_hash(),
@@ -56,6 +60,7 @@ rule table:
         "Write {wildcards.table} from all its configured runs"
     shell:
         "python -m gram.tables {params.layout} --evaluations {input.evaluations} --reported {input.reported}"
+        " --options={resources.options:q}"
         " --output results/tables/{wildcards.table} > {log} 2>&1"
 
 
