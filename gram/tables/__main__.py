@@ -11,9 +11,12 @@ from typing import NamedTuple
 from gram import files
 from gram.code_version import code_hash
 from gram.errors import GramError, run
+from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
+from gram.tables.overridden import EXPERIMENTS, with_settings
+from gram.tables.reference import runs_of
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others
 from gram.tables.rows import Run, whole_table
@@ -23,16 +26,19 @@ class Known(NamedTuple):
     """A table that can be asked for."""
 
     title: str
+    alone: str  # the title where nothing was run that the paper has
     help: str
 
 
 KNOWN = {
     "table1": Known(
         "Table 1: the paper beside this reproduction",
+        "Accuracy and coverage, as in the paper's Table 1",
         "N-Queens and Graph Coloring: accuracy and coverage",
     ),
     "table3": Known(
         "Table 3: the paper's ablations beside this reproduction",
+        "Ablations, as in the paper's Table 3",
         "which parts of GRAM, and which noise, are needed",
     ),
 }
@@ -51,7 +57,12 @@ def run_of(text: str) -> Run:
 
 
 def write_table(
-    name: str, evaluations: list[Path], reported: Path, stem: Path, failed: Sequence[Run] = ()
+    name: str,
+    evaluations: list[Path],
+    reported: Path,
+    stem: Path,
+    failed: Sequence[Run] = (),
+    experiments: Path = EXPERIMENTS,
 ) -> None:
     """Write ``stem`` with .csv, .md, .tex and .html.
 
@@ -61,13 +72,21 @@ def write_table(
         reported: the paper's numbers.
         stem: path without extension.
         failed: the runs that ended with an error.
+        experiments: the folder whose settings are not marked as overridden.
 
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
-    table = whole_table(name, read_evaluations(evaluations), reported, code_hash(), failed)
+    read = read_evaluations(evaluations)
+    runs = runs_of(evaluations, read)
+    table = with_settings(whole_table(name, read, reported, code_hash(), failed), runs, experiments)
+    in_paper = set(table.loc[table["paper_mean"].notna(), "task"])
+    asked = {*(task for task, _ in runs), *(task for task, _, _ in failed)}
     page = document(
-        table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ()
+        table,
+        KNOWN[name].title if in_paper & asked else KNOWN[name].alone,
+        others=read_others(reported) if name == "table1" else (),
+        compared={task: one.said() for task, one in compare_tasks(runs).items()},
     )
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for suffix, content in (

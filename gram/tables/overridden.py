@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from gram.config import (
     Experiment,
@@ -23,6 +25,7 @@ from gram.config import (
 from gram.errors import GramError
 from gram.restore import differences
 from gram.settings import RunSettings
+from gram.tables.reference import Runs
 
 EXPERIMENTS = Path("config/experiments")
 # How an evaluation calls the settings of its test-time compute that it states.
@@ -76,18 +79,28 @@ def in_testing(run: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Itera
             yield f"evaluate: {key}: {json.dumps(run[fact])} ({json.dumps(getattr(asked, key))})"
 
 
-def overridden(
-    evaluations: Iterable[Mapping[str, Any]],
-    metas: Iterable[Mapping[str, Any]],
-    experiments: Path = EXPERIMENTS,
-) -> list[str]:
-    """What the runs of one row of a table have otherwise than their experiment: each setting once.
+def overridden(runs: Runs, experiments: Path = EXPERIMENTS) -> list[str]:
+    """What the seeds of one method on one task have otherwise than their experiment: each setting once.
 
     Args:
-        evaluations: of its seeds.
-        metas: of their runs and folds; without them, training is not compared.
+        runs: with no metas, only their test-time compute is compared.
         experiments: the folder of the experiments.
     """
-    found = [text for meta in metas for text in in_training(meta, experiments)]
-    found += [text for one in evaluations for text in in_testing(one["run"], experiments)]
+    found = [text for meta in runs.metas for text in in_training(meta, experiments)]
+    found += [text for one in runs.evaluations for text in in_testing(one["run"], experiments)]
     return list(dict.fromkeys(found))
+
+
+def with_settings(
+    table: pd.DataFrame, runs: Mapping[tuple[str, str], Runs], experiments: Path = EXPERIMENTS
+) -> pd.DataFrame:
+    """A long table whose column ``settings`` says what was overridden; layout.py marks such rows.
+
+    Args:
+        table: from :func:`gram.tables.rows.whole_table`.
+        runs: those in it, from :func:`gram.tables.reference.runs_of`.
+        experiments: the folder of the experiments.
+    """
+    texts = {key: "; ".join(overridden(one, experiments)) for key, one in runs.items()}
+    keys = zip(table["task"], table["method"], strict=True)
+    return table.assign(settings=[texts.get(key, "") for key in keys])
