@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,12 @@ from typing import NamedTuple
 from gram import files
 from gram.code_version import code_hash
 from gram.errors import GramError, run
+from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
+from gram.tables.overridden import EXPERIMENTS, with_settings
+from gram.tables.reference import runs_of
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others
 from gram.tables.rows import Run, whole_table
@@ -25,16 +27,19 @@ class Known(NamedTuple):
     """A table that can be asked for."""
 
     title: str
+    alone: str  # the title where nothing was run that the paper has
     help: str
 
 
 KNOWN = {
     "table1": Known(
         "Table 1: the paper beside this reproduction",
+        "Accuracy and coverage, as in the paper's Table 1",
         "N-Queens and Graph Coloring: accuracy and coverage",
     ),
     "table3": Known(
         "Table 3: the paper's ablations beside this reproduction",
+        "Ablations, as in the paper's Table 3",
         "which parts of GRAM, and which noise, are needed",
     ),
 }
@@ -59,6 +64,7 @@ def write_table(
     stem: Path,
     failed: Sequence[Run] = (),
     options: str = "",
+    experiments: Path = EXPERIMENTS,
 ) -> None:
     """Write ``stem`` with .csv, .md, .tex and .html, and in short with .summary.json and .summary.rst.
 
@@ -69,16 +75,23 @@ def write_table(
         stem: path without extension.
         failed: the runs that ended with an error.
         options: of the snakemake command, which the summary notes.
+        experiments: the folder whose settings are not marked as overridden.
 
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
     read = read_evaluations(evaluations)
-    table = whole_table(name, read, reported, code_hash(), failed)
-    short = summary(table, read, failed, options)
+    runs = runs_of(evaluations, read)
+    table = with_settings(whole_table(name, read, reported, code_hash(), failed), runs, experiments)
+    in_paper = set(table.loc[table["paper_mean"].notna(), "task"])
+    asked = {*(task for task, _ in runs), *(task for task, _, _ in failed)}
     page = document(
-        table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ()
+        table,
+        KNOWN[name].title if in_paper & asked else KNOWN[name].alone,
+        others=read_others(reported) if name == "table1" else (),
+        compared={task: one.said() for task, one in compare_tasks(runs).items()},
     )
+    short = summary(table, read, failed, options)
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for suffix, content in (
         (".csv", text),
@@ -88,7 +101,7 @@ def write_table(
         (".summary.rst", restructured_text(short)),
     ):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
-    files.write_json(stem.parent / f"{stem.name}.summary.json", dataclasses.asdict(short))
+    files.write_json(stem.parent / f"{stem.name}.summary.json", short.as_json())
 
 
 def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
@@ -176,9 +189,7 @@ def main() -> None:
     if args.table == "costs":
         write_costs(args.metas, args.ledger, args.output)
         return
-    write_table(
-        args.table, args.evaluations, args.reported, args.output, args.failed, args.options
-    )
+    write_table(args.table, args.evaluations, args.reported, args.output, args.failed, args.options)
 
 
 if __name__ == "__main__":
