@@ -1,4 +1,5 @@
-"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values; ``costs``: what the runs took."""
+"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values; ``costs``: what the runs took;
+``summary``: the result in a few lines."""
 
 from __future__ import annotations
 
@@ -8,19 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from gram import files
 from gram.code_version import code_hash
 from gram.errors import GramError, run
 from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
+from gram.tables.ending import last_lines
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.overridden import EXPERIMENTS, with_settings
-from gram.tables.reference import runs_of
+from gram.tables.reference import Runs, runs_of
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others
 from gram.tables.rows import Run, whole_table
-from gram.tables.summary import restructured_text, summary
+from gram.tables.summary import restructured_text, summarized
 
 
 class Known(NamedTuple):
@@ -57,6 +61,20 @@ def run_of(text: str) -> Run:
     return match[1], match[2], int(match[3])
 
 
+def measured_table(
+    name: str,
+    evaluations: list[Path],
+    reported: Path,
+    failed: Sequence[Run] = (),
+    experiments: Path = EXPERIMENTS,
+) -> tuple[pd.DataFrame, dict[tuple[str, str], Runs]]:
+    """The long table, and the runs in it with what their training noted; see :func:`write_table`."""
+    read = read_evaluations(evaluations)
+    runs = runs_of(evaluations, read)
+    table = whole_table(name, read, reported, code_hash(), failed)
+    return with_settings(table, runs, experiments), runs
+
+
 def write_table(
     name: str,
     evaluations: list[Path],
@@ -80,9 +98,7 @@ def write_table(
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
-    read = read_evaluations(evaluations)
-    runs = runs_of(evaluations, read)
-    table = with_settings(whole_table(name, read, reported, code_hash(), failed), runs, experiments)
+    table, runs = measured_table(name, evaluations, reported, failed, experiments)
     in_paper = set(table.loc[table["paper_mean"].notna(), "task"])
     asked = {*(task for task, _ in runs), *(task for task, _, _ in failed)}
     page = document(
@@ -91,7 +107,7 @@ def write_table(
         others=read_others(reported) if name == "table1" else (),
         compared={task: one.said() for task, one in compare_tasks(runs).items()},
     )
-    short = summary(table, read, failed, options)
+    short = summarized(table, runs, failed, options)
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for suffix, content in (
         (".csv", text),
@@ -163,6 +179,15 @@ def main() -> None:
             default="",
             help="options of the snakemake command that asks for the table; noted in its summary",
         )
+    summary = tables.add_parser(
+        "summary", help="print a table's result in a few lines, and where it lies"
+    )
+    summary.add_argument("--layout", choices=KNOWN, required=True, help="how it is laid out")
+    summary.add_argument("--evaluations", type=Path, nargs="+", required=True)
+    summary.add_argument("--reported", type=Path, required=True)
+    summary.add_argument("--page", type=Path, required=True, help="the table as Markdown")
+    summary.add_argument("--figures", type=Path, required=True, help="the folder of its figures")
+    summary.add_argument("--report", required=True, help="the command that makes the report")
     cost = tables.add_parser(
         "costs", help="hours, devices and memory of trainings, and dollars of rented pods"
     )
@@ -188,6 +213,10 @@ def main() -> None:
     args = parser.parse_args()
     if args.table == "costs":
         write_costs(args.metas, args.ledger, args.output)
+        return
+    if args.table == "summary":
+        table, runs = measured_table(args.layout, args.evaluations, args.reported)
+        print(last_lines(table, compare_tasks(runs), args.page, args.figures, args.report))
         return
     write_table(args.table, args.evaluations, args.reported, args.output, args.failed, args.options)
 

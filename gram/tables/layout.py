@@ -282,13 +282,18 @@ def section(
                     f"Other {what}" if in_paper else what.capitalize(),
                 )
             )
+    by_settings: dict[str, list[str]] = {}
+    for row in (next(iter(cells.values())) for cells in run.values()):
+        if row.settings:
+            by_settings.setdefault(row.settings, []).append(row.label)
     if which == "table1" and (found := list(ordering(part))):
-        notes["The ordering among families that the paper finds"] = found
-    firsts = [next(iter(row.values())) for row in run.values()]
-    if changed := [f"{row.label}: {row.settings}" for row in firsts if row.settings]:
-        notes[
-            f"Overridden settings ({OVERRIDDEN}), with what config/experiments/{task}.yaml has in brackets"
-        ] = changed
+        judged = f", with overridden settings ({OVERRIDDEN})" if by_settings else ""
+        notes[f"The ordering among families that the paper finds{judged}"] = found
+    if by_settings:
+        file = f"config/experiments/{task}.yaml"
+        notes[f"Overridden settings ({OVERRIDDEN}), in brackets what {file} has"] = [
+            f"{', '.join(names)}: {settings}" for settings, names in by_settings.items()
+        ]
     if compared:
         notes["Beside kept reference runs"] = list(compared)
     return Section(title, [" ".join(text)], [*tables, compute_table(run)], notes)
@@ -388,8 +393,13 @@ def document(
             if len(part)
         ],
         [*(COMPONENT_TERMS.items() if ablations else []), *legend(set(shown["metric"]))],
-        footnotes({*shown["status"], *([OVERRIDDEN] if shown["settings"].any() else [])}),
+        footnotes(marks(shown)),
     )
+
+
+def marks(rows: pd.DataFrame) -> set[str]:
+    """The statuses of the rows of a long table, and whether settings were overridden: what :func:`footnotes` explains."""
+    return {*rows["status"], *([OVERRIDDEN] if rows["settings"].any() else [])}
 
 
 def footnotes(present: Collection[str]) -> list[str]:

@@ -44,21 +44,24 @@ def _experiment(path: Path) -> Experiment | None:
 def in_training(meta: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Iterator[str]:
     """The settings that a run was trained with otherwise, each as "train: steps: 60 (1000)", its experiment's value behind.
 
-    Nothing where that cannot be told: the experiment's file or method is gone, or the run has settings that the code no
-    longer knows. Settings of the execution do not count.
+    Nothing where that cannot be told: there is no such file, or the run has settings that the code no longer knows. Settings
+    of the execution do not count.
 
     Args:
         meta: meta.json of a run; of one that was kept before a setting came, it has the default.
         experiments: the folder of the experiments.
     """
-    experiment = _experiment(experiments / f"{split_fold(meta['task'])[0]}.yaml")
+    experiment = _experiment(experiments.resolve() / f"{split_fold(meta['task'])[0]}.yaml")
     if experiment is None or "settings" not in meta:
+        return
+    if meta["method"] not in experiment.methods:  # an override can add one
+        yield "the whole method (not in the file)"
         return
     try:
         trained = parse(RunSettings, meta["settings"], f"meta.json of {meta['task']}")
-        asked = resolve(experiment, meta["task"], meta["method"], meta["seed"])
     except GramError:
         return
+    asked = resolve(experiment, meta["task"], meta["method"], meta["seed"])
     for key, here, there in differences(trained, asked):
         yield f"{key}: {json.dumps(here)} ({json.dumps(there)})"
 
@@ -70,7 +73,7 @@ def in_testing(run: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Itera
         run: the facts of a run in an evaluation.
         experiments: the folder of the experiments.
     """
-    experiment = _experiment(experiments / f"{split_fold(run['task'])[0]}.yaml")
+    experiment = _experiment(experiments.resolve() / f"{split_fold(run['task'])[0]}.yaml")
     if experiment is None or run["method"] not in experiment.methods:
         return
     asked = evaluate_settings(experiment, run["method"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from gram.tables.headlines import Headline, Row, headlines
 from gram.tables.layout import Table, footnotes
 from gram.tables.names import GRAM, HEADLINES, METHODS, OVERRIDDEN, TWIN, label
+from gram.tables.reference import Runs
 from gram.tables.render import html_table
 from gram.tables.rows import Run
 
@@ -53,9 +54,9 @@ class Summary:
         }
 
 
-def summary(
+def summarized(
     table: pd.DataFrame,
-    evaluations: Sequence[dict[str, Any]],
+    runs: Mapping[tuple[str, str], Runs],
     failed: Collection[Run] = (),
     options: str = "",
 ) -> Summary:
@@ -63,18 +64,20 @@ def summary(
 
     Args:
         table: long, from :func:`gram.tables.overridden.with_settings`.
-        evaluations: those that it was made of.
+        runs: those that it was made of, from :func:`gram.tables.reference.runs_of`.
         failed: the runs that ended with an error.
         options: of the snakemake command.
     """
-    made = [(one["run"]["task"], one["run"]["method"], one["run"]["seed"]) for one in evaluations]
+    asked = set(failed)
+    for (task, method), kind in runs.items():
+        asked |= {(task, method, one["run"]["seed"]) for one in kind.evaluations}
     found = headlines(table)
     shown = {(one.task, row.method) for one in found for row in one.rows}
     part = table[[pair in shown for pair in zip(table["task"], table["method"], strict=True)]]
     signs = "Percent of test inputs or their solutions: mean ± sample standard deviation over seeds"
     marks = {*part["status"], *([OVERRIDDEN] if part["settings"].any() else [])}
     return Summary(
-        sorted({f"{task}/{method}/seed{seed}" for task, method, seed in [*made, *failed]}),
+        [f"{task}/{method}/seed{seed}" for task, method, seed in sorted(asked)],
         options,
         found,
         [f"{signs}.", *footnotes(marks)],

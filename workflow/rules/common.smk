@@ -281,10 +281,15 @@ def layout_of(table):
     return "table3" if table == "table3" else "table1"
 
 
+def tables_in(dag):
+    """The tables that were asked for."""
+    return sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"})
+
+
 def written_without(failed, dag):
     """The tables that were asked for and wait for a failed job: (table, evaluations that are there, runs that failed)."""
     made_by = {str(path): job for job in dag.jobs for path in job.output}
-    for table in sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"}):
+    for table in tables_in(dag):
         there, lost = [], []
         for task, method, seed in RUNS[table]:
             path = EVALUATION.format(task=task, method=method, seed=seed)

@@ -5,7 +5,11 @@
 # out:  results/tables/{table}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
 #       results/tables/{table}.summary.rst (the report's front page), .summary.json (the same, and which runs these are)
 #       results/tables/{table}.costs.md, .csv, .html: what these runs took, from their meta.json and the ledger of rented pods
+# At its end a run prints the result of the tables that were among its targets, in a few lines.
 # If a job fails, the tables that wait for it are written without it, and the runs that it fails are marked in them.
+
+import shlex
+import subprocess
 
 
 onerror:
@@ -27,9 +31,26 @@ onerror:
         )
 
 
+def print_result(table):
+    """Print a table's result, and where everything lies; one that cannot be printed says why, and stops nothing."""
+    command = f"snakemake --report reports/report.html {config_options()}".strip()
+    arguments = ["--layout", layout_of(table), "--evaluations", *evaluations_of(table)]
+    arguments += ["--reported", "resources/reported.csv", "--report", command]
+    arguments += ["--page", f"results/tables/{table}.md", "--figures", f"results/figures/{table}"]
+    subprocess.run([sys.executable, "-m", "gram.tables", "summary", *arguments], check=False)
+
+
+onsuccess:
+    silent = any(kind.name == "ALL" for kind in workflow.output_settings.quiet or [])
+    for table in [] if silent else tables_in(workflow.dag):
+        print_result(table)
+
+
 rule table:
     input:
         evaluations=lambda wildcards: evaluations_to_show(wildcards.table),
+        # The meta.json of each run is read as well, where it is there, for overridden settings and kept runs. It is not named: it
+        # is older than the evaluation, and who has deleted results/runs must not train anew for a table.
         reported="resources/reported.csv",
     output:
         md="results/tables/{table}.md",
