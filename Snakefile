@@ -7,7 +7,7 @@
 #   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json, history.jsonl
 #   results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet
 #   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json; built only when asked for
-#   results/tables/{table}.{md,csv,tex,html}
+#   results/tables/{table}.{md,csv,tex,html}; in short {table}.summary.{json,rst}, for the front page of the report
 #   results/tables/{table}.costs.{md,csv,html}; what its runs took, and what was paid for pods
 #   results/figures/{table}/{task}/{training,elbo,completions,width,boards}.{svg,png}; of the runs in that table
 #   results/figures/{table}/{task}/{scaling,halting,samplers}.{svg,png}; by `snakemake scaling` and `snakemake samplers`
@@ -30,6 +30,7 @@ report: "workflow/report/front.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
@@ -61,7 +62,8 @@ localrules:
 rule quick:
     default_target: True
     input:
-        everything(DEFAULT),
+        # A report of no target shows all that is built.
+        built if REPORTING else everything(DEFAULT),
 
 
 rule table1_small:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import resource
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -14,6 +13,7 @@ import torch
 import gram
 from gram.code_version import PACKAGE, code_hash
 from gram.errors import GramError
+from gram.processor import processor, processor_name
 from gram.seeds import child_seed
 
 
@@ -28,7 +28,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Commit and dirty flag (null outside a git checkout), code hash, versions, and the device by name."""
+    """Commit and dirty flag (null outside a git checkout), code hash, versions, device and processor."""
     status = _git("status", "--porcelain", "--untracked-files=no")
     cuda = device.type == "cuda"
     return {
@@ -39,21 +39,12 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "numpy": numpy.__version__,
-        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
+        "device": torch.cuda.get_device_name(device) if cuda else processor_name(),
         "device_type": device.type,
+        "processor": processor() | {"vector": torch.backends.cpu.get_cpu_capability()},
         "cuda": torch.version.cuda if cuda else None,
         "threads": torch.get_num_threads(),
     }
-
-
-def _processor() -> str:
-    """The processor's name, or the architecture where the system does not tell."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gram import files
 from gram.config import load_run
@@ -22,16 +23,30 @@ def trained_here(folder: Path) -> bool:
     return meta.exists() and KEPT not in files.read_json(meta)
 
 
-def first_difference(one: RunSettings, other: RunSettings) -> tuple[str, Any, Any] | None:
-    """The first key in which two runs differ, as ``train: steps``, with both values; settings of the execution may differ."""
+class Difference(NamedTuple):
+    """A setting, as ``train: steps``, with both of its values."""
 
-    def search(a: Any, b: Any, keys: tuple[str, ...]) -> tuple[str, Any, Any] | None:
-        if not (isinstance(a, dict) and isinstance(b, dict)):
-            return None if a == b else (": ".join(keys), a, b)
-        found = (search(a.get(key), b.get(key), (*keys, key)) for key in dict.fromkeys([*a, *b]))
-        return next((difference for difference in found if difference), None)
+    key: str
+    one: Any
+    other: Any
+
+
+def differences(one: RunSettings, other: RunSettings) -> Iterator[Difference]:
+    """The settings in which two runs differ; those of the execution may."""
+
+    def search(a: Any, b: Any, keys: tuple[str, ...]) -> Iterator[Difference]:
+        if isinstance(a, dict) and isinstance(b, dict):
+            for key in dict.fromkeys([*a, *b]):
+                yield from search(a.get(key), b.get(key), (*keys, key))
+        elif a != b:
+            yield Difference(": ".join(keys), a, b)
 
     return search(one.without_execution(), other.without_execution(), ())
+
+
+def first_difference(one: RunSettings, other: RunSettings) -> Difference | None:
+    """The first of :func:`differences`, or None."""
+    return next(differences(one, other), None)
 
 
 def check(reference: Path, config: Path, card: Path) -> None:

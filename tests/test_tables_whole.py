@@ -162,6 +162,39 @@ def test_a_failed_run_is_a_marked_hole(synthetic_evaluation: Make) -> None:
     ]
 
 
+def test_ceilings_that_differ_stay_with_their_methods(synthetic_evaluation: Make) -> None:
+    other = synthetic_evaluation(method="mdlm", width=3, draws=3)
+    for name in ("coverage_paper", "coverage_micro"):
+        other["metrics"][name]["ceiling"] = 0.6
+    coverages = cells(page([synthetic_evaluation(), other], "nqueens5"), "Coverages")
+    assert coverages["GRAM"][:3] == ["25.0 (1) of 90.0", "25.0 (1) of 90.0", "25.0 (1)"]
+    assert coverages["MDLM"][:3] == ["25.0 (1) of 60.0", "25.0 (1) of 60.0", "25.0 (1)"]
+    assert coverages["at most"] == ["", "", "90.0", "90.0"]
+
+
+def test_tasks_that_nobody_asked_for_are_one_line(synthetic_evaluation: Make) -> None:
+    evaluations = [synthetic_evaluation(), synthetic_evaluation(task="nqueens8-cpu")]
+    failed = [("coloring8", "hrm", 0)]
+    text = markdown(document(table1(evaluations, read_reported(REPORTED), None, failed), "title"))
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["## coloring8", "## nqueens5", "## nqueens8-cpu"]  # a failed one was asked
+    assert "Also in the paper, and not run: coloring10, nqueens10.\n" in text
+    assert cells(text[text.index("## nqueens8-cpu") :], "Beside the paper")["AR"][1] == "not run"
+
+
+def test_the_title_names_the_paper_where_it_stands_beside(
+    synthetic_evaluation: Make, command: Any, tmp_path: Path
+) -> None:
+    for task, title in (
+        ("nqueens5", "# Accuracy and coverage, as in the paper's Table 1"),
+        ("nqueens8", "# Table 1: the paper beside this reproduction"),
+    ):
+        files.write_json(tmp_path / "test.json", synthetic_evaluation(task=task))
+        more = ("--reported", REPORTED, "--output", tmp_path / "table")
+        command(main, "table1", "--evaluations", tmp_path / "test.json", *more)
+        assert (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()[0] == title
+
+
 def test_failed_runs_on_the_command_line(
     synthetic_evaluation: Make, command: Any, tmp_path: Path
 ) -> None:
@@ -206,7 +239,7 @@ def test_what_others_report_stands_beside_the_papers_gram(synthetic_evaluation: 
     table = cells(text, "GRAM, the paper's and others'")
     assert table["the paper"] == ["99.7 ± 0.3", "90.3 ± 1.9", "—"]
     assert table["ad3002/gram (batch 768)"] == ["89.5", "74.0", "92.3"]
-    assert table["here"] == ["71.0 ± 1.4 (2)", "25.0 ± 0.0 (2) of 90.0", "25.0 ± 0.0 (2)"]
+    assert table["here"] == ["71.0 ± 1.4 (2)", "25.0 ± 0.0 (2)", "25.0 ± 0.0 (2)"]
     assert "README of github.com/ad3002/gram: 1 seed (42)" in text
     assert cells(
         page([synthetic_evaluation(task="nqueens8-cpu")], "nqueens8-cpu"),

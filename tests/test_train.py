@@ -230,6 +230,7 @@ def test_meta_says_what_the_weights_are(
         "commit",
         "dirty",
         "device",
+        "processor",
         "python",
         "numpy",
         "seconds",

@@ -1,60 +1,42 @@
-"""Reading reference runs: the committed evaluations and metas below ``resources/reference_runs``, one folder per kind."""
+"""What the reports share about reference runs: where they lie, and how their facts are written."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from gram import files
-from gram.config import split_fold
-from gram.errors import GramError
-from gram.tables.evaluations import SECTIONS, read_evaluations
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import HEADLINES
-from gram.tables.rows import natural
+from gram.tables.reference import (
+    ABLATION_RUNS,
+    DEFAULT_RUNS,
+    GAP_RUNS,
+    PROVING_RUNS,
+    REFERENCE,
+    TABLE1_RUNS,
+    metas_of,
+    reference_evaluations,
+)
 
-REFERENCE = Path("resources/reference_runs")
-DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS = "cpu_default", "cpu_table1", "proving_ground"
-ABLATION_RUNS, GAP_RUNS = "ablations", "gaps"
-DEFAULT_TASK = "nqueens5"  # of these, the one that the README opens with
+__all__ = [
+    "ABLATION_RUNS",
+    "DEFAULT_RUNS",
+    "GAP_RUNS",
+    "NOT_MEASURED",
+    "PROVING_RUNS",
+    "REFERENCE",
+    "SHOWN",
+    "TABLE1_RUNS",
+    "distinct",
+    "duration",
+    "metas_of",
+    "reference_evaluations",
+    "signed",
+]
+
+DEFAULT_TASK = "nqueens5"  # of the default runs, the one that the README opens with
 SHOWN = tuple(HEADLINES)
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
-
-
-def reference_evaluations(
-    folder: Path, name: str = "test.json", sections: Sequence[str] = SECTIONS
-) -> list[dict[str, Any]]:
-    """The evaluations of one folder of reference runs; empty where there is none.
-
-    Args:
-        folder: one kind of reference runs.
-        name: of the files.
-        sections: what each must hold beside the facts of its run.
-    """
-    return read_evaluations(
-        sorted(folder.glob(f"eval/*/*/seed*/{name}"), key=lambda path: natural(path.as_posix())),
-        sections,
-    )
-
-
-def metas_of(folder: Path, task: str, method: str, seed: int) -> list[dict[str, Any]]:
-    """The metas of a run, or of its folds.
-
-    Raises:
-        GramError: there is none.
-    """
-    paths = sorted(folder.glob(f"runs/*/{method}/seed{seed}/meta.json"))
-    metas = [
-        files.read_json(path)
-        for path in paths
-        if task in (path.parts[-4], split_fold(path.parts[-4])[0])
-    ]
-    if not metas:
-        raise GramError(
-            f"{folder}: no runs/{task}/{method}/seed{seed}/meta.json beside its evaluation; copy it from results/"
-        )
-    return metas
 
 
 def distinct(values: Iterator[Any]) -> str:

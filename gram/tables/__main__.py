@@ -1,4 +1,5 @@
-"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values; ``costs``: what the runs took."""
+"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values; ``costs``: what the runs took;
+``summary``: the result in a few lines."""
 
 from __future__ import annotations
 
@@ -8,31 +9,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from gram import files
 from gram.code_version import code_hash
 from gram.errors import GramError, run
+from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
+from gram.tables.ending import last_lines
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
+from gram.tables.overridden import EXPERIMENTS, with_settings
+from gram.tables.reference import Runs, runs_of
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others
 from gram.tables.rows import Run, whole_table
+from gram.tables.summary import restructured_text, summarized
 
 
 class Known(NamedTuple):
     """A table that can be asked for."""
 
     title: str
+    alone: str  # the title where nothing was run that the paper has
     help: str
 
 
 KNOWN = {
     "table1": Known(
         "Table 1: the paper beside this reproduction",
+        "Accuracy and coverage, as in the paper's Table 1",
         "N-Queens and Graph Coloring: accuracy and coverage",
     ),
     "table3": Known(
         "Table 3: the paper's ablations beside this reproduction",
+        "Ablations, as in the paper's Table 3",
         "which parts of GRAM, and which noise, are needed",
     ),
 }
@@ -50,10 +61,30 @@ def run_of(text: str) -> Run:
     return match[1], match[2], int(match[3])
 
 
+def measured_table(
+    name: str,
+    evaluations: list[Path],
+    reported: Path,
+    failed: Sequence[Run] = (),
+    experiments: Path = EXPERIMENTS,
+) -> tuple[pd.DataFrame, dict[tuple[str, str], Runs]]:
+    """The long table, and the runs in it with what their training noted; see :func:`write_table`."""
+    read = read_evaluations(evaluations)
+    runs = runs_of(evaluations, read)
+    table = whole_table(name, read, reported, code_hash(), failed)
+    return with_settings(table, runs, experiments), runs
+
+
 def write_table(
-    name: str, evaluations: list[Path], reported: Path, stem: Path, failed: Sequence[Run] = ()
+    name: str,
+    evaluations: list[Path],
+    reported: Path,
+    stem: Path,
+    failed: Sequence[Run] = (),
+    options: str = "",
+    experiments: Path = EXPERIMENTS,
 ) -> None:
-    """Write ``stem`` with .csv, .md, .tex and .html.
+    """Write ``stem`` with .csv, .md, .tex and .html, and in short with .summary.json and .summary.rst.
 
     Args:
         name: a key of ``KNOWN``.
@@ -61,22 +92,32 @@ def write_table(
         reported: the paper's numbers.
         stem: path without extension.
         failed: the runs that ended with an error.
+        options: of the snakemake command, which the summary notes.
+        experiments: the folder whose settings are not marked as overridden.
 
     Raises:
         GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
     """
-    table = whole_table(name, read_evaluations(evaluations), reported, code_hash(), failed)
+    table, runs = measured_table(name, evaluations, reported, failed, experiments)
+    in_paper = set(table.loc[table["paper_mean"].notna(), "task"])
+    asked = {*(task for task, _ in runs), *(task for task, _, _ in failed)}
     page = document(
-        table, KNOWN[name].title, others=read_others(reported) if name == "table1" else ()
+        table,
+        KNOWN[name].title if in_paper & asked else KNOWN[name].alone,
+        others=read_others(reported) if name == "table1" else (),
+        compared={task: one.said() for task, one in compare_tasks(runs).items()},
     )
+    short = summarized(table, runs, failed, options)
     text = table.to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for suffix, content in (
         (".csv", text),
         (".md", markdown(page)),
         (".tex", latex(page)),
         (".html", standalone_html(page)),
+        (".summary.rst", restructured_text(short)),
     ):
         files.write_text(stem.parent / f"{stem.name}{suffix}", content)
+    files.write_json(stem.parent / f"{stem.name}.summary.json", short.as_json())
 
 
 def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
@@ -131,8 +172,22 @@ def main() -> None:
             "--output",
             type=Path,
             required=True,
-            help="path without extension: .csv, .md, .tex and .html are added",
+            help="path without extension: .csv, .md, .tex and .html are added, .summary.json and .rst",
         )
+        one.add_argument(
+            "--options",
+            default="",
+            help="options of the snakemake command that asks for the table; noted in its summary",
+        )
+    summary = tables.add_parser(
+        "summary", help="print a table's result in a few lines, and where it lies"
+    )
+    summary.add_argument("--layout", choices=KNOWN, required=True, help="how it is laid out")
+    summary.add_argument("--evaluations", type=Path, nargs="+", required=True)
+    summary.add_argument("--reported", type=Path, required=True)
+    summary.add_argument("--page", type=Path, required=True, help="the table as Markdown")
+    summary.add_argument("--figures", type=Path, required=True, help="the folder of its figures")
+    summary.add_argument("--report", required=True, help="the command that makes the report")
     cost = tables.add_parser(
         "costs", help="hours, devices and memory of trainings, and dollars of rented pods"
     )
@@ -159,7 +214,11 @@ def main() -> None:
     if args.table == "costs":
         write_costs(args.metas, args.ledger, args.output)
         return
-    write_table(args.table, args.evaluations, args.reported, args.output, args.failed)
+    if args.table == "summary":
+        table, runs = measured_table(args.layout, args.evaluations, args.reported)
+        print(last_lines(table, compare_tasks(runs), args.page, args.figures, args.report))
+        return
+    write_table(args.table, args.evaluations, args.reported, args.output, args.failed, args.options)
 
 
 if __name__ == "__main__":

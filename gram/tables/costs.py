@@ -8,6 +8,7 @@ Snakemake's jobs on the pod), which lines of older versions do not have.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import defaultdict
@@ -21,8 +22,9 @@ from gram import files
 from gram.config import split_fold
 from gram.errors import GramError
 from gram.restore import KEPT
-from gram.tables.layout import NOTHING, Document, Section, Table
-from gram.tables.names import in_order, label
+from gram.tables.layout import NOTHING, Document, Section, Table, footnotes
+from gram.tables.names import OVERRIDDEN, in_order, label
+from gram.tables.overridden import EXPERIMENTS, in_training
 from gram.tables.rows import natural
 
 TRAINED, RESTORED = "trained", "restored"
@@ -140,17 +142,20 @@ def dollars_by_method(
     return sums
 
 
-def costs(metas: Sequence[dict[str, Any]], pods: Sequence[Pod] | None) -> pd.DataFrame:
+def costs(
+    metas: Sequence[dict[str, Any]], pods: Sequence[Pod] | None, experiments: Path = EXPERIMENTS
+) -> pd.DataFrame:
     """A row per task and method, one for other pods, and the total, in which restored trainings do not count.
 
     Args:
         metas: of all runs, each once.
         pods: of the ledger; None without one, and then no columns of dollars.
+        experiments: the folder whose settings are not marked as overridden.
 
     Returns:
         columns task, method, source ("trained" here, or "restored" from a reference run), trainings, device, hours_mean and
-        hours (wall-clock hours of training), peak_memory_gib, and dollars_{purpose} and dollars. The dollars of a method that
-        has runs of both sources stand with those trained here.
+        hours (wall-clock hours of training), peak_memory_gib, dollars_{purpose} and dollars, and settings: those that were
+        overridden. The dollars of a method that has runs of both sources stand with those trained here.
     """
     groups: dict[Method, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for meta in metas:
@@ -165,11 +170,14 @@ def costs(metas: Sequence[dict[str, Any]], pods: Sequence[Pod] | None) -> pd.Dat
                 source for source in (TRAINED, RESTORED) if groups[method][source]
             ):
                 taken = _taken(groups[method][source])
+                texts = (in_training(one, experiments) for one in groups[method][source])
+                changed = dict.fromkeys(itertools.chain.from_iterable(texts))
                 rows.append(
                     {
                         **method._asdict(),
                         "source": source,
                         **taken,
+                        "settings": "; ".join(changed),
                         **(_dollars(paid[method]) if position == 0 else {}),
                     }
                 )
@@ -187,10 +195,10 @@ def costs(metas: Sequence[dict[str, Any]], pods: Sequence[Pod] | None) -> pd.Dat
         "hours_mean",
         "hours",
         "peak_memory_gib",
+        *([] if pods is None else _dollars(everything)),
+        "settings",
     ]
-    table = pd.DataFrame(
-        rows, columns=columns if pods is None else [*columns, *_dollars(everything)]
-    )
+    table = pd.DataFrame(rows, columns=columns).fillna({"settings": ""})
     return table.astype({"trainings": "Int64"})
 
 
@@ -261,6 +269,7 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
             else f"{row['trainings']} {TRAINED if pd.isna(row['source']) else row['source']}"
         )
         title = row["task"] if pd.isna(row["method"]) else f"{row['task']}: {label(row['method'])}"
+        title += OVERRIDDEN if row["settings"] else ""
         device = NOTHING if pd.isna(row["device"]) or not row["device"] else row["device"]
         rows.append([title, runs, device, *numbers])
     text = [RENTED.format(ledger=ledger) if rented else NOT_RENTED]
@@ -282,4 +291,6 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
         else []
     )
     section = Section("Trainings", text, [Table("What they took", header, rows)])
-    return Document(f"What the runs of {name} took", [], [section], [*terms, *dollars, *other])
+    marks = footnotes([OVERRIDDEN] if table["settings"].any() else [])
+    title = f"What the runs of {name} took"
+    return Document(title, [], [section], [*terms, *dollars, *other], marks)

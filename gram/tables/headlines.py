@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -63,7 +63,7 @@ def spoken_for(part: pd.DataFrame) -> list[str]:
 
 def _row(rows: pd.DataFrame) -> Row:
     """The row of one method, from its rows of one task."""
-    by_metric = {row.metric: row for row in rows.itertuples(index=False)}
+    by_metric: dict[str, Any] = {str(row.metric): row for row in rows.itertuples(index=False)}
     first = next(iter(by_metric.values()))
     cells = [
         mean_and_std(by_metric[name].ours_mean, by_metric[name].ours_std) for name in HEADLINES

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from gram.tables.names import (
     MARKS,
     METRICS,
     NOT_RUN,
+    OVERRIDDEN,
     TITLES,
     papers_coverage,
 )
@@ -26,6 +28,7 @@ from gram.tables.reported import Other
 from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
+AT_MOST = "at most"  # the row of ceilings
 ABLATIONS_NOTE = (
     "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples, so that their number does not "
     "move it. Sampled answers and a new z_0 are the paper's ablations of TRM; here they are of the deterministic twin."
@@ -93,19 +96,38 @@ def mean_and_std(mean: float, std: float) -> str:
     return f"{mean:.1f}" if math.isnan(std) else f"{mean:.1f} ± {std:.1f}"
 
 
-def ours_cell(row: Any) -> str:
-    """Mean ± std (n), and for a coverage what independent samples could reach at best."""
+def value_cell(row: Any) -> str:
+    """Mean ± std (n)."""
     if row.status in HOLES:
         return str(row.status)
     if pd.isna(row.ours_mean):
         return NOTHING
+    return f"{mean_and_std(row.ours_mean, row.ours_std)} ({row.n})"
+
+
+def ours_cell(row: Any) -> str:
+    """Mean ± std (n), and for a coverage what independent samples could reach at best."""
     ceiling = "" if pd.isna(row.ceiling) else f" of {row.ceiling:.1f}"
-    return f"{mean_and_std(row.ours_mean, row.ours_std)} ({row.n}){ceiling}"
+    return f"{value_cell(row)}{ceiling}"
 
 
 def method_cell(row: Any) -> str:
-    """The method's name with its mark."""
-    return f"{row.label}{MARKS.get(row.status, '')}"
+    """The method's name with its marks."""
+    return f"{row.label}{MARKS.get(row.status, '')}{OVERRIDDEN if row.settings else ''}"
+
+
+def ceilings(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> dict[str, str]:
+    """The ceiling of each metric, where it has one that all methods share; it is theirs if all have the same width."""
+    found = {}
+    for metric in metrics:
+        values = {
+            f"{row[metric].ceiling:.1f}"
+            for row in grid.values()
+            if row[metric].status not in HOLES and not pd.isna(row[metric].ceiling)
+        }
+        if len(values) == 1:
+            found[metric] = values.pop()
+    return found
 
 
 def _grid(part: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -121,7 +143,10 @@ def paper_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> Tabl
     header = [("", "method")]
     shown: set[str | None] = set()
     rows = [[method_cell(next(iter(row.values())))] for row in grid.values()]
-    for metric in metrics:
+    chosen = list(metrics)
+    most = ceilings(grid, chosen)
+    last = [AT_MOST]
+    for metric in chosen:
         paper = METRICS[metric].paper
         columns = [] if paper in shown else ["paper"]
         shown.add(paper)
@@ -130,21 +155,27 @@ def paper_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> Tabl
             row = method[metric]
             cells += [mean_and_std(row.paper_mean, row.paper_std)] if columns else []
             cells += [
-                ours_cell(row),
+                value_cell(row) if metric in most else ours_cell(row),
                 NOTHING if pd.isna(row.gap) else f"{row.gap:+.1f}".replace("-", "−"),
             ]
-    return Table("Beside the paper", header, rows)
+        last += [""] * len(columns) + [most.get(metric, ""), ""]
+    return Table("Beside the paper", header, [*rows, last] if most else rows)
 
 
 def own_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str], caption: str) -> Table:
     """Methods with metrics that the paper does not have."""
     chosen = list(metrics)
     header = [("", "method"), *(("", metric) for metric in chosen)]
-    rows = [
-        [method_cell(row[chosen[0]]), *(ours_cell(row[metric]) for metric in chosen)]
-        for row in grid.values()
-    ]
-    return Table(caption, header, rows)
+    most = ceilings(grid, chosen)
+    rows = []
+    for row in grid.values():
+        cells = [
+            value_cell(row[metric]) if metric in most else ours_cell(row[metric])
+            for metric in chosen
+        ]
+        rows.append([method_cell(row[chosen[0]]), *cells])
+    last = [AT_MOST, *(most.get(metric, "") for metric in chosen)]
+    return Table(caption, header, [*rows, last] if most else rows)
 
 
 def compute_table(grid: dict[str, dict[str, Any]]) -> Table:
@@ -184,19 +215,25 @@ def others_table(task: str, others: Iterable[Other], grid: dict[str, dict[str, A
                 *(mean_and_std(other.values.get(name, math.nan), math.nan) for name in columns),
             ]
         )
-    rows.append(["here", *(ours_cell(gram[name]) for name in columns.values())])
+    rows.append(["here", *(value_cell(gram[name]) for name in columns.values())])
     return Table(
         "GRAM, the paper's and others'", [("", "by"), *(("", name) for name in columns)], rows
     )
 
 
-def section(task: str, part: pd.DataFrame, others: Iterable[Other] = ()) -> Section:
+def section(
+    task: str,
+    part: pd.DataFrame,
+    others: Iterable[Other] = (),
+    compared: Sequence[str] = (),
+) -> Section:
     """The section of one task in one table of the paper.
 
     Args:
         task: its name.
         part: its rows.
         others: reproductions of it that others report.
+        compared: what to say of kept runs of it, from :meth:`gram.tables.comparison.Comparison.said`.
     """
     which = part["table"].iloc[0]
     title = TITLES[which].format(task=task)
@@ -245,8 +282,20 @@ def section(task: str, part: pd.DataFrame, others: Iterable[Other] = ()) -> Sect
                     f"Other {what}" if in_paper else what.capitalize(),
                 )
             )
+    by_settings: dict[str, list[str]] = {}
+    for row in (next(iter(cells.values())) for cells in run.values()):
+        if row.settings:
+            by_settings.setdefault(row.settings, []).append(row.label)
     if which == "table1" and (found := list(ordering(part))):
-        notes["The ordering among families that the paper finds"] = found
+        judged = f", with overridden settings ({OVERRIDDEN})" if by_settings else ""
+        notes[f"The ordering among families that the paper finds{judged}"] = found
+    if by_settings:
+        file = f"config/experiments/{task}.yaml"
+        notes[f"Overridden settings ({OVERRIDDEN}), in brackets what {file} has"] = [
+            f"{', '.join(names)}: {settings}" for settings, names in by_settings.items()
+        ]
+    if compared:
+        notes["Beside kept reference runs"] = list(compared)
     return Section(title, [" ".join(text)], [*tables, compute_table(run)], notes)
 
 
@@ -256,9 +305,10 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
         *((name, metric.meaning) for name, metric in METRICS.items() if name in used),
         ("mean ± std (n)", "mean and sample standard deviation over n seeds; no ± with one seed"),
         (
-            "of",
-            "after a coverage: what as many independent draws from all completions would find on average, which no "
-            "independent sampler exceeds; a deterministic method finds one completion per input at most",
+            AT_MOST,
+            "below a coverage (or after it as `of`, where methods draw different numbers): what as many independent draws from "
+            "all completions would find on average, which no independent sampler exceeds; a deterministic method finds one "
+            "completion per input at most",
         ),
         (
             "gap",
@@ -298,18 +348,21 @@ def document(
     title: str,
     tasks: Iterable[str] | None = None,
     others: Collection[Other] = (),
+    compared: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Document:
     """The long table as a page.
 
     Args:
         table: from :func:`gram.tables.rows.table1` or ``table3``.
         title: the page's title.
-        tasks: the sections to show; default all.
+        tasks: the sections to show; by default those of which a run was asked for, and the others are named in one line.
         others: reproductions that others report.
+        compared: by task, as of :func:`section`.
     """
     run = set(table.loc[table["status"] != NOT_RUN, "task"])
-    chosen = list(tasks) if tasks is not None else order_of_tasks(run, set(table["task"]))
+    chosen = list(tasks) if tasks is not None else order_of_tasks(run, run)
     shown = table[table["task"].isin(chosen)]
+    absent = order_of_tasks(set(), set(table["task"]) - run) if tasks is None else []
     text = "All values are percentages, as the paper prints them" + (
         ", but for conflict_edges, which are counted. "
         if "conflict_edges" in set(shown["metric"])
@@ -324,17 +377,31 @@ def document(
     ablations = "table1" not in set(shown["table"])
     return Document(
         title,
-        [text + "Test split only.", *([ABLATIONS_NOTE] if ablations else [])],
         [
-            section(task, part, [one for one in others if one.task == sized_task(task)])
+            text + "Test split only.",
+            *([ABLATIONS_NOTE] if ablations else []),
+            *([f"Also in the paper, and not run: {', '.join(absent)}."] if absent else []),
+        ],
+        [
+            section(
+                task,
+                part,
+                [one for one in others if one.task == sized_task(task)],
+                compared.get(task, ()),
+            )
             for task, part in parts
             if len(part)
         ],
         [*(COMPONENT_TERMS.items() if ablations else []), *legend(set(shown["metric"]))],
-        footnotes(set(shown["status"])),
+        footnotes(marks(shown)),
     )
 
 
+def marks(rows: pd.DataFrame) -> set[str]:
+    """The statuses of the rows of a long table, and whether settings were overridden: what :func:`footnotes` explains."""
+    return {*rows["status"], *([OVERRIDDEN] if rows["settings"].any() else [])}
+
+
 def footnotes(present: Collection[str]) -> list[str]:
-    """What the marks mean that stand in a table with these statuses."""
+    """What the marks mean that stand in a table with these statuses, or with overridden settings."""
     return [note for name, note in FOOTNOTES.items() if name in present]

@@ -172,6 +172,7 @@ def papers_coverage(task: str) -> str:
 
 NOT_RUN, FAILED = "not run", "failed"
 HOLES = (NOT_RUN, FAILED)  # what stands in the place of a number
+OVERRIDDEN = "¶"
 MARKS = {"incomplete": "§", "mixed": "‡", "stale": "†"}
 FOOTNOTES = {
     FAILED: "failed: a run of this row ended with an error, which stands in results/logs; `snakemake` tries it again.",
@@ -180,4 +181,5 @@ FOOTNOTES = {
     "mixed": "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions of the code; "
     "build them again with one.",
     "stale": "† stale: trained or evaluated by another version of the code than the present one; build it again.",
+    OVERRIDDEN: f"{OVERRIDDEN} overridden: trained or tested with other settings than its file in config/experiments has.",
 }

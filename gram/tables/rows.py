@@ -38,7 +38,7 @@ COLUMNS = (
         "code_hash",
         "status",
     ),
-    *("table", "label"),
+    *("table", "label", "settings"),
 )
 INTEGERS = (
     *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
@@ -233,6 +233,7 @@ def long_table(
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
             shared = {"table": paper_table, "label": label(method, names)} | facts(seeds)
+            shared |= {"settings": ""}  # for gram.tables.overridden to fill
             shared |= {
                 "status": status(
                     [seed["run"] for seed in seeds], present_code, failed=(task, method) in lost

@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.workflow.browser import Browser, why_no_browser
+
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "profiles", "resources", "config", "envs", "gram")
 
@@ -166,3 +168,11 @@ def tiny(committed: Callable[[Path], Workflow]) -> Callable[[Path], Workflow]:
         return workflow
 
     return copy
+
+
+@pytest.fixture
+def browse() -> Callable[[Path, int, int], Browser]:
+    """``with browse(path, width, height) as browser``: a page in a browser, with a window of so many pixels."""
+    if reason := why_no_browser():
+        pytest.skip(reason)
+    return Browser

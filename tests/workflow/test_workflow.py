@@ -55,6 +55,14 @@ def built(finished: Any, tmp_path: Path) -> Any:
     return type(finished)(shutil.copytree(finished.folder, tmp_path / "gram"))
 
 
+@pytest.fixture(scope="module")
+def page(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the finished workflow."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    assert "WARNING" not in finished.snakemake("--report", str(path))
+    return Path(path)
+
+
 def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> None:
     run = ("config.json", "weights.safetensors", "meta.json", "history.jsonl")
     wanted = [
@@ -73,7 +81,16 @@ def test_builds_everything_that_the_grammar_of_paths_promises(finished: Any) -> 
     ]
     wanted += [
         f"results/tables/table1.{suffix}"
-        for suffix in ("md", "csv", "tex", "html", "costs.md", "costs.csv", "costs.html")
+        for suffix in (
+            "md",
+            "csv",
+            "tex",
+            "html",
+            "costs.md",
+            "costs.csv",
+            "costs.html",
+            "summary.rst",
+        )
     ]
     figures = (
         "nqueens5/boards",
@@ -228,23 +245,142 @@ def test_quick_is_a_part_of_the_runs_with_a_table_and_figures_of_its_own(built: 
     assert built.planned() == set() and TABLE_1 in built.planned("table1_small")
 
 
-def test_report_holds_tables_figures_and_captions(built: Any) -> None:
-    assert "WARNING" not in built.snakemake("--report", "report.html")
-    page = built.text("report.html")
-    words = re.sub(r"(\\n|\s)+", " ", page)  # the page keeps texts as JSON
-    for text in (
+def test_report_holds_tables_figures_and_captions(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    words = re.sub(r"(\\n|\s)+", " ", text)  # the page keeps texts as JSON
+    for said in (
         "Generative Recursive Reasoning, reproduced",
+        "On the 25 of 125 test inputs that have several solutions, ",
+        "The settings of nqueens6 were overridden for this run",
         "Training runs on nqueens5: 4.",
         "are the runs with seed 0",
     ):
-        assert text in words
+        assert said in words
     for path in (
         "results/tables/table1.html",
         "results/tables/table1.costs.html",
         "results/figures/table1/nqueens5/boards.svg",
         "results/figures/table1/nqueens6/width.svg",
     ):
-        assert path in page
+        assert path in text
+
+
+# Snakemake's page hides what stands above the window, which is more where the window is lower.
+@pytest.mark.parametrize(("width", "height"), [(1280, 620), (1440, 900), (400, 800)])
+def test_front_page_of_the_report_is_not_cut(
+    page: Path, browse: Any, width: int, height: int
+) -> None:
+    with browse(page, width, height) as browser:
+        for again in (False, True):  # as it opens, and as the house brings it back
+            if again:
+                browser.click("nav nav a")
+            for first in (".prose h1", ".prose p"):
+                assert browser.cut(first) == {}, first
+                assert browser.covered(first) is None
+            assert browser.wider() == []
+            # The last line can be scrolled to, and the first one after it.
+            for place in (".prose ul:last-of-type li:last-child", ".prose h1"):
+                browser.scroll_to(place)
+                assert browser.cut(place) == {}, place
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 620), (400, 800)])
+def test_everything_in_the_report_opens_from_the_file_alone(
+    page: Path, browse: Any, width: int, height: int
+) -> None:
+    with browse(page, width, height) as browser:
+        shown = browser.run("return Object.keys(results)")
+        figures = {path for path in shown if path.endswith(".svg")}
+        tables = set(shown) - figures
+        assert len(figures) > 5 and len(tables) == 2
+        # The boards are drawn on the front page itself.
+        assert browser.run("return document.querySelectorAll('.picture svg g').length") > 100
+        for category, results in (("Figures", figures), ("Tables", tables)):
+            seen = set()
+            for number in range(len(results)):
+                browser.click("nav nav a")  # the house: the menu
+                browser.click_link(category)
+                browser.click("nav td a", 2 * number)
+                seen.add(browser.run("return app.state.resultPath"))
+                if category == "Figures":
+                    browser.wait("return document.querySelector('.p-3 > img').naturalWidth > 0")
+                    assert browser.cut(".p-3 > img", vertically=False) == {}
+                else:
+                    assert browser.in_frame("return document.querySelectorAll('tbody tr').length")
+                assert browser.wider() == []
+            assert seen == results
+        assert browser.outside() == []
+        browser.run("new Image().src = 'http://report.invalid/'")  # one that would be seen
+        browser.wait("return performance.getEntriesByName('http://report.invalid/').length")
+        assert browser.outside() == ["http://report.invalid/"]
+
+
+def test_the_report_is_reached_by_keyboard(page: Path, browse: Any) -> None:
+    with browse(page, 1280, 620) as browser:
+        links = browser.tabbed()
+        assert {"Workflow", "Statistics", "About", "Figures", "Tables", "Steps", "Times"} <= set(
+            links
+        )
+        browser.tab_to("Figures")
+        browser.enter()
+        assert browser.run("return app.state.category") == "Figures"
+        # Beside each result the eye, which the style sheet says in words as well, and the i.
+        rows = browser.run("return document.querySelectorAll('nav tbody tr').length")
+        links = browser.tabbed()
+        assert rows > 5 and links.count("open") == links.count("about") == rows
+        browser.tab_to("open")
+        browser.enter()
+        browser.wait("return document.querySelector('.p-3 > img').naturalWidth > 0")
+        browser.tab_to("about")
+        browser.enter()
+        assert browser.run("return app.state.navbarMode") == "resultinfo"
+        # The links of the front page itself, where Snakemake's own do nothing.
+        browser.open(page)
+        for category in ("Figures", "Tables"):
+            browser.run("document.querySelector('.prose ul a').focus()")
+            browser.tab_to(category)
+            browser.enter()
+            browser.wait(
+                "return document.querySelectorAll('nav tbody tr').length"
+                f" == Object.values(categories[{category!r}]).flat().length"
+            )
+        browser.tab_to("Times")
+        browser.enter()
+        browser.wait("return app.state.content == 'stats'")
+        assert browser.run("return document.querySelector('.prose')") is None
+
+
+def test_report_without_a_target_shows_what_is_built(built: Any) -> None:
+    built.edit(
+        CONFIG,
+        lambda config: config.update(
+            quick=[{"task": "nqueens6", "methods": ["gram"], "seeds": [0]}]
+        ),
+    )
+    # Plain `snakemake` would build quick now; what is there is shown.
+    built.snakemake("--report", "report.html")
+    assert "results/tables/table1.html" in built.text("report.html")
+    assert "results/tables/quick.html" not in built.text("report.html")
+    assert "results/tables/quick.html is not built yet" in built.snakemake(
+        "results/tables/quick.md", "--report", "no.html", fails=True
+    )
+    built.snakemake()
+    assert "WARNING" not in built.snakemake("--report", "report.html")
+    for path in ("tables/table1", "tables/quick", "tables/quick.costs"):
+        assert f"results/{path}.html" in built.text("report.html")
+    assert "results/figures/quick/nqueens6/width.svg" in built.text("report.html")
+
+
+def test_report_of_another_configuration_says_which_options_are_missing(built: Any) -> None:
+    run = {"task": "nqueens6", "methods": ["gram"], "seeds": [0]}
+    built.write("config/other.yaml", {"runs": [run], "quick": None})
+    options = ("--configfile", "config/other.yaml", "--config", "device=auto")
+    built.snakemake(*options)
+    said = built.snakemake("--report", "no.html", fails=True)
+    assert "`snakemake --configfile config/other.yaml --config device=auto`" in said
+    assert "Missing metadata" not in said and not (built / "no.html").exists()
+    assert "WARNING" not in built.snakemake(*options, "--report", "report.html")
+    assert "results/figures/table1/nqueens6/width.svg" in built.text("report.html")
 
 
 def test_lint_is_clean(committed: Any, tmp_path: Path) -> None:

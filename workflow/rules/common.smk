@@ -228,9 +228,11 @@ def deep_methods(table, task):
 
 
 def tables(table):
-    """A table in all formats."""
+    """A table in all formats, and in short."""
     return expand(
-        "results/tables/{table}.{format}", table=table, format=["md", "csv", "tex", "html"]
+        "results/tables/{table}.{format}",
+        table=table,
+        format=["md", "csv", "tex", "html", "summary.json", "summary.rst"],
     )
 
 
@@ -267,7 +269,7 @@ def everything(table):
         for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json")
         for task in tasks_of(table)
     ]
-    drawn = figures(table, ["training", "elbo", "completions", "width"], tasks_of(table))
+    drawn = figures(table, OF_EVERY_TASK, tasks_of(table))
     drawn += figures(
         table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)]
     )
@@ -279,10 +281,15 @@ def layout_of(table):
     return "table3" if table == "table3" else "table1"
 
 
+def tables_in(dag):
+    """The tables that were asked for."""
+    return sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"})
+
+
 def written_without(failed, dag):
     """The tables that were asked for and wait for a failed job: (table, evaluations that are there, runs that failed)."""
     made_by = {str(path): job for job in dag.jobs for path in job.output}
-    for table in sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"}):
+    for table in tables_in(dag):
         there, lost = [], []
         for task, method, seed in RUNS[table]:
             path = EVALUATION.format(task=task, method=method, seed=seed)
@@ -296,8 +303,19 @@ def written_without(failed, dag):
 
 
 def either(names):
-    """A regular expression for one of the names, and for nothing if there are none."""
-    return "|".join(sorted(names)) or "(?!)"
+    """A regular expression for one of the names, and for nothing if there are none; short, for it stands in the report.
+
+    That of nqueens8, nqueens10 and nqueens8-cpu is nqueens(?:10|8)|nqueens8-cpu.
+    """
+    numbers = {}
+    for name in sorted(names):
+        stem = name.rstrip("0123456789")
+        numbers.setdefault(stem, []).append(name.removeprefix(stem))
+    alike = [
+        stem + (found[0] if len(found) == 1 else f"(?:{'|'.join(found)})")
+        for stem, found in numbers.items()
+    ]
+    return "|".join(alike) or "(?!)"
 
 
 check_config()
@@ -325,7 +343,7 @@ RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
 
 
 wildcard_constraints:
-    method=either({method for experiment in EXPERIMENTS.values() for method in experiment.methods}),
+    method="[^/]+",  # which are known, `resolved` says better than "no rule"
     seed="0|[1-9][0-9]*",
     table=either(table for table, runs in RUNS.items() if runs),
 
@@ -338,6 +356,8 @@ CHECKED = [
     for task in tasks_of("table1")
     for part in EXPERIMENTS[task].tasks(task)
 ]
+# Figures of every task.
+OF_EVERY_TASK = ["training", "elbo", "completions", "width"]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"

@@ -3,8 +3,13 @@
 # in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under `runs` (table1), `quick` (quick) or `ablations`
 #       (table3); resources/reported.csv
 # out:  results/tables/{table}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
+#       results/tables/{table}.summary.rst (the report's front page), .summary.json (the same, and which runs these are)
 #       results/tables/{table}.costs.md, .csv, .html: what these runs took, from their meta.json and the ledger of rented pods
+# At its end a run prints the result of the tables that were among its targets, in a few lines.
 # If a job fails, the tables that wait for it are written without it, and the runs that it fails are marked in them.
+
+import shlex
+import subprocess
 
 
 onerror:
@@ -14,7 +19,7 @@ onerror:
     for table, there, lost in written_without(failed, workflow.dag):
         shell(
             f"python -m gram.tables {layout_of(table)} --evaluations {' '.join(there)} --failed {' '.join(lost)}"
-            f" --reported resources/reported.csv --output results/tables/{table}"
+            f" --reported resources/reported.csv --options={shlex.quote(config_options())} --output results/tables/{table}"
         )
         for path in tables(table):
             os.utime(
@@ -26,9 +31,26 @@ onerror:
         )
 
 
+def print_result(table):
+    """Print a table's result, and where everything lies; one that cannot be printed says why, and stops nothing."""
+    command = f"snakemake --report reports/report.html {config_options()}".strip()
+    arguments = ["--layout", layout_of(table), "--evaluations", *evaluations_of(table)]
+    arguments += ["--reported", "resources/reported.csv", "--report", command]
+    arguments += ["--page", f"results/tables/{table}.md", "--figures", f"results/figures/{table}"]
+    subprocess.run([sys.executable, "-m", "gram.tables", "summary", *arguments], check=False)
+
+
+onsuccess:
+    silent = any(kind.name == "ALL" for kind in workflow.output_settings.quiet or [])
+    for table in [] if silent else tables_in(workflow.dag):
+        print_result(table)
+
+
 rule table:
     input:
-        evaluations=lambda wildcards: evaluations_of(wildcards.table),
+        evaluations=lambda wildcards: evaluations_to_show(wildcards.table),
+        # The meta.json of each run is read as well, where it is there, for overridden settings and kept runs. It is not named: it
+        # is older than the evaluation, and who has deleted results/runs must not train anew for a table.
         reported="resources/reported.csv",
     output:
         md="results/tables/{table}.md",
@@ -40,6 +62,8 @@ rule table:
             category="Tables",
             labels={"table": "{table}"},
         ),
+        summary="results/tables/{table}.summary.json",
+        front="results/tables/{table}.summary.rst",
     log:
         "results/logs/table/{table}.log",
     benchmark:
@@ -48,6 +72,7 @@ rule table:
         "../../envs/conda/environment.yaml"
     resources:
         mem_mb=2000,
+        options=config_options(),  # a resource, because these are not tracked: the same runs in another file change nothing
     params:
         # Only tracked: after an edit of the code, the table is written again and marks what older code made.
         code=code_hash(),
@@ -56,6 +81,7 @@ rule table:
         "Write {wildcards.table} from all its configured runs"
     shell:
         "python -m gram.tables {params.layout} --evaluations {input.evaluations} --reported {input.reported}"
+        " --options={resources.options:q}"
         " --output results/tables/{wildcards.table} > {log} 2>&1"
 
 

@@ -60,7 +60,7 @@ rule train:
     benchmark:
         "results/benchmarks/train/{task}/{method}/seed{seed}.tsv"
     wildcard_constraints:
-        task=f"(?!{RESTORED})(?:{TRAINABLE})",
+        task=f"(?!{RESTORED})(?:{TRAINABLE})" if REFERENCE_RUNS else TRAINABLE,
     conda:
         "../../envs/conda/environment.yaml"
     threads:

@@ -1,0 +1,109 @@
+"""Settings that are not those of ``config/experiments``: they were overridden for a rehearsal or a trial, and a table says so.
+
+What a run was trained with stands in its meta.json, and what it was tested with in its evaluation. Both are compared with what
+its experiment's file resolves to, so that nothing has to note an override when it is made.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gram.config import (
+    Experiment,
+    evaluate_settings,
+    load_experiment,
+    parse,
+    resolve,
+    split_fold,
+)
+from gram.errors import GramError
+from gram.restore import differences
+from gram.settings import RunSettings
+from gram.tables.reference import Runs
+
+EXPERIMENTS = Path("config/experiments")
+# How an evaluation calls the settings of its test-time compute that it states.
+TESTED_WITH = {
+    **{name: name for name in ("depth", "width", "act", "weights", "sampler")},
+    "seed": "rollout_seed",
+}
+
+
+@functools.cache
+def _experiment(path: Path) -> Experiment | None:
+    """An experiment's file without overrides; None where there is no such file."""
+    return load_experiment(path) if path.exists() else None
+
+
+def in_training(meta: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Iterator[str]:
+    """The settings that a run was trained with otherwise, each as "train: steps: 60 (1000)", its experiment's value behind.
+
+    Nothing where that cannot be told: there is no such file, or the run has settings that the code no longer knows. Settings
+    of the execution do not count.
+
+    Args:
+        meta: meta.json of a run; of one that was kept before a setting came, it has the default.
+        experiments: the folder of the experiments.
+    """
+    experiment = _experiment(experiments.resolve() / f"{split_fold(meta['task'])[0]}.yaml")
+    if experiment is None or "settings" not in meta:
+        return
+    if meta["method"] not in experiment.methods:  # an override can add one
+        yield "the whole method (not in the file)"
+        return
+    try:
+        trained = parse(RunSettings, meta["settings"], f"meta.json of {meta['task']}")
+    except GramError:
+        return
+    asked = resolve(experiment, meta["task"], meta["method"], meta["seed"])
+    for key, here, there in differences(trained, asked):
+        yield f"{key}: {json.dumps(here)} ({json.dumps(there)})"
+
+
+def in_testing(run: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Iterator[str]:
+    """The settings that a run was tested with otherwise; see :func:`in_training`.
+
+    Args:
+        run: the facts of a run in an evaluation.
+        experiments: the folder of the experiments.
+    """
+    experiment = _experiment(experiments.resolve() / f"{split_fold(run['task'])[0]}.yaml")
+    if experiment is None or run["method"] not in experiment.methods:
+        return
+    asked = evaluate_settings(experiment, run["method"])
+    for key, fact in TESTED_WITH.items():
+        if fact in run and run[fact] != getattr(asked, key):
+            yield f"evaluate: {key}: {json.dumps(run[fact])} ({json.dumps(getattr(asked, key))})"
+
+
+def overridden(runs: Runs, experiments: Path = EXPERIMENTS) -> list[str]:
+    """What the seeds of one method on one task have otherwise than their experiment: each setting once.
+
+    Args:
+        runs: with no metas, only their test-time compute is compared.
+        experiments: the folder of the experiments.
+    """
+    found = [text for meta in runs.metas for text in in_training(meta, experiments)]
+    found += [text for one in runs.evaluations for text in in_testing(one["run"], experiments)]
+    return list(dict.fromkeys(found))
+
+
+def with_settings(
+    table: pd.DataFrame, runs: Mapping[tuple[str, str], Runs], experiments: Path = EXPERIMENTS
+) -> pd.DataFrame:
+    """A long table whose column ``settings`` says what was overridden; layout.py marks such rows.
+
+    Args:
+        table: from :func:`gram.tables.rows.whole_table`.
+        runs: those in it, from :func:`gram.tables.reference.runs_of`.
+        experiments: the folder of the experiments.
+    """
+    texts = {key: "; ".join(overridden(one, experiments)) for key, one in runs.items()}
+    keys = zip(table["task"], table["method"], strict=True)
+    return table.assign(settings=[texts.get(key, "") for key in keys])

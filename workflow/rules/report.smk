@@ -1,0 +1,66 @@
+# What `snakemake --report` shows, and why it cannot.
+#
+# in:   results/tables/{table}.summary.json: the runs in a table that is built, and the options it was built with
+# out:  no files; what stands in the report is marked with report() in tables.smk and figures.smk
+import shlex
+
+# Where the report follows the run of the same command, what that builds is its target.
+REPORTING = "--report-after-run" not in sys.argv and any(
+    argument.partition("=")[0] == "--report" for argument in sys.argv
+)
+FIGURES = [*OF_EVERY_TASK, "boards", "scaling", "halting", "samplers"]
+
+
+def config_options():
+    """The options of this command that change the configuration, as they would be typed; "" without any."""
+    paths = [os.path.relpath(path) for path in workflow.overwrite_configfiles]
+    given = ["--configfile", *paths] if paths else []
+    if workflow.config_settings.config:
+        given += ["--config", *workflow.config_settings.config_args]
+    return shlex.join(given)
+
+
+def why_no_report(table):
+    """Why a table cannot be reported: it is not built, or was built for other runs; None if it can be."""
+    path = Path(f"results/tables/{table}.summary.json")
+    if not path.exists():
+        return f"results/tables/{table}.html is not built yet: run the same command without --report first"
+    made = json.loads(path.read_text(encoding="utf-8"))
+    if set(made["runs"]) == {f"{task}/{method}/seed{seed}" for task, method, seed in RUNS[table]}:
+        return None
+    return (
+        f"results/tables/{table}.html has other runs than {CONFIG_FILES} names under {LISTED_UNDER[table]}: it was built by"
+        f" `{' '.join(['snakemake', made['options']]).strip()}`, so add --report to that; or build it anew first"
+    )
+
+
+def evaluations_to_show(table):
+    """The evaluations in a table; an error where a report asks for a table that is not built."""
+    if REPORTING and (reason := why_no_report(table)):
+        raise WorkflowError(reason)
+    return evaluations_of(table)
+
+
+def built_parts(table):
+    """What is built of a table: itself, its costs and its figures, those of `scaling` and `samplers` too."""
+    costs = costs_of(table) if os.path.exists(f"results/tables/{table}.costs.html") else []
+    drawn = [
+        f"results/figures/{table}/{task}/{name}.svg" for task in tasks_of(table) for name in FIGURES
+    ]
+    return [*tables(table), *costs, *filter(os.path.exists, drawn)]
+
+
+def built(wildcards):
+    """What a report shows for which no target is named: the parts of all tables that are built for this configuration."""
+    reasons = {table: why_no_report(table) for table, runs in RUNS.items() if runs}
+    found = [table for table, reason in reasons.items() if reason is None]
+    foreign = [
+        reason
+        for table, reason in reasons.items()
+        if reason and os.path.exists(f"results/tables/{table}.summary.json")
+    ]
+    if not found:
+        raise WorkflowError(*(foreign or [reasons[DEFAULT]]))
+    for reason in foreign:
+        print(f"note: left out of the report: {reason}", file=sys.stderr)
+    return [part for table in found for part in built_parts(table)]
