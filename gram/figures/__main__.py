@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gram.data import read_table
 from gram.errors import GramError, run
 from gram.figures.boards import board_rows, draw_boards, load_task, test_inputs
+from gram.figures.carried import SECTIONS as CARRIED
+from gram.figures.carried import carried_data, draw_carried
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.samplers import SECTIONS as COMPARISON
@@ -21,29 +23,52 @@ from gram.figures.training import draw_training, training_data
 from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
 
-# Figures of evaluations: what they show, the sections of the JSON that they need, from JSON to
-# data, from data to figure.
-OF_EVALUATIONS: dict[str, tuple[str, Sequence[str], Callable[..., Any], Callable[..., Any]]] = {
-    "completions": (
+
+class OfEvaluations(NamedTuple):
+    """A figure of evaluations.
+
+    Attributes:
+        text: what it shows.
+        sections: of the JSON that it needs.
+        data: from JSON contents to what is drawn.
+        draw: from that to the figure.
+        split: that the evaluations are of.
+    """
+
+    text: str
+    sections: Sequence[str]
+    data: Callable[..., Any]
+    draw: Callable[..., Any]
+    split: str = "test"
+
+
+OF_EVALUATIONS: dict[str, OfEvaluations] = {
+    "completions": OfEvaluations(
         "accuracy and coverage against the number of completions",
         EVALUATION,
         completions_data,
         draw_completions,
     ),
-    "width": ("coverage against the number of samples", EVALUATION, width_data, draw_width),
-    "scaling": (
-        "accuracy over depth and width, from gram.scaling",
-        SCALING,
-        scaling_data,
-        draw_scaling,
+    "width": OfEvaluations(
+        "coverage against the number of samples", EVALUATION, width_data, draw_width
     ),
-    "halting": (
+    "scaling": OfEvaluations(
+        "accuracy over depth and width, from gram.scaling", SCALING, scaling_data, draw_scaling
+    ),
+    "halting": OfEvaluations(
         "the step at which trajectories halt, from gram.scaling",
         SCALING,
         halting_data,
         draw_halting,
     ),
-    "samplers": (
+    "carried": OfEvaluations(
+        "the KL of every supervision step, from gram.carried",
+        CARRIED,
+        carried_data,
+        draw_carried,
+        split="train",  # a diagnosis of training, whose trajectories see the targets
+    ),
+    "samplers": OfEvaluations(
         "coverage of every sampler, from gram.compare_samplers",
         COMPARISON,
         samplers_data,
@@ -87,14 +112,14 @@ def main() -> None:
             required=True,
             help="history.jsonl files, each beside its meta.json",
         )
-    for name, (text, *_) in OF_EVALUATIONS.items():
-        curves = figures.add_parser(name, help=text)
+    for name, of_evaluations in OF_EVALUATIONS.items():
+        curves = figures.add_parser(name, help=of_evaluations.text)
         curves.add_argument(
             "--evaluations",
             type=Path,
             nargs="+",
             required=True,
-            help="JSON of the test split, of all folds",
+            help=f"JSON of the {of_evaluations.split} split, of all folds",
         )
     board = figures.add_parser(
         "boards", help="inputs, GRAM's distinct completions, and the deterministic twin's answer"
@@ -125,8 +150,8 @@ def main() -> None:
     elif args.figure == "elbo":
         save(draw_elbo(elbo_data(args.histories)), args.output)
     elif args.figure in OF_EVALUATIONS:
-        _, sections, data, draw = OF_EVALUATIONS[args.figure]
-        save(draw(data(read_evaluations(args.evaluations, sections))), args.output)
+        _, sections, data, draw, split = OF_EVALUATIONS[args.figure]
+        save(draw(data(read_evaluations(args.evaluations, sections, split))), args.output)
     else:
         boards(args)
 

@@ -36,16 +36,17 @@ NEEDED = (
 
 
 def read_evaluations(
-    paths: Sequence[Path], sections: Sequence[str] = SECTIONS
+    paths: Sequence[Path], sections: Sequence[str] = SECTIONS, split: str = "test"
 ) -> list[dict[str, Any]]:
-    """The evaluations of the test split in ``paths``, as ``gram.evaluate`` and ``gram.pool`` write them.
+    """The evaluations of one split in ``paths``, as ``gram.evaluate`` and ``gram.pool`` write them.
 
     Args:
         paths: JSON files.
+        split: the test split but for a diagnosis of training, which is no result.
         sections: what each must hold beside the facts of its run; other commands than ``gram.evaluate`` write others.
 
     Raises:
-        GramError: a missing or foreign file, another split than test, a run given twice, data that differs within a task, or
+        GramError: a missing or foreign file, another split, a run given twice, data that differs within a task, or
             seeds of one method that differ in test-time compute, size or training.
     """
     seen: dict[tuple[str, str, int], Path] = {}
@@ -54,9 +55,9 @@ def read_evaluations(
     for path in paths:
         evaluation = files.read_json(path)
         run = _run(path, evaluation, sections)
-        if run["split"] != "test":
+        if run["split"] != split:
             raise GramError(
-                f"{path}: evaluates the split {run['split']!r}; tables and figures take the test split only"
+                f"{path}: evaluates the split {run['split']!r}; this takes the {split} split only"
             )
         task, method = run["task"], run["method"]
         key_of_run = (task, method, run["seed"])

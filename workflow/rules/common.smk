@@ -227,6 +227,13 @@ def deep_methods(table, task):
     return [method for method in methods if resolved(evaluate_settings, task, method).depth > 1]
 
 
+def steered_methods(table, task):
+    """The methods with a posterior, along whose trajectories a KL can be measured."""
+    methods = sorted({method for method, _ in runs_of(table, task)})
+    models = {method: resolved(method_section, task, method, "model") for method in methods}
+    return [m for m in methods if getattr(models[m], "guidance", "none") != "none"]
+
+
 def tables(table):
     """A table in all formats, and in short."""
     return expand(
@@ -361,5 +368,7 @@ OF_EVERY_TASK = ["training", "elbo", "completions", "width"]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"
+CARRIED = "results/eval/{task}/{method}/seed{seed}/carried.json"
+STEERED = [task for task in tasks_of(DEFAULT) if steered_methods(DEFAULT, task)]
 SCALED = [task for task in tasks_of(DEFAULT) if deep_methods(DEFAULT, task)]
 SAMPLED = sorted({task for task, method, _ in RUNS[DEFAULT] if method == "gram"})

@@ -6,7 +6,8 @@
 #       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
 #       results/eval/{task}/{method}/seed{seed}/scaling.json: accuracy over depth and width, and the halting depth
 #       results/eval/{task}/{method}/seed{seed}/samplers.json: independent samples beside other samplers
-#       (scaling and samplers take minutes and stand outside `rule all`; with folds, one job takes all of them)
+#       results/eval/{task}/{method}/seed{seed}/carried.json: the KL of every supervision step along steered trajectories
+#       (these three take minutes and stand outside `rule all`; with folds, one job takes all of them)
 
 
 rule evaluate:
@@ -154,4 +155,45 @@ rule compare_samplers:
     shell:
         "python -m gram.launch --device {resources.device}"
         " gram.compare_samplers --run {params.runs} --data {params.folders} --split test"
+        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+
+
+rule measure_carried:
+    input:
+        configs=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/config.json"
+        ),
+        weights=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/weights.safetensors"
+        ),
+        metas=lambda wildcards: for_parts(
+            wildcards, "results/runs/{part}/{method}/seed{seed}/meta.json"
+        ),
+        trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
+        cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
+        checked=lambda wildcards: ancient(for_parts(wildcards, "results/data/{part}/checked.json")),
+    output:
+        "results/eval/{task}/{method}/seed{seed}/carried.json",
+    log:
+        "results/logs/measure_carried/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_carried/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=either(EXPERIMENTS),
+    conda:
+        "../../envs/conda/environment.yaml"
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    resources:
+        gpu=1,
+        mem_mb=4000,
+        device=config["device"],
+    params:
+        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
+        folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
+    message:
+        "Measure what {wildcards.method} carries between supervision steps on {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m gram.launch --device {resources.device}"
+        " gram.carried --run {params.runs} --data {params.folders} --split train"
         " --settings {params.settings:q} --output {output} > {log} 2>&1"

@@ -1,10 +1,11 @@
 # The figures of one task, of its runs in one table; each as SVG (in the report) and PNG.
 #
 # in:   results/runs/{task}/{method}/seed{seed}/history.jsonl, meta.json of those runs, or of their folds
-#       results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet, scaling.json, samplers.json
+#       results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet, scaling.json, samplers.json, carried.json
 #       results/data/{task}/test.parquet, card.json
 # out:  results/figures/{table}/{task}/training, elbo, completions, width, boards .svg and .png
-#       results/figures/{table}/{task}/scaling, halting, samplers .svg and .png, by milestones of their own
+#       results/figures/{table}/{task}/scaling, halting, samplers, carried .svg and .png, by milestones
+#       of their own
 
 
 rule training_figure:
@@ -280,3 +281,40 @@ rule samplers_figure:
     shell:
         "python -m gram.figures samplers --evaluations {input.evaluations}"
         " --output results/figures/{wildcards.table}/{wildcards.task}/samplers > {log} 2>&1"
+
+
+rule carried_figure:
+    input:
+        evaluations=lambda wildcards: evaluations_of(
+            wildcards.table,
+            wildcards.task,
+            CARRIED,
+            steered_methods(wildcards.table, wildcards.task),
+        ),
+    output:
+        svg=report(
+            "results/figures/{table}/{task}/carried.svg",
+            caption="../report/carried.rst",
+            category="Figures",
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "by supervision step: is the choice carried?",
+            },
+        ),
+        png="results/figures/{table}/{task}/carried.png",
+    log:
+        "results/logs/carried_figure/{table}/{task}.log",
+    benchmark:
+        "results/benchmarks/carried_figure/{table}/{task}.tsv"
+    wildcard_constraints:
+        task=either(EXPERIMENTS),
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=2000,
+    message:
+        "Draw the KL of every supervision step on {wildcards.task}, for {wildcards.table}"
+    shell:
+        "python -m gram.figures carried --evaluations {input.evaluations}"
+        " --output results/figures/{wildcards.table}/{wildcards.task}/carried > {log} 2>&1"

@@ -1,0 +1,88 @@
+"""Is the choice carried? The KL of every supervision step, by the number of completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gram.carried import SECTION
+from gram.figures.axes import spread_line
+from gram.figures.style import (
+    CEILING,
+    STYLE,
+    colour,
+    heading,
+    legend_below,
+    marker,
+    new_figure,
+    seeds_note,
+    the_task,
+)
+from gram.tables.names import in_order, label
+
+SECTIONS = (SECTION,)
+CHOICE = "log m, what a choice among m completions is worth"
+
+
+def carried_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """What :func:`draw_carried` draws, one row per run, group of inputs and supervision step.
+
+    Args:
+        evaluations: JSON contents by gram.carried, of one task.
+
+    Returns:
+        Columns task, method, seed, group (completions of an input, as words), x (supervision step,
+        from 1), value (KL) and log_m, both in nats per board.
+    """
+    rows = []
+    for evaluation in evaluations:
+        run = {key: evaluation["run"][key] for key in ("task", "method", "seed")}
+        for row in evaluation[SECTION]:
+            kl, log_m = row["kl"]["value"], row["log_m"]["value"]
+            rows.append(
+                run | {"group": row["group"], "x": row["step"], "value": kl, "log_m": log_m}
+            )
+    return pd.DataFrame(rows)
+
+
+def draw_carried(data: pd.DataFrame) -> Figure:
+    """A panel per group of inputs, a line per method; see :func:`carried_data`."""
+    groups, methods = list(dict.fromkeys(data["group"])), in_order(data["method"])
+    top = 1.05 * max(data["value"].max(), data["log_m"].max())
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(2.6 * len(groups) + 0.6, 3.9)
+        panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+        for axes, group in zip(panels, groups, strict=True):
+            part = data[data["group"] == group]
+            for method in methods:
+                line = part[part["method"] == method]
+                spread_line(axes, line, color=colour(method), marker=marker(method))
+            group_panel(axes, part, group, top)
+        panels[0].set_ylabel("KL of a supervision step (nats)")
+        shape: dict[str, Any] = {"markersize": 5, "markerfacecolor": "white"}
+        handles = [
+            Line2D([], [], color=colour(m), marker=marker(m), label=label(m), **shape)
+            for m in methods
+        ]
+        handles.append(Line2D([], [], color=CEILING, linestyle="--", linewidth=1.1, label=CHOICE))
+        legend_below(figure, handles, columns=4)
+        title = f"{the_task(data)}: is the choice carried from one supervision step to the next?"
+        heading(figure, title, seeds_note(data))
+    return figure
+
+
+def group_panel(axes: Axes, part: pd.DataFrame, group: str, top: float) -> None:
+    """The axes of one group: supervision steps, and the dashed line at log m."""
+    last = int(part["x"].max())
+    axes.axhline(part["log_m"].mean(), linestyle="--", color=CEILING, linewidth=1.1)
+    axes.set_ylim(-0.03 * top, top)
+    axes.set_xlim(0.5, last + 0.5)
+    axes.set_xticks(sorted({1, *range(4, last + 1, 4)}))
+    axes.set_xlabel("supervision step")
+    axes.set_title("1 completion" if group == "1" else f"{group} completions")
