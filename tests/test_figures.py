@@ -1,4 +1,4 @@
-"""Figures: the numbers that are drawn, the rule that chooses boards, and the same bytes from the same input."""
+"""Figures: the numbers drawn, the rule that chooses boards, the same bytes from the same input."""
 
 from __future__ import annotations
 
