@@ -98,7 +98,7 @@ def test_complaints_are_made() -> None:
 
 
 def evaluations(methods: Sequence[str], counts: dict[int, int]) -> list[dict[str, Any]]:
-    """Evaluations of the longest task name, two seeds per method; ``counts``: inputs by completions."""
+    """Evaluations with the longest task name, two seeds each; ``counts``: inputs by completions."""
     made = []
     for method in methods:
         for seed in (0, 1):
