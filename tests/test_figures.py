@@ -1,4 +1,4 @@
-"""Figures: the numbers that are drawn, the rule that chooses boards, and the same bytes from the same input."""
+"""Figures: the numbers drawn, the rule that chooses boards, the same bytes from the same input."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_an_axis_in_nats_has_no_linear_part_and_says_where_it_ends(history: Any)
     assert {axes.get_yscale() for axes in figure.axes} == {"log"}
     low, high = figure.axes[0].get_ylim()
     assert low == 0.1 and high > 100
-    assert "Values under 0.1 nats lie below the axes, as 0 does." in figure.get_suptitle()
+    assert "Below the axes: 0, and values under 0.1 nats." in figure.get_suptitle()
 
 
 def test_histories_without_the_elbo_give_a_figure_that_says_so(
@@ -416,6 +416,9 @@ def test_a_lost_given_queen_and_a_missing_one_are_told(
     assert faults(replace(row, answer=alone), task) == "1 given queen missing"
     assert faults(replace(row, answer=row.board), task) == "1 of 5 queens"
     assert faults(replace(row, answer_valid=True), task) == ""
+    completion = row.drawn[0][0]
+    odd = np.where((completion == 1) & (row.board == 1), 0, completion)  # neither empty nor a queen
+    assert faults(replace(row, answer=odd), task) == "unknown tokens"
     axes = new_figure(2, 2).subplots()
     draw_board(axes, np.ones(25, dtype=np.uint8), row.board, np.zeros((5, 5), dtype=bool))
     assert [patch.get_fill() for patch in axes.patches if isinstance(patch, Polygon)] == [

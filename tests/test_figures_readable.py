@@ -1,4 +1,4 @@
-"""Every figure can be read: no text is cut, covers another or is a name of the code; colours stand out from white."""
+"""Every figure can be read: no text is cut, on another or a name of the code; no line is faint."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_complaints_are_made() -> None:
 
 
 def evaluations(methods: Sequence[str], counts: dict[int, int]) -> list[dict[str, Any]]:
-    """Evaluations of the longest task name with inputs of so many completions, two seeds per method."""
+    """Evaluations with the longest task name, two seeds each; ``counts``: inputs by completions."""
     made = []
     for method in methods:
         for seed in (0, 1):
@@ -147,7 +147,7 @@ def test_width_can_be_read(methods: list[str], widths: tuple[int, ...]) -> None:
 
 @pytest.fixture
 def histories(tmp_path: Path) -> Callable[..., list[Path]]:
-    """``histories(methods, steps=20, loss=4.5)``: two runs of each, with two rollouts and the bounds."""
+    """``histories(methods, steps=20, loss=4.5)``: two runs of each, with rollouts and bounds."""
 
     def write(methods: Sequence[str], *, steps: int, loss: float) -> list[Path]:
         paths = []
@@ -268,7 +268,7 @@ def test_boards_can_be_read(size: int, columns: int) -> None:
 
 
 def contrast(colour: str) -> float:
-    """The contrast of a colour with white as WCAG defines it, 1 for white itself and 21 for black."""
+    """The contrast of a colour with white as WCAG defines it: 1 for white itself, 21 for black."""
     channels = np.array(to_rgb(colour))
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
     return 1.05 / (float(linear @ [0.2126, 0.7152, 0.0722]) + 0.05)

@@ -83,7 +83,7 @@ def test_samplers_draw_the_difference_to_independent_samples_of_the_same_seeds(
 ) -> None:
     figure = draw_samplers(samplers_data([comparison]))
     for axes in figure.axes[3:]:
-        # The invented values differ by 5 points from sampler to sampler, and by 10 from seed to seed.
+        # The invented values differ by 5 points from sampler to sampler, by 10 from seed to seed.
         assert percent(axes) == [[pytest.approx(5 * place)] * 2 for place in range(1, len(COLOURS))]
         low, high = axes.get_ylim()
         assert low == -high

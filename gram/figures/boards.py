@@ -225,8 +225,9 @@ def faults(row: Row, task: NQueens) -> str:
     attacked, lost = int(task.conflicts(row.answer[None]).sum()), missing(row, row.answer)
     reasons = [f"{attacked} queens attacked"] if attacked else []  # never one alone
     reasons += [f"{lost} given queen{'s' if lost > 1 else ''} missing"] if lost else []
+    queens = int((row.answer == QUEEN).sum())
     if not reasons:
-        reasons = [f"{int((row.answer == QUEEN).sum())} of {task.n} queens"]
+        reasons = [f"{queens} of {task.n} queens" if queens < task.n else "unknown tokens"]
     return "\n".join(reasons)
 
 
@@ -263,7 +264,7 @@ def draw_row(places: Sequence[Axes], row: Row, task: NQueens) -> None:
 
 
 def draw_boards(task: NQueens, rows: Sequence[Row], columns: int) -> Figure:
-    """A line of boards per row: input, up to ``columns`` completions of GRAM's, its twin's answer."""
+    """A line of boards per row: input, up to ``columns`` completions by GRAM, its twin's answer."""
     # Two at least, so that their heading has room.
     shown = max(2, min(columns, max(len(row.drawn) for row in rows)))
     texts = [text for row in rows for text in (findings(row, shown), faults(row, task))]
@@ -279,11 +280,8 @@ def draw_boards(task: NQueens, rows: Sequence[Row], columns: int) -> Figure:
             lefts = [EDGE + place * (SIDE + GAP) for place in range(shown + 2)]
             boxes = [(x / width, bottom / height, SIDE / width, SIDE / height) for x in lefts]
             draw_row([figure.add_axes(box) for box in boxes], row, task)
-        size = f"{task.n}x{task.n}"
-        heading(
-            figure,
-            f"{size} queens: some are given, a model adds the others; none may attack another",
-        )
+        rest = "some queens are given, a model adds the rest; none may attack another"
+        heading(figure, f"{task.n}x{task.n} board: {rest}")
         names = (("Input", 0), ("GRAM, distinct completions", 1), ("Deterministic twin", shown + 1))
         for text, place in names:
             left, over = EDGE + place * (SIDE + GAP), height - TOP + 0.1

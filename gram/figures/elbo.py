@@ -70,6 +70,6 @@ def draw_elbo(data: pd.DataFrame) -> Figure:
         title = (
             f"{the_task(data)}: the bound (negative ELBO) and the surrogate that training minimises"
         )
-        below = f"Values under {limits[0]:.2g} nats lie below the axes, as 0 does."
+        below = f"Below the axes: 0, and values under {limits[0]:.2g} nats."
         heading(figure, title, f"On validation pairs. {runs_note(data)} {below}")
     return figure

@@ -102,9 +102,9 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
         legend_below(figure, [*handles, ceiling_handle()], columns=7)
         draws = len(data[["run", "rollout_seed"]].drop_duplicates())
         note = (
-            "Below: each sampler less independent samples (iid) of the same run and rollout seed, in "
-            f"percentage points. Markers: means over {counted([draws], 'pair')} of run and rollout "
-            "seed; bars: from the least to the greatest."
+            "Below: each sampler less independent samples (iid) of the same run and rollout seed, "
+            f"in percentage points. Markers: means over {counted([draws], 'pair')} of run and "
+            "rollout seed; bars: from the least to the greatest."
         )
         heading(figure, f"{the_task(data)}: ways to draw samples, at equal compute", note)
     return figure

@@ -142,28 +142,27 @@ def halting_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def doubling(last: int) -> dict[str, int]:
+    """Names and last steps of the bars 1, 2, 3-4, 5-8, ..., whose last one ends at ``last``."""
+    ends = [2**power for power in range(last.bit_length()) if 2**power < last]
+    starts = [1, *(end + 1 for end in ends)]
+    spans = zip(starts, [*ends, last], strict=True)
+    return {str(start) if start == end else f"{start}-{end}": end for start, end in spans}
+
+
 def halting_bars(axes: Axes, counts: pd.DataFrame, method: str) -> None:
     """The histogram of one method over steps 1, 2, 3-4, 5-8, ...; filled: the valid ones."""
-    last = int(counts.index[-1])
-    ends = [2**power for power in range(last.bit_length()) if 2**power < last - 1] + [
-        last - 1,
-        last,
-    ]
-    starts = [1, *(end + 1 for end in ends[:-1])]
-    names = [
-        str(start) if start == end else f"{start}-{end}"
-        for start, end in zip(starts[:-1], ends[:-1], strict=True)
-    ]
-    names.append("never")
-    grouped = counts.groupby(np.searchsorted(ends, counts.index)).sum()
+    never = int(counts.index[-1])
+    ends = doubling(never - 1) | {"never": never}
+    names = list(ends)
+    grouped = counts.groupby(np.searchsorted(list(ends.values()), counts.index)).sum()
     total = counts["trajectories"].sum()
     shares = {name: (100 * grouped[name] / total).tolist() for name in ("trajectories", "valid")}
     outline: dict[str, Any] = {"color": "white", "edgecolor": colour(method), "linewidth": 0.8}
-    bars = axes.bar(range(len(names)), shares["trajectories"], width=0.8, **outline)
+    whole = shares["trajectories"]
+    bars = axes.bar(range(len(names)), whole, width=0.8, **outline)
     axes.bar(range(len(names)), shares["valid"], color=colour(method), width=0.8)
-    axes.bar_label(
-        bars, [f"{share:.1f}" for share in shares["trajectories"]], fontsize=7, padding=2
-    )
+    axes.bar_label(bars, [f"{share:.1f}" for share in whole], fontsize=7, padding=2)
     axes.set_axisbelow(True)
     axes.set_xticks(range(len(names)), names, fontsize=7)
     axes.set_xlabel("supervision step of the first halt")
@@ -187,6 +186,6 @@ def draw_halting(data: pd.DataFrame) -> Figure:
             counts = data[data["method"] == method].groupby("step")[["trajectories", "valid"]].sum()
             halting_bars(axes, counts, method)
         seeds = counted(data.groupby("method")["seed"].nunique(), "seed")
-        title = f"{the_task(data)}: the supervision step at which trajectories would first halt"
+        title = f"{the_task(data)}: when trajectories would halt for the first time"
         heading(figure, title, f"Filled: with a valid answer there. All trajectories of {seeds}.")
     return figure

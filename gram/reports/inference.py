@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from gram.figures.samplers import INDEPENDENT
 from gram.figures.samplers import SECTIONS as COMPARISON
 from gram.figures.scaling import CHOOSERS, scaling_data
 from gram.figures.scaling import SECTIONS as SCALING
@@ -16,7 +17,6 @@ from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import label
 from gram.tables.render import pipe_table
 
-INDEPENDENT = "iid"
 COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "hostile_coverage_macro")
 WIDTH = 20  # samples that an answer is chosen among: the paper's
 
