@@ -11,6 +11,7 @@ import pandas as pd
 
 from gram.checksums import read_listed
 from gram.data import TABLES
+from gram.processor import described
 from gram.reports.processors import other_processor
 from gram.reports.reference import NOT_MEASURED, SHOWN, distinct, duration
 from gram.tables.headlines import headlines
@@ -242,7 +243,9 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
             "code evaluated by": one["evaluated_by"]["code_hash"],
         }
         rows.append(
-            row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")}
+            row
+            | {key: distinct(m[key] for m in metas) for key in ("torch", "python")}
+            | {"device": distinct(described(m) for m in metas)}
         )
     return prose_table(list(rows[0]), [list(row.values()) for row in rows])
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from gram.config import (
     Experiment,
+    differences,
     evaluate_settings,
     load_experiment,
     parse,
@@ -23,7 +24,6 @@ from gram.config import (
     split_fold,
 )
 from gram.errors import GramError
-from gram.restore import differences
 from gram.settings import RunSettings
 from gram.tables.reference import Runs
 
@@ -62,7 +62,8 @@ def in_training(meta: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Ite
     except GramError:
         return
     asked = resolve(experiment, meta["task"], meta["method"], meta["seed"])
-    for key, here, there in differences(trained, asked):
+    changes = differences(trained.without_execution(), asked.without_execution())
+    for key, here, there in changes:
         yield f"{key}: {json.dumps(here)} ({json.dumps(there)})"
 
 
