@@ -13,7 +13,7 @@
 #   results/figures/{table}/{task}/{scaling,halting,samplers}.{svg,png}; by `snakemake scaling` and `snakemake samplers`
 #   results/{logs,benchmarks}/{rule}/...  what each job printed; its seconds and memory
 #
-#   {task}    a file of config/experiments (nqueens8). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
+#   {task}    a file of config/experiments (nqueens7). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
 #             and its evaluation results/eval/nqueens5/... pools theirs.
 #   {method}  a key of `methods` in that file (gram).
 #   {seed}    any whole number.

@@ -8,16 +8,23 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
 
 from gram import files
 from gram.errors import GramError, run
-from gram.settings import SECTIONS, DataSettings, EvaluateConfig, RunSettings, SplitConfig
+from gram.settings import (
+    SECTIONS,
+    DataSettings,
+    EvaluateConfig,
+    GramModel,
+    RunSettings,
+    SplitConfig,
+)
 
 Section = TypeVar("Section")
 SHARED = (
@@ -55,8 +62,9 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     }
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
         least, value = f.metadata.get("least"), converted.get(f.name)
-        if least is not None and value is not None and not value >= least:  # so that NaN fails too
-            raise GramError(f"{where}: {f.name}: {value!r} is less than {least}")
+        for number in value if isinstance(value, tuple) else [value]:
+            if least is not None and number is not None and not number >= least:  # NaN fails too
+                raise GramError(f"{where}: {f.name}: {number!r} is less than {least}")
     return cls(**converted)
 
 
@@ -91,6 +99,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value
     if origin is types.UnionType:
         return None if value is None else _convert(typing.get_args(hint)[0], value, where)
+    if origin is tuple:
+        return _convert_tuple(typing.get_args(hint)[0], value, where)
     if origin is dict:
         hint = dict
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
@@ -101,6 +111,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise GramError(f"{where}: {value!r} is not of type {hint.__name__}")
     return value
+
+
+def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
+    """A list with at least one value, each of the type ``hint``.
+
+    Raises:
+        GramError: anything else; names the place of a wrong value, counted from 0.
+    """
+    if not isinstance(value, list | tuple) or not value:
+        raise GramError(f"{where}: {value!r} is not a list with at least one value")
+    return tuple(_convert(hint, one, f"{where}: {place}") for place, one in enumerate(value))
 
 
 FOLD = re.compile(r"(?P<base>.+)-fold(?P<fold>\d+)")
@@ -233,6 +254,23 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+class Difference(NamedTuple):
+    """A key in which two nested mappings differ, as ``train: steps``, with both values; None for a key that one lacks."""
+
+    key: str
+    one: Any
+    other: Any
+
+
+def differences(one: Any, other: Any, keys: tuple[str, ...] = ()) -> Iterator[Difference]:
+    """All keys in which two nested mappings differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            yield from differences(one.get(key), other.get(key), (*keys, key))
+    elif one != other:
+        yield Difference(": ".join(keys), one, other)
+
+
 def data_settings(experiment: Experiment, task: str) -> DataSettings:
     """The data settings of ``task`` (the experiment's name, or one of its folds)."""
     return DataSettings(task, experiment.generator, experiment.split)
@@ -269,7 +307,7 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
     if train.initial_weights:
         path = train.initial_weights.replace("{task}", task).replace("{seed}", str(seed))
         train = dataclasses.replace(train, initial_weights=path)
-    return RunSettings(
+    settings = RunSettings(
         task=task,
         method=method,
         seed=seed,
@@ -277,6 +315,30 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
         model=method_section(experiment, method, "model"),
         train=train,
     )
+    _check_agreement(settings, f"{experiment.path}: {method}")
+    return settings
+
+
+def _check_agreement(settings: RunSettings, where: str) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        GramError: names both keys and what to write.
+    """
+    model, train = settings.model, settings.train
+    factors, initial = train.beta_factors, train.beta_factors_initial
+    if initial is not None and len(initial) != len(factors):
+        raise GramError(
+            f"{where}: train: beta_factors_initial: {len(initial)} values, and beta_factors has "
+            f"{len(factors)}; give as many"
+        )
+    if isinstance(model, GramModel) and model.noise_in == "last":
+        for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):
+            if (value := getattr(train, key)) != needed:
+                raise GramError(
+                    f"{where}: train: {key}: {value}: with model: noise_in: last no other transition "
+                    f"draws noise; write {key}: {needed}, or noise_in: all"
+                )
 
 
 def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:

@@ -6,8 +6,11 @@ no bound on -log p(y | x); whether it moves together with the bound is an empiri
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gram import losses
@@ -18,11 +21,17 @@ from gram.models.network import Network
 from gram.settings import TrainConfig
 
 Bounds = dict[str, dict[str, float]]  # {full, surrogate} -> {cross_entropy, kl}
+# Groups of inputs by their number of completions: the least and the most of each.
+GROUPS = {"1": (1, 1), "2 to 3": (2, 3), "4 to 6": (4, 6), "7 and more": (7, None)}
 
 
 def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """At most ``limit`` (input, target) pairs, spread evenly over a split: int64 [B, L] and [B, L_out]."""
-    rows = spread_rows(len(split.completions), limit)
+    return pairs_at(split, spread_rows(len(split.completions), limit), device)
+
+
+def pairs_at(split: Split, rows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The pairs of a split whose completions stand at ``rows`` [B]: int64 [B, L] and [B, L_out]."""
     owners = np.searchsorted(split.offsets, rows, side="right") - 1
     inputs, targets = (
         torch.from_numpy(tokens).long().to(device)
@@ -142,3 +151,53 @@ def watched_bounds(
         return None
     inputs, targets = watched_pairs(split, config.eval_inputs, generator.device)
     return bounds(model, inputs, targets, config, generator) if len(inputs) else None
+
+
+def by_supervision_step(
+    model: Network, split: Split, config: TrainConfig, generator: torch.Generator, pairs: int
+) -> dict[str, dict[str, Any]] | None:
+    """What each supervision step pays along trajectories that the posterior steers.
+
+    An input with m completions leaves a choice worth log m. If it is carried on, the KL is paid in the
+    first step or two and is near 0 after them; if it stays near log m to the last step, what was chosen
+    is forgotten and decided anew each time, and a rollout has no posterior to decide it.
+
+    Args:
+        model: the network.
+        split: the pairs; as many of each group of :data:`GROUPS` as there are, up to its share.
+        config: of the run: N_sup supervision steps, with noise and charges as in training.
+        generator: source of the noise, on the device of the model.
+        pairs: how many in all, an equal share for each group.
+
+    Returns:
+        A group's name -> pairs (how many), log_m (mean of log m), kl and cross_entropy (of every step,
+        means over the pairs), in nats per board; groups without pairs are left out. None for a model
+        without a KL.
+    """
+    if not isinstance(model, GRAM):
+        return None
+    of_row = np.repeat(split.counts, split.counts)  # how many completions each row's input has
+    found: dict[str, dict[str, Any]] = {}
+    for name, (least, most) in GROUPS.items():
+        within = np.flatnonzero((of_row >= least) & (of_row <= (most or of_row.max())))
+        rows = within[spread_rows(len(within), pairs // len(GROUPS))]
+        if not len(rows):
+            continue
+        paid = supervised_pass(
+            model,
+            *pairs_at(split, rows, generator.device),
+            config,
+            generator,
+            uncharged_noise=config.uncharged_noise,
+            charge_all=config.charged == "all",
+        )
+        if paid is None:
+            return None
+        cross_entropy, kl = paid
+        found[name] = {
+            "pairs": len(rows),
+            "log_m": float(np.log(of_row[rows]).mean()),
+            "kl": kl.mean(dim=1).tolist(),
+            "cross_entropy": cross_entropy.mean(dim=1).tolist(),
+        }
+    return found

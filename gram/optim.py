@@ -75,6 +75,18 @@ def beta(step: int, config: TrainConfig) -> float:
     return config.beta_initial + (config.beta - config.beta_initial) * share
 
 
+def beta_factors(step: int, config: TrainConfig) -> list[float]:
+    """The factors of beta by supervision step at optimizer step ``step``, as :func:`beta` moves.
+
+    The last one holds for all later supervision steps.
+    """
+    last, first = config.beta_factors, config.beta_factors_initial
+    if first is None or step >= config.beta_decay_steps:
+        return list(last)
+    share = step / config.beta_decay_steps
+    return [start + (end - start) * share for start, end in zip(first, last, strict=True)]
+
+
 def set_rates(optimizer: torch.optim.Optimizer, step: int, config: TrainConfig) -> None:
     """Make optimizer step ``step`` use its learning rate and its weight decay."""
     for group in optimizer.param_groups:

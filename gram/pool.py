@@ -21,6 +21,7 @@ KEYS = (
     "n_completions",
     "depth",
     "width",
+    "group",
     "step",
     "sampler",
     "rollout_seed",

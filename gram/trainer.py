@@ -165,6 +165,7 @@ class Trainer:
                     targets[rows],
                     noise[:, rows] if noise is not None else None,
                     stream.last[rows],
+                    stream.age[rows],
                 )
                 step, hits, row_terms, weights = supervise(
                     self.model, config, self.step, micro_batch

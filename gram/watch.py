@@ -8,11 +8,13 @@ from typing import Any
 import torch
 
 from gram.data import Split, spread_rows
-from gram.elbo import watched_bounds
+from gram.elbo import by_supervision_step, watched_bounds
 from gram.inference import rollout
 from gram.models.network import Network
 from gram.settings import TrainConfig
 from gram.tasks import Task
+
+WATCHED_PAIRS = 64  # along whose trajectories the KL of every supervision step is watched
 
 
 def observed(
@@ -32,14 +34,17 @@ def observed(
         generator: gives a generator for a named purpose, so that watching a run does not change it.
 
     Returns:
-        Each split's name -> :func:`rollout_counts`, and elbo -> :func:`gram.elbo.bounds` where there are any.
+        Each split's name -> :func:`rollout_counts`; where there are any, elbo -> :func:`gram.elbo.bounds`,
+        and steps -> :func:`gram.elbo.by_supervision_step` of training pairs.
     """
     found: dict[str, Any] = {
         name: rollout_counts(model, task, split, config, generator("watch", name))
         for name, split in splits.items()
     }
     bounds = watched_bounds(model, splits["valid"], config, generator("elbo"))
-    return found | ({"elbo": bounds} if bounds else {})
+    pairs = min(WATCHED_PAIRS, config.eval_inputs)
+    steps = by_supervision_step(model, splits["train"], config, generator("steps"), pairs)
+    return found | ({"elbo": bounds} if bounds else {}) | ({"steps": steps} if steps else {})
 
 
 def rollout_counts(

@@ -211,10 +211,9 @@ def supervise_fresh() -> Callable[..., Supervised]:
         config: TrainConfig | None = None,
     ) -> Supervised:
         config = config or TrainConfig(N_sup=1)
-        last = torch.ones(len(inputs), dtype=torch.bool)
-        return supervise(
-            model, config, 0, Rows(model.initial_state(inputs), inputs, targets, noise, last)
-        )
+        age = torch.zeros(len(inputs), dtype=torch.int64)
+        rows = Rows(model.initial_state(inputs), inputs, targets, noise, last=age == 0, age=age)
+        return supervise(model, config, 0, rows)
 
     return once
 

@@ -16,7 +16,7 @@ ROOMS = """
 errors launch code_version files progress seeds processor settings config restore tasks data
 checksums models losses adam_atan2 optim objectives stream provenance checkpoint initial samplers
 inference elbo distributed machine watch trainer train keep bench metrics evaluate pool scaling
-compare_samplers tables figures reports
+carried compare_samplers tables figures solve reports
 """.split()
 
 MAX_LINES = 500

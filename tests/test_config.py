@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import re
 import typing
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,45 @@ def test_yaml_numbers_without_a_dot_are_numbers(write: Any) -> None:
     assert all(
         isinstance(value, float) for value in (train.learning_rate, train.beta, train.beta_initial)
     )
+
+
+def test_lists_of_numbers(write: Any) -> None:
+    experiment = load_experiment(write("train: {beta_factors: [3, 1e0]}\nmethods: {gram: }"))
+    assert resolve(experiment, "nqueens5", "gram", 0).train.beta_factors == (3.0, 1.0)
+    for value, said in (
+        ("3", "3 is not a list with at least one value"),
+        ("[]", "[] is not a list with at least one value"),
+        ("[1, x]", "beta_factors: 1: 'x' is not of type float"),
+        ("[1, -2]", "beta_factors: -2.0 is less than 0"),
+        ("[.nan]", "beta_factors: nan is less than 0"),
+    ):
+        with pytest.raises(GramError, match=re.escape(said)):
+            load_experiment(write(f"train: {{beta_factors: {value}}}\nmethods: {{gram: }}"))
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        (
+            "train: {beta_factors: [3, 1], beta_factors_initial: [1]}",
+            "beta_factors_initial: 1 values, and beta_factors has 2; give as many",
+        ),
+        (
+            "model: {noise_in: last}\ntrain: {charged: all}",
+            "train: charged: all: with model: noise_in: last no other transition draws noise",
+        ),
+        (
+            "model: {noise_in: last}\ntrain: {uncharged_noise: posterior}",
+            "write uncharged_noise: prior, or noise_in: all",
+        ),
+    ],
+    ids=["factors", "charged", "uncharged"],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    write: Any, sections: str, said: str
+) -> None:
+    with pytest.raises(GramError, match=re.escape(said)):
+        load_experiment(write(f"{sections}\nmethods: {{gram: }}"))
 
 
 def test_merge_goes_key_by_key_and_changes_neither() -> None:

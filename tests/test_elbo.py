@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -199,6 +201,49 @@ def test_watched_pairs_are_pairs_of_the_split(data_folder: Path) -> None:
     assert [len(tokens) for tokens in elbo.watched_pairs(split, 0, CPU)] == [0, 0]
 
 
+def test_what_each_supervision_step_pays_adds_up_to_the_surrogate(data_folder: Path) -> None:
+    """Group by group: the mean over steps is the surrogate of the group's pairs."""
+    split = load_split(data_folder, "train")
+    model = build_model(CONFIG, Shape(split.inputs.shape[1], int(split.inputs.max()) + 1), seed=0)
+    assert isinstance(model, GRAM)
+    for parameter in model.parameters():
+        parameter.data = 0.4 * torch.randn(
+            parameter.shape, generator=seeded_generator(CPU, parameter.numel())
+        )
+    found = elbo.by_supervision_step(model, split, TRAIN, seeded_generator(CPU, 4), pairs=8)
+    assert found is not None and set(found) <= set(elbo.GROUPS)
+    of_row = split.counts.repeat(split.counts)
+    assert set(found) == {"1", "2 to 3"} and set(of_row) == {1, 2}  # what 5x5 has
+    generator = seeded_generator(CPU, 4)
+    for name, members in (("1", of_row == 1), ("2 to 3", of_row == 2)):
+        group = found[name]
+        assert group["pairs"] == 2 and len(group["kl"]) == len(group["cross_entropy"]) == 3
+        assert group["log_m"] == pytest.approx(0.0 if name == "1" else math.log(2))
+        rows = np.flatnonzero(members)
+        rows = rows[[0, len(rows) // 2]]
+        pairs = elbo.pairs_at(split, rows, CPU)
+        state = generator.get_state()
+        bound = elbo.bounds(model, *pairs, TRAIN, generator)
+        assert bound is not None
+        for term in ("kl", "cross_entropy"):
+            mean = sum(group[term]) / TRAIN.N_sup
+            assert mean == pytest.approx(bound["surrogate"][term], rel=1e-5)
+        generator.set_state(state)
+        elbo.by_supervision_step(model, split, TRAIN, generator, pairs=0)  # draws nothing
+        assert torch.equal(generator.get_state(), state)
+        elbo.supervised_pass(
+            model, *pairs, TRAIN, generator, uncharged_noise="prior", charge_all=False
+        )
+
+
+def test_a_model_without_a_kl_pays_nothing_by_step(data_folder: Path) -> None:
+    split = load_split(data_folder, "train")
+    shape = Shape(split.inputs.shape[1], int(split.inputs.max()) + 1)
+    twin = build_model(GramModel(**{**vars(CONFIG), "guidance": "none"}), shape, seed=0)
+    generator = seeded_generator(CPU, 0)
+    assert elbo.by_supervision_step(twin, split, TRAIN, generator, pairs=8) is None
+
+
 def test_a_run_watches_its_bounds(
     gram_run: Path, deterministic_run: Path, settings: Any, data_folder: Path
 ) -> None:
@@ -208,13 +253,17 @@ def test_a_run_watches_its_bounds(
     ]
     rollouts = [line for line in lines if line["event"] == "rollout"]
     assert rollouts and all(set(line["elbo"]) == {"full", "surrogate"} for line in rollouts)
+    for line in rollouts:
+        assert line["steps"] and all(
+            len(group["kl"]) == settings.train.N_sup for group in line["steps"].values()
+        )
     # Before the first step the average is the initial weights, whose bounds do not depend on training.
     trainer = Trainer(settings, data_folder, Path("unused"), CPU)
     pairs = elbo.watched_pairs(trainer.splits["valid"], settings.train.eval_inputs, CPU)
     generator = seeded_generator(CPU, settings.seed, "elbo", 0)
     assert rollouts[0]["elbo"] == elbo.bounds(trainer.ema.model, *pairs, settings.train, generator)
     text = (deterministic_run / "history.jsonl").read_text(encoding="utf-8")
-    assert "elbo" not in text
+    assert "elbo" not in text and "steps" not in text
 
 
 def test_without_watched_inputs_there_is_no_bound(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,22 @@ import pandas as pd
 import pytest
 import yaml
 from matplotlib.colors import to_hex
-from matplotlib.patches import Polygon
+from matplotlib.patches import Polygon, Rectangle
 
 from gram import evaluate, files
 from gram.data import load_split
 from gram.figures.__main__ import main
 from gram.figures.boards import (
-    ATTACKED,
+    ADDED,
+    ATTACKED_CELL,
     GIVEN,
     board_rows,
+    chosen_inputs,
     draw_board,
     draw_boards,
+    faults,
     load_task,
     test_inputs,
-    verdict,
 )
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
 from gram.figures.elbo import draw_elbo, elbo_data
@@ -100,30 +103,29 @@ def test_training_data_holds_percent_per_run(history: Any) -> None:
     # No inputs with several completions: nothing to draw, rather than zero.
     assert data[(data["method"] == "deterministic") & (data["group"] == "several")].empty
     axes = draw_training(data).axes[1]
-    line = next(
-        line
-        for line in axes.lines
-        if line.get_linestyle() == "-" and line.get_color() == COLOURS["gram"]
-    )
-    assert list(np.asarray(line.get_ydata())) == [0.0, pytest.approx(18.75)]
-    bands = [
-        band
-        for band in axes.collections
-        if to_hex(band.get_facecolor()[0]).upper() == COLOURS["gram"]
-    ]
-    assert bands[0].get_paths()[0].vertices[:, 1].max() == 37.5
+    of_gram = [line for line in axes.lines if line.get_color() == COLOURS["gram"]]
+    *single, mean = (list(np.asarray(line.get_ydata())) for line in of_gram)
+    assert mean == [0.0, pytest.approx(18.75)]
+    assert sorted(single) == [[0.0, value] for value in (0.0, 12.5, 25.0, 37.5)]
+    widths = [line.get_linewidth() for line in of_gram]
+    assert widths[-1] > 3 * max(widths[:-1])  # the mean stands out from the runs
+    assert axes.get_title(loc="left") == "Validation, one completion (8 inputs)"
 
 
 def test_training_figure_says_what_it_shows(history: Any) -> None:
-    seen = texts(draw_training(training_data([history("gram", fold=0, seed=0, valid=4)])))
+    figure = draw_training(training_data([history("gram", fold=0, seed=0, valid=4)]))
+    seen = texts(figure)
     for needed in (
         "optimizer steps",
-        "nqueens5\nvalid samples (%)",
+        "valid samples (%)",
         "nats per token",
         "GRAM",
-        "inputs with several completions",
+        "Validation, several completions (2 inputs)",
     ):
         assert needed in seen
+    title, note = figure.get_suptitle().split("\n")
+    assert title.startswith("nqueens5: ") and note == "Lines: one run each."
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1  # one range of steps
 
 
 def test_elbo_figure_adds_the_terms_of_each_bound(history: Any) -> None:
@@ -144,19 +146,25 @@ def test_elbo_figure_adds_the_terms_of_each_bound(history: Any) -> None:
         data[(data["panel"] == "full") & (data["term"] == "total") & (data["step"] == 50)]["value"]
     ) == [40.0, 60.0]
     figure = draw_elbo(data)
-    drawn = {
-        line.get_linestyle(): list(np.asarray(line.get_ydata())) for line in figure.axes[0].lines
-    }
-    assert drawn == {"-": [50.0, 50.0], "--": [40.0, 40.0], ":": [10.0, 10.0]}
-    assert list(np.asarray(figure.axes[1].lines[0].get_ydata())) == [9.0, 9.0]
-    wanted = {
-        "Full negative ELBO, whole rollout",
-        "Surrogate, one supervision step",
-        "nqueens5\nnats per input",
-        "KL",
-        "GRAM",
-    }
+    means = [list(np.asarray(axes.lines[-1].get_ydata())) for axes in figure.axes]
+    assert means == [[value] * 2 for value in (50.0, 40.0, 10.0, 9.0, 7.0, 2.0)]
+    wanted = {"Full bound: sum", "Surrogate: KL", "nats per input", "GRAM"}
     assert wanted <= set(texts(figure))
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1  # terms can be compared
+
+
+def test_an_axis_in_nats_has_no_linear_part_and_says_where_it_ends(history: Any) -> None:
+    path = history("gram", fold=0, seed=0, valid=4)
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for line, kl in zip(lines[:2], (0.0, 100.0), strict=True):
+        terms = {"cross_entropy": 1e-6, "kl": kl}
+        line["elbo"] = {"full": terms, "surrogate": terms}
+    files.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    figure = draw_elbo(elbo_data([path]))
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    low, high = figure.axes[0].get_ylim()
+    assert low == 0.1 and high > 100
+    assert "Values under 0.1 nats lie below the axes, as 0 does." in figure.get_suptitle()
 
 
 def test_histories_without_the_elbo_give_a_figure_that_says_so(
@@ -186,40 +194,79 @@ def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -
     )
     figure = draw_completions(data)
     drawn = figure.axes[0].containers[0].lines[0]
-    assert list(drawn.get_xdata()) == [1, 2] and list(drawn.get_ydata()) == [
+    assert list(drawn.get_xdata()) == [0, 1] and list(drawn.get_ydata()) == [
         25.0,
         pytest.approx(50.0),
     ]
+    ticks = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert ticks == ["1\n(6)", "2\n(4)"]
     bars = figure.axes[0].containers[0].lines[2][0].get_segments()[1]
     assert list(bars[:, 1]) == [pytest.approx(40.0), pytest.approx(60.0)]
     one_found = next(line for line in figure.axes[1].lines if line.get_linestyle() == ":")
     assert list(one_found.get_ydata()) == [100.0, 50.0]
     width = width_data(evaluations)
-    assert sorted(width["x"].unique()) == [1, 2, 5, 20] and {
-        axes.get_ylabel() for axes in draw_width(width).axes
-    } == {
-        "coverage_macro (%)",
-        "coverage_paper (%)",
-    }
+    assert sorted(width["x"].unique()) == [1, 2, 5, 20]
     ceiling = next(line for line in draw_width(width).axes[0].lines if line.get_linestyle() == "--")
     assert list(ceiling.get_ydata()) == [90.0] * 4
-    assert "samples per input (width)" in texts(draw_width(width))
+    assert {"samples per input", "completions found (%)"} <= set(texts(draw_width(width)))
+
+
+def test_two_places_are_not_joined_and_three_are(synthetic_evaluation: Make) -> None:
+    two = synthetic_evaluation()
+    three = synthetic_evaluation()
+    row = three["by_completions"][-1]
+    three["by_completions"].append(row | {"n_completions": 12, "inputs": 7})
+    for evaluation, line in ((two, "None"), (three, "-")):
+        figure = draw_completions(completions_data([evaluation]))
+        assert figure.axes[0].containers[0].lines[0].get_linestyle() == line
+        assert figure.legends[0].get_lines()[0].get_linestyle() == line
+    # However far apart numbers of completions are, each has its place and its count of inputs.
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [
+        "1\n(6)",
+        "2\n(4)",
+        "12\n(7)",
+    ]
+
+
+def test_methods_stand_beside_each_other_and_bars_over_hollow_markers(
+    synthetic_evaluation: Make,
+) -> None:
+    """A bar shorter than a marker, and a marker under another, would not be seen."""
+    evaluations = [
+        synthetic_evaluation(method=method, seed=seed, values={"coverage_macro": 0.5 + seed / 100})
+        for method in ("deterministic", "gram")
+        for seed in (0, 1)
+    ]
+    for figure in (
+        draw_completions(completions_data(evaluations)),
+        draw_width(width_data(evaluations)),
+    ):
+        twin, gram = (container.lines for container in figure.axes[1].containers)
+        assert set(twin[0].get_xdata()).isdisjoint(gram[0].get_xdata())
+        marks, (cap, *_), (bar,) = gram
+        assert marks.get_markerfacecolor() == "white"
+        assert min(cap.get_zorder(), bar.get_zorder()) > marks.get_zorder()
+        assert "means over 2 seeds" in figure.get_suptitle()
+
+
+def test_a_figure_of_several_tasks_is_refused(
+    synthetic_evaluation: Make, command: Any, tmp_path: Path
+) -> None:
+    for task in ("nqueens5", "nqueens7"):
+        files.write_json(tmp_path / f"{task}.json", synthetic_evaluation(task=task))
+    given = ("--evaluations", tmp_path / "nqueens5.json", tmp_path / "nqueens7.json")
+    for name in ("completions", "width"):
+        outcome = command(main, name, *given, "--output", tmp_path / name)
+        assert outcome.code == 2
+        assert "files of nqueens5 and nqueens7: a figure shows one task" in outcome.err
 
 
 def test_the_width_figure_shows_the_papers_average_of_each_task(synthetic_evaluation: Make) -> None:
-    figure = draw_width(
-        width_data(
-            [
-                synthetic_evaluation(task=task, values={"coverage_micro": 0.5})
-                for task in ("coloring5", "nqueens5")
-            ]
-        )
-    )
-    assert [axes.get_ylabel() for axes in figure.axes] == [
-        f"{name} (%)"
-        for name in ("coverage_macro", "coverage_micro", "coverage_macro", "coverage_paper")
-    ]
-    assert list(figure.axes[1].containers[0].lines[0].get_ydata()) == [50.0] * 4
+    values: dict[str, float | None] = {"coverage_micro": 0.5, "coverage_paper": 0.75}
+    for task, value in (("coloring5", 50), ("nqueens5", 75)):
+        figure = draw_width(width_data([synthetic_evaluation(task=task, values=values)]))
+        assert list(figure.axes[1].containers[0].lines[0].get_ydata()) == [value] * 4
+        assert figure.axes[1].get_title(loc="left") == "Completions found, the paper's average"
 
 
 def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any) -> None:
@@ -284,9 +331,9 @@ def test_boards_are_chosen_by_the_stated_rule(
 ) -> None:
     split = load_split(data_folder, "test")
     inputs = test_inputs([data_folder])
-    expected = sorted(zip(-split.counts, split.input_ids, strict=True))[:3]
+    several = sorted(split.input_ids[split.counts > 1])
     rows = board_rows(inputs, samples["gram"], samples["deterministic"], 3)
-    assert [(-row.exist, row.input_id) for row in rows] == expected
+    assert [row.input_id for row in rows] == [several[place] for place in (0, 2, 4)]
     for row in rows:
         assert row.exist == 2 and row.samples == 4 and row.invalid == 1 and not row.answer_valid
         assert [times for _, times in row.drawn] == [2, 1]  # the more frequent one first
@@ -294,6 +341,46 @@ def test_boards_are_chosen_by_the_stated_rule(
         assert {tokens.tobytes() for tokens, _ in row.drawn} == {
             tokens.tobytes() for tokens in split.of(index)
         }
+
+
+def test_chosen_inputs_are_spread_over_all_with_several_completions() -> None:
+    inputs = pd.DataFrame({"input_id": range(40), "exist": [2] * 25 + [1] * 15})
+    assert list(chosen_inputs(inputs, 4)["input_id"]) == [0, 8, 16, 24]
+    assert list(chosen_inputs(inputs, 1)["input_id"]) == [0]
+    assert list(chosen_inputs(inputs, 30)["input_id"])[-1] == 39  # too few with several
+    assert len(chosen_inputs(inputs, 99)) == 40
+
+
+def colours(axes: Any) -> list[str]:
+    """The colours of the crowns on a board."""
+    crowns = (patch for patch in axes.patches if isinstance(patch, Polygon))
+    return [to_hex(crown.get_facecolor()).upper() for crown in crowns]
+
+
+def marked(axes: Any) -> int:
+    """How many cells of a board are marked as attacked."""
+    cells = (patch for patch in axes.patches if isinstance(patch, Rectangle))
+    return [to_hex(cell.get_facecolor()).upper() for cell in cells].count(ATTACKED_CELL)
+
+
+def test_an_attacked_given_queen_is_still_seen_as_given(data_folder: Path) -> None:
+    given, board = np.ones(25, dtype=np.uint8), np.ones(25, dtype=np.uint8)
+    given[0] = board[0] = board[4] = 2  # two queens in one row, of which one was given
+    axes = new_figure(2, 2).subplots()
+    attacked = load_task([data_folder]).conflicts(board[None])[0]
+    draw_board(axes, board, given, attacked)
+    assert colours(axes) == [GIVEN, ADDED] and marked(axes) == attacked.sum() == 2
+
+
+def test_without_a_completion_an_invalid_sample_is_shown(
+    data_folder: Path, samples: dict[str, pd.DataFrame]
+) -> None:
+    task, inputs = load_task([data_folder]), test_inputs([data_folder])
+    nothing = samples["gram"].assign(completion_id=-1)
+    (row,) = board_rows(inputs, nothing, samples["deterministic"], 1)
+    assert row.drawn == [] and row.invalid == row.samples == 4
+    board = draw_boards(task, [row], 5).axes[1]
+    assert colours(board) and board.get_title(loc="left") == "one of the invalid"
 
 
 def test_boards_show_counts_and_conflicts(
@@ -306,34 +393,29 @@ def test_boards_show_counts_and_conflicts(
     assert seen.count("drawn 2 of 4") == 2 and seen.count("drawn 1 of 4") == 2
     assert seen.count("GRAM: 2 of 2 found, 1 of 4 samples invalid") == 2
     attacked = int(task.conflicts(rows[0].answer[None]).sum())
-    assert attacked > 0 and f"invalid: {attacked} attacked" in seen
-    crowns = [
-        to_hex(patch.get_facecolor()).upper()
-        for patch in figure.axes[3].patches
-        if isinstance(patch, Polygon)
-    ]
-    assert crowns.count(ATTACKED) == attacked and len(crowns) == (rows[0].answer == 2).sum()
+    assert attacked > 0 and f"{attacked} queens attacked" in seen
+    assert marked(figure.axes[3]) == attacked
+    assert len(colours(figure.axes[3])) == (rows[0].answer == 2).sum()
     # What GRAM found has no conflicts, and the given queen keeps its colour.
-    found = [
-        to_hex(patch.get_facecolor())
-        for patch in figure.axes[1].patches
-        if isinstance(patch, Polygon)
-    ]
-    assert ATTACKED.lower() not in found and found.count(GIVEN) == (rows[0].board == 2).sum()
+    found = colours(figure.axes[1])
+    assert marked(figure.axes[1]) == 0 and found.count(GIVEN) == (rows[0].board == 2).sum()
     assert "(1 not shown)" in " ".join(texts(draw_boards(task, [wide(rows[0])], 2)))
 
 
 def wide(row: Any) -> Any:
     """The row as if GRAM had found one more completion."""
-    return type(row)(**{**row.__dict__, "drawn": [*row.drawn, row.drawn[0]], "exist": 3})
+    return replace(row, drawn=[*row.drawn, row.drawn[0]], exist=3)
 
 
 def test_a_lost_given_queen_and_a_missing_one_are_told(
     data_folder: Path, samples: dict[str, pd.DataFrame]
 ) -> None:
     row = board_rows(test_inputs([data_folder]), samples["gram"], samples["deterministic"], 1)[0]
-    assert verdict(row, queens=4, attacked=0, lost=1) == "invalid: 1 given lost"
-    assert verdict(row, queens=4, attacked=0, lost=0) == "invalid: 4 queens"
+    task = load_task([data_folder])
+    alone = np.ones(25, dtype=np.uint8)
+    assert faults(replace(row, answer=alone), task) == "1 given queen missing"
+    assert faults(replace(row, answer=row.board), task) == "1 of 5 queens"
+    assert faults(replace(row, answer_valid=True), task) == ""
     axes = new_figure(2, 2).subplots()
     draw_board(axes, np.ones(25, dtype=np.uint8), row.board, np.zeros((5, 5), dtype=bool))
     assert [patch.get_fill() for patch in axes.patches if isinstance(patch, Polygon)] == [

@@ -12,6 +12,7 @@ from gram import files
 from gram.figures.__main__ import main
 from gram.figures.samplers import COLOURS, draw_samplers, samplers_data
 from gram.figures.scaling import CHOOSERS, draw_halting, draw_scaling, halting_data, scaling_data
+from gram.metrics import ratio
 
 
 def percent(axes: Any) -> list[list[float]]:
@@ -26,7 +27,7 @@ def test_scaling_draws_a_line_per_depth(scalings: list[dict[str, Any]]) -> None:
         [pytest.approx(20), pytest.approx(50)]
     ]
     for place, (axes, title) in enumerate(zip(gram[1:], CHOOSERS.values(), strict=True)):
-        assert axes.get_title(loc="left") == title
+        assert axes.get_title(loc="left").lower() == title.lower()
         lines = [
             [10 * (depth + place + 1), 10 * (depth + place + 2)] for depth in (1, 4)
         ]  # the mean of seeds 0 and 2
@@ -42,22 +43,50 @@ def test_halting_adds_up_to_all_trajectories(scalings: list[dict[str, Any]]) -> 
         (2, 4, 4),
         (3, 8, 3),
     ]
-    axes = draw_halting(data).axes[1]
+    figure = draw_halting(data)
+    axes = figure.axes[1]
     whole, valid = ([float(bar.get_height()) for bar in container] for container in axes.containers)
     assert whole == [40, 20, 40] and sum(whole) == 100 and valid == [10, 20, 15]
     assert axes.get_title(loc="left") == "GRAM: 45.0 % valid where they halt"
-    assert [label.get_text() for label in axes.get_xticklabels()][-1] == "never"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "never"]
+    assert {"40.0", "20.0"} == {text.get_text() for text in axes.texts}
+
+
+def test_halting_steps_are_grouped_by_doubling(scalings: list[dict[str, Any]]) -> None:
+    """One bar of 64 would be eight pixels wide."""
+    counts = [8, 4, 1, 1, *[0] * 15, 2]
+    scalings[0]["by_halting_step"] = [
+        {"step": step, "trajectories": ratio(here, 20), "accuracy": ratio(0, here or 1)}
+        for step, here in enumerate(counts, 1)
+    ]
+    scalings[0]["halting"]["never"] = ratio(4, 20)
+    axes = draw_halting(halting_data(scalings[:1])).axes[0]
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["1", "2", "3-4", "5-8", "9-16", "17-20", "never"]
+    heights = [bar.get_height() for bar in axes.containers[0]]
+    assert heights == pytest.approx([40, 20, 10, 0, 0, 10, 20])
 
 
 def test_samplers_draw_their_means_and_the_ceiling(comparison: dict[str, Any]) -> None:
     figure = draw_samplers(samplers_data([comparison]))
-    for axes in figure.axes:
-        assert percent(axes) == [
-            [pytest.approx(5 * (place + width + 1)) for width in (2, 5)]
-            for place in range(len(COLOURS))
-        ]
-    assert list(figure.axes[0].lines[0].get_ydata()) == [pytest.approx(20), pytest.approx(50)]
-    assert np.size(figure.axes[2].lines[0].get_ydata()) == 0  # no ceiling for accuracy
+    means = [
+        [pytest.approx(5 * (place + width + 1)) for width in (2, 5)]
+        for place in range(len(COLOURS))
+    ]
+    ceiling = [pytest.approx(20), pytest.approx(50)]
+    for axes, first in zip(figure.axes[:3], ([ceiling], [ceiling], []), strict=True):
+        assert [list(np.asarray(line.get_ydata())) for line in axes.lines] == first + means
+
+
+def test_samplers_draw_the_difference_to_independent_samples_of_the_same_seeds(
+    comparison: dict[str, Any],
+) -> None:
+    figure = draw_samplers(samplers_data([comparison]))
+    for axes in figure.axes[3:]:
+        # The invented values differ by 5 points from sampler to sampler, and by 10 from seed to seed.
+        assert percent(axes) == [[pytest.approx(5 * place)] * 2 for place in range(1, len(COLOURS))]
+        low, high = axes.get_ylim()
+        assert low == -high
 
 
 def test_same_input_same_bytes(

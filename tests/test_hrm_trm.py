@@ -30,6 +30,7 @@ TRM_SMALL = TrmModel(**SMALL, layers=1, K=2, T=3, puzzle_tokens=4)
 BOTH = pytest.mark.parametrize("config", [HRM_SMALL, TRM_SMALL], ids=["hrm", "trm"])
 SHAPE = Shape(6, 5, slice(2, 6))  # the answer is read at the last four tokens
 BATCH = 3
+AGE = torch.zeros(BATCH, dtype=torch.int64)  # these objectives do not look at it
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -305,7 +306,7 @@ def test_objective_is_stablemax_cross_entropy_and_half_the_halting_losses(config
         targets[1, 0] = (targets[1, 0] + 1) % SHAPE.vocabulary
     last = torch.tensor([False, False, True])
     train = TrainConfig(N_sup=4, cross_entropy="stablemax", halt_weight=0.5)
-    done = supervise(model, train, 0, Rows(state, inputs, targets, None, last))
+    done = supervise(model, train, 0, Rows(state, inputs, targets, None, last, AGE))
     total = sum(weight * done.terms[name] for name, weight in done.weights.items())
 
     reference = Reference(model, config)
@@ -347,12 +348,8 @@ def test_without_deep_supervision_nothing_continues() -> None:
     inputs = tokens(2)
     last = torch.ones(BATCH, dtype=torch.bool)
     targets = inputs[:, SHAPE.answers]
-    done = supervise(
-        model,
-        TrainConfig(N_sup=1),
-        0,
-        Rows(model.initial_state(inputs), inputs, targets, None, last),
-    )
+    rows = Rows(model.initial_state(inputs), inputs, targets, None, last, AGE)
+    done = supervise(model, TrainConfig(N_sup=1), 0, rows)
     assert set(done.weights) == {"cross_entropy", "halt_loss"}
 
 

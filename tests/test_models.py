@@ -167,12 +167,15 @@ class Reference:
                 eps = p = self.head("guidance.prior", u)
                 if y is not None:
                     q = self.head("guidance.posterior_head", torch.cat([u, self.target(y)], dim=-1))
-                    charged = last or charge_all
+                    draws = last or self.c.noise_in == "all"
+                    charged = draws and (last or charge_all)
                     if charged:
                         charges.append((q, eps))
-                    if charged or uncharged == "posterior":
+                    if charged or (draws and uncharged == "posterior"):
                         eps = q
-                h = u + eps.loc + (0 if self.c.guidance == "mean" else eps.scale * noise[t])
+                h = u + eps.loc
+                if self.c.guidance != "mean" and (last or self.c.noise_in == "all"):
+                    h = h + eps.scale * noise[-1 if last else t]
             if not last:
                 h = h.detach()
         logits = self.swiglu("decoder", h[:, self.c.puzzle_tokens :])
@@ -201,16 +204,28 @@ def normal(*shape: int, generator: torch.Generator) -> Tensor:
 
 
 def draws(config: GramModel, seed: int, steps: int) -> list[Tensor]:
-    """Standard normal noise for ``steps`` supervision steps, [T, B, L', D] each; [T, B, 1, D] where a board shares it."""
+    """Standard normal noise for ``steps`` supervision steps.
+
+    [T, B, L', D] each; [1, ...] with noise in the last transition; [..., 1, D] where a board shares it.
+    """
+    transitions = config.T if config.noise_in == "all" else 1
     tokens = 1 if config.noise == "board" else config.puzzle_tokens + LENGTH
     generator = seeded(seed)
-    return [normal(config.T, BATCH, tokens, config.D, generator=generator) for _ in range(steps)]
+    shape = (transitions, BATCH, tokens, config.D)
+    return [normal(*shape, generator=generator) for _ in range(steps)]
 
 
 def close(a: Tensor | None, b: Tensor | None, tolerance: float = 1e-7) -> bool:
     """Equal, relative to the largest entry (0.2 as an fp32 constant is off by 1.5e-8); no gradient counts as zero."""
     a, b = (torch.zeros(1).double() if x is None else x.detach().double() for x in (a, b))
     return bool((a - b).abs().max() <= tolerance * max(float(b.abs().max()), 1e-3))
+
+
+def charged_transitions(config: GramModel, charge_all: bool) -> int:
+    """How many transitions of a supervision step have a KL that is charged."""
+    if config.guidance == "none":
+        return 0
+    return config.T if charge_all and config.noise_in == "all" else 1
 
 
 CASES = [
@@ -228,6 +243,10 @@ CASES = [
     *({"hierarchy": "flat", "guidance": g} for g in ("full", "none")),
     {"guidance": "none", "z0": "random"},
     *({"noise": "board", "charge_all": c, "puzzle_tokens": k} for c, k in ((False, 0), (True, 2))),
+    {"noise_in": "last"},
+    {"noise_in": "last", "uncharged": "posterior", "charge_all": True},
+    {"noise_in": "last", "guidance": "mean"},
+    {"noise_in": "last", "noise": "board", "carry": "prior"},
     {"z0": "vector", "puzzle_tokens": 0},
     *(
         {"carry": "prior", "guidance": g, "charge_all": c}
@@ -281,11 +300,7 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
             assert not close(out.carried, logits)
         assert close(out.logits, logits) and close(out.state.h, z[0]) and close(out.state.l, z[1])
         assert out.logits.shape == (BATCH, LENGTH, VOCABULARY)
-        assert (
-            len(out.charges)
-            == len(charges)
-            == (0 if config.guidance == "none" else config.T if charge_all else 1)
-        )
+        assert len(out.charges) == len(charges) == charged_transitions(config, charge_all)
         assert not out.state.h.requires_grad and not out.state.l.requires_grad
         assert close(out.summary, z[0][:, 0]) and not out.summary.requires_grad
         state, z = out.state, (z[0].detach(), z[1].detach())
@@ -344,6 +359,19 @@ def test_a_board_moves_as_one_where_it_shares_its_noise(noise: Any) -> None:
     assert (across_tokens.max() < 1e-6) == (noise == "board")
     across_boards = (moved - still).std(dim=0)
     assert across_boards.min() > 1e-3
+
+
+def test_noise_in_the_last_transition_is_all_that_differs_between_rollouts() -> None:
+    """What the transitions before it give depends on the state alone; u of the last one shows it."""
+    model, x = build(dataclasses.replace(TINY, noise_in="last", T=3)), tokens(1)
+    state = model.initial_state(x)
+    one, other = (model.draw_noise(x, seeded(seed)) for seed in (1, 2))
+    assert one is not None and other is not None and one.shape[0] == 1
+    steps = [model(state, x, noise=noise) for noise in (one, other)]
+    assert torch.equal(steps[0].state.l, steps[1].state.l)  # l of the last transition saw no noise
+    assert not torch.equal(steps[0].state.h, steps[1].state.h)
+    everywhere = build(dataclasses.replace(TINY, T=3))
+    assert everywhere.draw_noise(x, seeded(1)).shape[0] == 3
 
 
 def test_without_targets_nothing_depends_on_the_posterior() -> None:

@@ -66,6 +66,17 @@ def test_beta_falls_linearly_or_not_at_all() -> None:
     assert optim.beta(0, TrainConfig(beta=0.5, beta_initial=2.5)) == 0.5
 
 
+def test_factors_of_beta_move_as_beta_does_or_stay() -> None:
+    rising = TrainConfig(
+        beta_factors=(3.0, 1.0), beta_factors_initial=(1.0, 2.0), beta_decay_steps=4
+    )
+    assert optim.beta_factors(0, rising) == [1.0, 2.0]
+    assert optim.beta_factors(1, rising) == pytest.approx([1.5, 1.75])
+    assert optim.beta_factors(4, rising) == optim.beta_factors(9, rising) == [3.0, 1.0]
+    assert optim.beta_factors(0, TrainConfig(beta_factors=(3.0, 1.0))) == [3.0, 1.0]
+    assert optim.beta_factors(7, TrainConfig()) == [1.0]
+
+
 def test_first_step_decays_every_weight_and_moves_by_the_rate() -> None:
     net = model()
     rate, decay = 0.01, 0.5

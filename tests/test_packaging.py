@@ -120,6 +120,11 @@ def python_problems(root: Path) -> list[str]:
             re.findall(r"^FROM python:(\d+\.\d+)", read(root, DOCKERFILE), re.MULTILINE)
         ),
     }
+    for name in ("reproduce", "test"):
+        line = readme_command(root, name)
+        for pattern in (r"version_info < \((\d+), (\d+)\)", r"Python (\d+)\.(\d+) or newer"):
+            found = re.search(pattern, line)
+            versions[f"README.md, {name}, {pattern}"] = ".".join(found.groups()) if found else ""
     return [] if len(set(versions.values())) == 1 else [f"Python versions differ: {versions}"]
 
 
@@ -184,8 +189,9 @@ def copy(tmp_path: Path) -> Path:
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
+    checked = "python3 -c 'sys.exit(sys.version_info < (3, 11) and \"Python 3.11 or newer\")'"
     blocks = [
-        f"<!-- command: {name} -->\n```bash\npip install -c {LOCK} -e .\n```\n"
+        f"<!-- command: {name} -->\n```bash\n{checked} && pip install -c {LOCK} -e .\n```\n"
         for name in ("reproduce", "test")
     ]
     (tmp_path / "README.md").write_text("\n".join(blocks), encoding="utf-8")
@@ -209,11 +215,13 @@ def copy(tmp_path: Path) -> Path:
         (install_problems, DOCKERFILE, r"^(RUN pip install) -c \S+", r"\1"),
         (install_problems, DOCKERFILE, r"^(RUN pip install .*)", r"\1 numpy==2.4.6"),
         (install_problems, CI, r"^section", "pip install ruff\nsection"),
-        (install_problems, "README.md", r"-c \S+ ", ""),
+        (install_problems, "README.md", r"-c envs\S+ ", ""),
         (install_problems, "README.md", r"command: test", "command: tests"),
-        (install_problems, "README.md", r"^(pip install .*)", r"\1\npytest"),
+        (install_problems, "README.md", r"^(python3 .*)", r"\1\npytest"),
         (python_problems, CONDA, r"python=\S+", "python=3.12"),
         (python_problems, DOCKERFILE, r"FROM python:[\d.]+", "FROM python:3.12"),
+        (python_problems, "README.md", r"< \(3, 11\)", "< (3, 10)"),
+        (python_problems, "README.md", r"Python 3.11 or", "Python 3.10 or"),
         (
             python_problems,
             "pyproject.toml",

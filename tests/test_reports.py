@@ -20,6 +20,7 @@ from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all, steps_of
 from gram.settings import SECTIONS
 from gram.settings.generator import ColoringGenerator
+from gram.tables.names import HEADLINES
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -41,7 +42,9 @@ def root(tmp_path: Path) -> Path:
         "before\n" + empty("results") + "between\n" + empty("datasets") + "after\n",
     )
     files.write_text(tmp_path / "reports/GAP_DEFAULTS.md", empty("gap-defaults"))
-    files.write_text(tmp_path / "reports/REPRODUCTION.md", empty("reproduction"))
+    files.write_text(
+        tmp_path / "reports/REPRODUCTION.md", empty("short-tables") + empty("reproduction")
+    )
     return tmp_path
 
 
@@ -107,18 +110,47 @@ def test_nothing_measured_is_said_so(root: Path, command: Any) -> None:
     assert "%" not in read(root / "README.md")
 
 
-def test_results_are_those_of_the_reference_runs(reference: Path, command: Any) -> None:
+def table_rows(text: str) -> dict[str, list[str]]:
+    """The cells of the first Markdown table by its first column."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line.startswith("| "):
+            first, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+            found.setdefault(first, cells)
+    return found
+
+
+def test_the_readme_opens_with_one_table_of_gram_and_its_twin(
+    reference: Path, synthetic_evaluation: Make, command: Any
+) -> None:
+    # Other tasks and methods of the same folder stand on the page of what was measured.
+    kept = reference / "resources/reference_runs/cpu_default"
+    for task, method in (("nqueens5-axial", "gram"), ("nqueens5", "trm")):
+        other = synthetic_evaluation(task=task, method=method)
+        files.write_json(kept / f"eval/{task}/{method}/seed0/test.json", other)
+        run = {"task": task, "method": method, "seed": 0, "steps": 10, "seconds": 6.0}
+        meta = run | {"threads": 1, "device": "Some CPU", "commit": None, "code_hash": "0123"}
+        meta |= {"torch": "2.13.0", "python": "3.11.7"}
+        files.write_json(kept / f"runs/{task}/{method}/seed0/meta.json", meta)
     assert command(main, "--root", reference).code == 0
     text = read(reference / "README.md")
-    lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in text.splitlines()
-        if line.startswith("| ")
-    ]
-    rows = {name: cells for name, *cells in lines}
+    rows = table_rows(text[: text.index("between")])
+    assert list(rows) == ["%", "Deterministic twin", "GRAM"]
+    assert rows["%"] == list(HEADLINES.values())
+    assert rows["GRAM"] == ["81.0 ± 1.4", "60.0 ± 0.0", "60.0 ± 0.0"]
+    assert rows["Deterministic twin"] == ["71.0 ± 1.4", "0.0 ± 0.0", "0.0 ± 0.0"]
+    assert "60.0 % of GRAM's answers are right, and 20 answers\ncontain 60.0 % of the" in text
+    assert "For its deterministic twin these are 0.0 % and 0.0 %." in text
+    assert "10 boards, 4 of them with several solutions" in text and "over 2 trainings" in text
+
+
+def test_short_tables_are_those_of_the_reference_runs(reference: Path, command: Any) -> None:
+    assert command(main, "--root", reference).code == 0
+    text = read(reference / "reports/REPRODUCTION.md")
+    rows = table_rows(text)
     assert rows["GRAM"] == ["81.0 ± 1.4 (2)", "60.0 ± 0.0 (2)", "60.0 ± 0.0 (2) of 90.0"]
     assert rows["Deterministic twin"][1:] == ["0.0 ± 0.0 (2)", "0.0 ± 0.0 (2) of 90.0"]
-    assert "`nqueens5`, 10 test inputs, 4 of them with several completions, over 2 folds" in text
+    assert "`nqueens5`, 10 test inputs, 4 of them with several solutions, over 2 folds" in text
     assert "8 runs, 12.0 min in all" in text and "Some CPU" in text
 
 

@@ -11,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gram import files, losses, train
 from gram.checkpoint import read_tensors
+from gram.objectives import Rows, supervise
+from gram.provenance import seeded_generator
 from gram.settings import RunSettings
 from gram.trainer import Trainer
 
@@ -187,6 +189,32 @@ def test_a_step_reads_nothing_back_to_the_host(
         assert reads.found == []
         trainer.check_finite()
     assert reads.found == ["_local_scalar_dense"]  # that the instrument works
+
+
+def test_the_first_supervision_step_pays_its_factor_of_the_kl(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    """Against the plain KL of the same rows: the history shows what is minimised."""
+    plain, dear = (
+        Trainer(change(settings, beta_factors=factors), data_folder, tmp_path, CPU)
+        for factors in ((1.0,), (3.0, 1.0))
+    )
+    model, stream, config = plain.model, plain.stream, plain.config
+    noise = model.training_noise(stream.inputs, seeded_generator(CPU, settings.seed, "noise"))
+    rows = Rows(stream.state, stream.inputs, stream.targets, noise, stream.last, stream.age)
+    with torch.no_grad():
+        for parameters in zip(model.parameters(), dear.model.parameters(), strict=True):
+            parameters[0].normal_(std=0.3, generator=torch.Generator().manual_seed(1))
+            parameters[1].copy_(parameters[0])
+        each = supervise(model, config, 0, rows).terms["kl"]
+    first = stream.age == 0
+    assert 0 < first.sum() < len(first) and (each > 0).all()
+    for trainer in (plain, dear):
+        trainer.train_step()
+    assert float(plain.sums["kl"]) == pytest.approx(float(each.mean()), rel=1e-5)
+    expected = torch.where(first, 3 * each, each).mean()
+    assert float(dear.sums["kl"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(dear.sums["kl_nats"]) == float(plain.sums["kl_nats"])
 
 
 def test_the_prior_carries_from_the_step_that_says_so(

@@ -30,8 +30,9 @@ def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
     inputs = torch.ones(rows, shape.length, dtype=torch.int64)
     generator = seeded_generator(inputs.device, 0, "cost")
     state, noise = model.initial_state(inputs, generator), model.training_noise(inputs, generator)
-    last = torch.zeros(rows, dtype=torch.bool)
-    done = supervise(model, train, 0, Rows(state, inputs, inputs[:, shape.answers], noise, last))
+    age = torch.zeros(rows, dtype=torch.int64)
+    taken = Rows(state, inputs, inputs[:, shape.answers], noise, last=age > 0, age=age)
+    done = supervise(model, train, 0, taken)
     return sum(
         (weight * done.terms[name].mean() for name, weight in done.weights.items()),
         start=torch.zeros(()),

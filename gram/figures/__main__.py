@@ -21,7 +21,8 @@ from gram.figures.training import draw_training, training_data
 from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
 
-# Figures of evaluations: what they show, the sections of the JSON that they need, from JSON to data, from data to figure.
+# Figures of evaluations: what they show, the sections of the JSON that they need, from JSON to
+# data, from data to figure.
 OF_EVALUATIONS: dict[str, tuple[str, Sequence[str], Callable[..., Any], Callable[..., Any]]] = {
     "completions": (
         "accuracy and coverage against the number of completions",

@@ -1,7 +1,8 @@
-"""Boards: an input, the distinct completions that GRAM draws, and the deterministic twin's single answer."""
+"""Boards: an input, the distinct completions that GRAM draws, its deterministic twin's answer."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patches import Patch, Polygon, Rectangle
 
 from gram import files
 from gram.config import parse
 from gram.data import load_split
 from gram.errors import GramError
-from gram.figures.style import STYLE, new_figure
+from gram.figures.style import STYLE, heading, legend_below, letters_in, new_figure
 from gram.settings import DataSettings
 from gram.tables.names import label
 from gram.tasks import Tokens, make_task
 from gram.tasks.nqueens import EMPTY, QUEEN, NQueens
 
-GIVEN, ADDED, ATTACKED = "#222222", "#0072B2", "#D55E00"
+# A queen's colour says who set it; the colour of its cell whether another attacks it.
+GIVEN, ADDED, ATTACKED, ATTACKED_CELL = "#222222", "#0072B2", "#D55E00", "#FBDCC6"
 LIGHT, DARK = "#ffffff", "#e4e4e4"
-RULE = "the test inputs with the most completions, ties by input id"
-BELOW: dict[str, Any] = {"fontsize": 8, "va": "top", "ha": "left", "color": "#333333"}
+RULE = "test inputs with several completions, sorted by their number and id, evenly spaced"
+SMALL, LINE = 8, 0.145  # points of the text around a board; inches from one line of it to the next
+SIDE, GAP, EDGE, TOP, BOTTOM = 1.4, 0.25, 0.12, 0.7, 0.75  # inches: a board, beside it, around all
+BELOW: dict[str, Any] = {"fontsize": SMALL, "va": "top", "ha": "left", "color": "#333333"}
 # A crown in a square of side 1, so that no font decides what a queen looks like.
 CROWN = np.array(
     [(0.2, 0.22), (0.14, 0.74), (0.34, 0.5), (0.5, 0.84), (0.66, 0.5), (0.86, 0.74), (0.8, 0.22)]
@@ -42,7 +46,9 @@ class Row:
         input_id: its id in the data set.
         board: its tokens [L].
         exist: completions that it has.
-        drawn: distinct completions among GRAM's samples with how often each was drawn, the most frequent first.
+        drawn: distinct completions among GRAM's samples with how often each was drawn, the most
+            frequent first.
+        failed: the tokens [L] of the first of them that is no completion, or None.
         samples: GRAM's samples.
         invalid: how many of them are no completion.
         answer: the deterministic model's tokens [L].
@@ -53,6 +59,7 @@ class Row:
     board: Tokens
     exist: int
     drawn: list[tuple[Tokens, int]]
+    failed: Tokens | None
     samples: int
     invalid: int
     answer: Tokens
@@ -75,18 +82,24 @@ def load_task(folders: Sequence[Path]) -> NQueens:
         task = make_task(settings.task, settings.generator)
         if not isinstance(task, NQueens):
             raise GramError(
-                f"{folder}: {settings.task} has no board figure yet; it draws N-Queens only: leave this figure out"
+                f"{folder}: {settings.task} has no board figure yet; it draws N-Queens only: "
+                "leave this figure out"
             )
         tasks.append(task)
     if len({task.n for task in tasks}) != 1:
         raise GramError(
-            f"--data: {', '.join(task.name for task in tasks)} have boards of different sizes; give folds of one task"
+            f"--data: {', '.join(task.name for task in tasks)} have boards of different sizes; "
+            "give folds of one task"
         )
     return tasks[0]
 
 
 def test_inputs(folders: Sequence[Path]) -> pd.DataFrame:
-    """The test inputs of all folders: input_id, board (tokens [L]), exist (completions), most completions first."""
+    """The test inputs of all folders, most completions first.
+
+    Returns:
+        Columns input_id, board (tokens [L]) and exist (how many completions).
+    """
     parts = []
     for folder in folders:
         split = load_split(folder, "test")
@@ -100,14 +113,26 @@ def test_inputs(folders: Sequence[Path]) -> pd.DataFrame:
     )
 
 
+def chosen_inputs(inputs: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """At most ``limit`` inputs by RULE: 4 of 25 are those at places 0, 8, 16 and 24.
+
+    If fewer than ``limit`` inputs have several completions, those with one are chosen from too.
+    """
+    several = inputs[inputs["exist"] > 1]
+    among = several if len(several) >= limit else inputs
+    count = min(limit, len(among))
+    return among.iloc[[place * (len(among) - 1) // max(count - 1, 1) for place in range(count)]]
+
+
 def board_rows(
     inputs: pd.DataFrame, gram: pd.DataFrame, deterministic: pd.DataFrame, limit: int
 ) -> list[Row]:
-    """The rows of the figure: the first ``limit`` inputs of :func:`test_inputs`.
+    """The rows of the figure, of :func:`chosen_inputs`.
 
     Args:
         inputs: from :func:`test_inputs`.
-        gram: samples as ``gram.evaluate`` writes them: input_id, sample, tokens, completion_id (-1: invalid), ...
+        gram: samples as ``gram.evaluate`` writes them: input_id, sample, tokens, completion_id
+            (-1: invalid), ...
         deterministic: the same of a deterministic model.
         limit: rows at most.
 
@@ -116,15 +141,17 @@ def board_rows(
     """
     rows = []
     wanted: Any
-    for wanted in inputs.head(limit).itertuples(index=False):
+    for wanted in chosen_inputs(inputs, limit).itertuples(index=False):
         found = [
             samples[samples["input_id"] == wanted.input_id] for samples in (gram, deterministic)
         ]
         if any(part.empty for part in found):
             raise GramError(
-                f"--samples: nothing for input {wanted.input_id} of --data; give samples and data of the same task"
+                f"--samples: nothing for input {wanted.input_id} of --data; "
+                "give samples and data of the same task"
             )
         drawn, answers = found
+        failed = drawn.loc[drawn["completion_id"] < 0, "tokens"]
         counts = drawn.loc[drawn["completion_id"] >= 0, "completion_id"].value_counts()
         order = sorted(counts.index, key=lambda completion: (-counts[completion], completion))
         tokens = drawn.drop_duplicates("completion_id").set_index("completion_id")["tokens"]
@@ -134,8 +161,9 @@ def board_rows(
                 board=wanted.board,
                 exist=int(wanted.exist),
                 drawn=[(tokens[completion], int(counts[completion])) for completion in order],
+                failed=failed.iloc[0] if len(failed) else None,
                 samples=len(drawn),
-                invalid=int((drawn["completion_id"] < 0).sum()),
+                invalid=len(failed),
                 answer=answers["tokens"].iloc[0],
                 answer_valid=bool(answers["completion_id"].iloc[0] >= 0),
             )
@@ -144,7 +172,9 @@ def board_rows(
 
 
 def draw_board(axes: Axes, tokens: Tokens, given: Tokens, attacked: Any) -> None:
-    """A board: given queens black, added ones blue, attacked ones red on a red-edged cell; a lost given queen as a dashed crown.
+    """A board: given queens black, added ones blue, an orange cell under attacked ones.
+
+    A given queen that is missing is a dotted outline.
 
     Args:
         axes: where to draw.
@@ -156,35 +186,21 @@ def draw_board(axes: Axes, tokens: Tokens, given: Tokens, attacked: Any) -> None
     for cell, (token, kept) in enumerate(zip(tokens, given, strict=True)):
         row, column = divmod(cell, n)
         corner = np.array([column, n - 1 - row])
-        axes.add_patch(
-            Rectangle(
-                tuple(corner), 1, 1, facecolor=DARK if (row + column) % 2 else LIGHT, linewidth=0
-            )
-        )
+        shade = DARK if (row + column) % 2 else LIGHT
+        axes.add_patch(Rectangle(tuple(corner), 1, 1, facecolor=shade, linewidth=0))
+        if attacked[row, column]:  # a frame as well, a second sign beside the colour
+            marked: dict[str, Any] = {"facecolor": ATTACKED_CELL, "edgecolor": ATTACKED}
+            frame = Rectangle(tuple(corner + 0.05), 0.9, 0.9, linewidth=1.2, **marked)
+            axes.add_patch(frame)
         if token == QUEEN:
-            colour = ATTACKED if attacked[row, column] else GIVEN if kept == QUEEN else ADDED
-            axes.add_patch(
-                Polygon(
-                    corner + CROWN,
-                    facecolor=colour,
-                    edgecolor=colour,
-                    linewidth=0.5,
-                    joinstyle="round",
-                )
-            )
-            if attacked[row, column]:  # a second sign beside the colour
-                edge = Rectangle(
-                    tuple(corner + 0.05), 0.9, 0.9, fill=False, edgecolor=ATTACKED, linewidth=1.2
-                )
-                axes.add_patch(edge)
+            colour = GIVEN if kept == QUEEN else ADDED
+            painted: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "linewidth": 0.5}
+            axes.add_patch(Polygon(corner + CROWN, joinstyle="round", **painted))
         elif kept == QUEEN:
-            axes.add_patch(
-                Polygon(corner + CROWN, fill=False, edgecolor=GIVEN, linewidth=0.8, linestyle=":")
-            )
+            axes.add_patch(missing_queen(corner))
         elif token != EMPTY:
-            axes.text(
-                corner[0] + 0.5, corner[1] + 0.5, "?", ha="center", va="center", color=ATTACKED
-            )
+            centre = corner + 0.5
+            axes.text(centre[0], centre[1], "?", ha="center", va="center", color=ATTACKED)
     axes.add_patch(Rectangle((0, 0), n, n, fill=False, edgecolor="#555555", linewidth=0.8))
     axes.set_xlim(-0.05, n + 0.05)
     axes.set_ylim(-0.05, n + 0.05)
@@ -192,75 +208,106 @@ def draw_board(axes: Axes, tokens: Tokens, given: Tokens, attacked: Any) -> None
     axes.set_axis_off()
 
 
-def verdict(row: Row, queens: int, attacked: int, lost: int) -> str:
-    """The title over the deterministic answer."""
+def missing_queen(corner: Any) -> Polygon:
+    """The outline of a given queen that the answer lacks, with its cell's lower left ``corner``."""
+    return Polygon(corner + CROWN, fill=False, edgecolor=GIVEN, linewidth=0.8, linestyle=":")
+
+
+def missing(row: Row, answer: Tokens) -> int:
+    """How many given queens an answer lacks."""
+    return int(((row.board == QUEEN) & (answer != QUEEN)).sum())
+
+
+def faults(row: Row, task: NQueens) -> str:
+    """Why the deterministic answer is invalid, a line per reason; nothing if it is valid."""
     if row.answer_valid:
-        return "valid"
-    reasons = [f"{attacked} attacked"] if attacked else []
-    reasons += [f"{lost} given lost"] if lost else []
-    return "invalid: " + (", ".join(reasons) or f"{queens} queens")
+        return ""
+    attacked, lost = int(task.conflicts(row.answer[None]).sum()), missing(row, row.answer)
+    reasons = [f"{attacked} queens attacked"] if attacked else []  # never one alone
+    reasons += [f"{lost} given queen{'s' if lost > 1 else ''} missing"] if lost else []
+    if not reasons:
+        reasons = [f"{int((row.answer == QUEEN).sum())} of {task.n} queens"]
+    return "\n".join(reasons)
+
+
+def findings(row: Row, shown: int) -> str:
+    """What GRAM found for an input, wrapped to the width of ``shown`` boards."""
+    hidden = len(row.drawn) - shown
+    text = f"{label('gram')}: {len(row.drawn)} of {row.exist} found"
+    text += f" ({hidden} not shown)" if hidden > 0 else ""
+    text += f", {row.invalid} of {row.samples} samples invalid"
+    return textwrap.fill(text, 22 * shown)
+
+
+def draw_row(places: Sequence[Axes], row: Row, task: NQueens) -> None:
+    """An input, GRAM's completions (without any, an invalid sample), the deterministic answer."""
+    for axes in places:
+        axes.set_axis_off()
+    first, *others, last = places
+    nothing = np.zeros((task.n, task.n), dtype=bool)
+    draw_board(first, row.board, row.board, nothing)
+    first.set_title(
+        f"{row.exist} completion{'s exist' if row.exist > 1 else ' exists'}", fontsize=SMALL
+    )
+    for axes, (tokens, times) in zip(others, row.drawn, strict=False):
+        draw_board(axes, tokens, row.board, nothing)
+        axes.set_title(f"drawn {times} of {row.samples}", fontsize=SMALL)
+    if not row.drawn and row.failed is not None:
+        draw_board(others[0], row.failed, row.board, task.conflicts(row.failed[None])[0])
+        others[0].set_title("one of the invalid", fontsize=SMALL)
+    draw_board(last, row.answer, row.board, task.conflicts(row.answer[None])[0])
+    last.set_title("valid" if row.answer_valid else "invalid", fontsize=SMALL)
+    below = (f"input {row.input_id}", findings(row, len(others)), faults(row, task))
+    for axes, text in zip((first, others[0], last), below, strict=True):
+        axes.text(0, -0.04, text, transform=axes.transAxes, **BELOW)
 
 
 def draw_boards(task: NQueens, rows: Sequence[Row], columns: int) -> Figure:
-    """A line of boards per row: the input, up to ``columns`` distinct completions of GRAM's, the deterministic answer."""
-    shown = max(
-        2, min(columns, max(len(row.drawn) for row in rows))
-    )  # two, so that their heading has room
+    """A line of boards per row: input, up to ``columns`` completions of GRAM's, its twin's answer."""
+    # Two at least, so that their heading has room.
+    shown = max(2, min(columns, max(len(row.drawn) for row in rows)))
+    texts = [text for row in rows for text in (findings(row, shown), faults(row, task))]
+    below = LINE * (1.6 + max(text.count("\n") for text in texts))
+    pitch = 0.2 + SIDE + below  # of rows, in inches; a board's title stands over it
+    width = EDGE + (shown + 2) * (SIDE + GAP)
+    height = TOP + pitch * len(rows) + BOTTOM
     with matplotlib.rc_context(STYLE):
-        height = 1.95 * len(rows) + 1.0
-        figure = new_figure(
-            1.55 * (shown + 2) + 0.9, height, h_pad=0.14, rect=(0, 0, 1, 1 - 0.25 / height)
+        figure = new_figure(width, height)
+        figure.set_layout_engine("none")  # every board has its place
+        for line, row in enumerate(rows):
+            bottom = height - TOP - pitch * (line + 1) + below
+            lefts = [EDGE + place * (SIDE + GAP) for place in range(shown + 2)]
+            boxes = [(x / width, bottom / height, SIDE / width, SIDE / height) for x in lefts]
+            draw_row([figure.add_axes(box) for box in boxes], row, task)
+        size = f"{task.n}x{task.n}"
+        heading(
+            figure,
+            f"{size} queens: some are given, a model adds the others; none may attack another",
         )
-        grid = figure.subplots(len(rows), shown + 2, squeeze=False)
-        for row, places in zip(rows, grid, strict=True):
-            for axes in places:
-                axes.set_axis_off()
-            nothing = np.zeros((task.n, task.n), dtype=bool)
-            draw_board(places[0], row.board, row.board, nothing)
-            places[0].set_title(
-                f"input {row.input_id}: {row.exist} completion{'s' if row.exist > 1 else ''}",
-                fontsize=8,
-            )
-            for axes, (tokens, times) in zip(places[1:-1], row.drawn, strict=False):
-                draw_board(axes, tokens, row.board, nothing)
-                axes.set_title(f"drawn {times} of {row.samples}", fontsize=8)
-            hidden = len(row.drawn) - shown
-            summary = f"{label('gram')}: {len(row.drawn)} of {row.exist} found"
-            summary += f" ({hidden} not shown)" if hidden > 0 else ""
-            summary += f", {row.invalid} of {row.samples} samples invalid"
-            below = places[1].text(0, -0.04, summary, transform=places[1].transAxes, **BELOW)
-            below.set_in_layout(False)  # it may run under the next board, and must not push it away
-            attacked = task.conflicts(row.answer[None])[0]
-            draw_board(places[-1], row.answer, row.board, attacked)
-            queens, lost = (
-                int((row.answer == QUEEN).sum()),
-                int(((row.board == QUEEN) & (row.answer != QUEEN)).sum()),
-            )
-            places[-1].set_title(verdict(row, queens, int(attacked.sum()), lost), fontsize=8)
-        for axes, text in (
-            (grid[0][0], "Input"),
-            (grid[0][1], "GRAM, distinct completions"),
-            (grid[0][-1], "Deterministic twin"),
-        ):
-            heading = axes.text(
-                0, 1.2, text, transform=axes.transAxes, fontsize=9, fontweight="bold"
-            )
-            heading.set_in_layout(False)
-        _caption(figure)
+        names = (("Input", 0), ("GRAM, distinct completions", 1), ("Deterministic twin", shown + 1))
+        for text, place in names:
+            left, over = EDGE + place * (SIDE + GAP), height - TOP + 0.1
+            figure.text(left / width, over / height, text, fontsize=9, fontweight="bold")
+        _legend(figure, lost=any_missing(rows))
     return figure
 
 
-def _caption(figure: Figure) -> None:
-    names = (
-        (GIVEN, "given queen"),
-        (ADDED, "queen added by the model"),
-        (ATTACKED, "queen attacked by another"),
-    )
-    handles = [Rectangle((0, 0), 1, 1, facecolor=colour, label=text) for colour, text in names]
-    figure.legend(
-        handles=handles,
-        loc="outside lower left",
-        ncols=len(handles),
-        title=f"Shown: {RULE}.",
-        alignment="left",
-    )
+def any_missing(rows: Sequence[Row]) -> bool:
+    """Whether a given queen is missing on a board of the figure."""
+    failed = (missing(row, row.failed) for row in rows if not row.drawn and row.failed is not None)
+    return any(missing(row, row.answer) for row in rows) or any(failed)
+
+
+def _legend(figure: Figure, *, lost: bool) -> None:
+    handles = [
+        Patch(facecolor=GIVEN, label="given queen"),
+        Patch(facecolor=ADDED, label="added by the model"),
+        Patch(facecolor=ATTACKED_CELL, edgecolor=ATTACKED, label="attacked by another"),
+    ]
+    if lost:
+        outline: dict[str, Any] = {"edgecolor": GIVEN, "linestyle": ":"}
+        handles.append(Patch(fill=False, label="given, but missing", **outline))
+    title = textwrap.fill(f"Shown: {RULE}.", letters_in(figure, SMALL))
+    style: dict[str, Any] = {"title": title, "alignment": "left", "columnspacing": 1.2}
+    style |= {"fontsize": SMALL, "title_fontsize": SMALL, "handlelength": 1.2, "handleheight": 1.2}
+    legend_below(figure, handles, columns=4, loc="lower left", **style)

@@ -1,8 +1,8 @@
-"""Accuracy and coverage against the number of completions, and coverage against the number of samples."""
+"""Accuracy and coverage by number of completions, and coverage by number of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -11,22 +11,29 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
+from gram.figures.axes import beside, log_ticks, percent_axis, room_for, spread_line
 from gram.figures.style import (
     CEILING,
     STYLE,
     colour,
+    heading,
     legend_below,
     marker,
     new_figure,
-    percent_axis,
+    seeds_note,
+    the_task,
 )
 from gram.tables.names import in_order, label, papers_coverage
-from gram.tables.rows import natural
 
-FEW = 12  # the widest range of x in which every value can have a tick label
-SPREAD = "marker: mean over seeds; bar: least to greatest seed"
+JOINED = 3  # places of the horizontal axis from which on their markers are joined by lines
+# What the panels show, as people say it.
+PANELS = {
+    "accuracy": "Valid samples",
+    "coverage_macro": "Completions found, mean over inputs",
+    "coverage_micro": "Completions found, the paper's average",
+    "coverage_paper": "Completions found, the paper's average",
+}
 
 
 def curve_data(
@@ -41,7 +48,8 @@ def curve_data(
         metrics: the keys of the values.
 
     Returns:
-        Columns task, method, seed, x, inputs, metric, value and ceiling (both in percent; NaN where there is none).
+        Columns task, method, seed, x, inputs, metric, value and ceiling (both in percent; NaN where
+        there is none).
     """
     found = []
     for evaluation in evaluations:
@@ -79,117 +87,90 @@ def width_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
-    """Means of the values at each x, joined by a line, with bars from the least to the greatest; ``style`` as of errorbar."""
-    spread = data.groupby("x")["value"].agg(["mean", "min", "max"])
-    mean = spread["mean"].to_numpy()
-    bars = np.stack([mean - spread["min"].to_numpy(), spread["max"].to_numpy() - mean])
-    whole: dict[str, Any] = {
-        "markersize": 4.5,
-        "capsize": 2.5,
-        "elinewidth": 1,
-        "clip_on": False,
-        "zorder": 3,
-    } | style
-    axes.errorbar(spread.index.to_numpy(), mean, yerr=bars, **whole)
+def lines(axes: Axes, data: pd.DataFrame, *, joined: bool) -> None:
+    """Markers with bars per method, ``joined`` by a line or not."""
+    for method in in_order(data["method"]):
+        style = {"color": colour(method), "marker": marker(method)}
+        shown = data[data["method"] == method]
+        spread_line(axes, shown, linestyle="-" if joined else "none", **style)
 
 
-def log_ticks(axes: Axes, ticks: Sequence[int], text: str) -> None:
-    """A logarithmic horizontal axis with a tick at each of a few whole numbers."""
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel(text)
-
-
-def lines(axes: Axes, data: pd.DataFrame) -> None:
-    """A line with markers per method, and the ceiling where there is one."""
+def draw_ceiling(axes: Axes, data: pd.DataFrame) -> None:
+    """The dashed ceiling, where there is one."""
     ceiling = data.groupby("x")["ceiling"].max().dropna()
     if len(ceiling):
         axes.plot(ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1)
-    for method in in_order(data["method"]):
-        spread_line(
-            axes, data[data["method"] == method], color=colour(method), marker=marker(method)
-        )
 
 
-def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D]) -> None:
-    """One legend under the panels."""
+def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D], *, joined: bool) -> None:
+    """One legend under the panels, with the signs of :func:`lines`."""
+    shape: dict[str, Any] = {"markersize": 5, "markerfacecolor": "white"}
+    shape["linestyle"] = "-" if joined else "none"
     handles = [
-        Line2D([], [], color=colour(m), marker=marker(m), markersize=4.5, label=label(m))
+        Line2D([], [], color=colour(m), marker=marker(m), label=label(m), **shape)
         for m in in_order(data["method"])
     ]
     legend_below(figure, [*handles, *more], columns=4)
 
 
-def ceiling_handle(text: str) -> Line2D:
+def ceiling_handle() -> Line2D:
     """The legend's entry of the dashed ceiling."""
+    text = "ceiling of independent samples"
     return Line2D([], [], color=CEILING, linestyle="--", linewidth=1.1, label=text)
 
 
-def panels(
-    data: pd.DataFrame, metrics: Callable[[str], Sequence[str]]
-) -> tuple[Figure, list[tuple[str, str, Axes]]]:
-    """A figure with a row per task and a column per metric, of which a task has two: (task, metric, axes)."""
-    tasks = sorted(data["task"].unique(), key=natural)
-    figure = new_figure(8, 3.1 * len(tasks) + 0.9)
-    pairs = zip(tasks, figure.subplots(len(tasks), 2, squeeze=False), strict=True)
-    return figure, [
-        (task, metric, axes)
-        for task, row in pairs
-        for metric, axes in zip(metrics(task), row, strict=True)
-    ]
-
-
 def draw_completions(data: pd.DataFrame) -> Figure:
-    """Accuracy and coverage_macro against the number of completions; see :func:`completions_data`."""
+    """Accuracy and coverage_macro by number of completions; see :func:`completions_data`."""
     with matplotlib.rc_context(STYLE):
-        figure, places = panels(data, lambda task: ("accuracy", "coverage_macro"))
-        for task, metric, axes in places:
-            part = data[(data["task"] == task) & (data["metric"] == metric)]
-            lines(axes, part)
-            inputs = part.groupby("x")["inputs"].first()
-            m = inputs.index.to_numpy()
-            if metric == "coverage_macro":
-                axes.plot(m, 100 / m, ":", color="#444444", linewidth=1.1)
-            if m.max() - m.min() < FEW:
-                axes.set_xticks(m, [f"{x}\n({count})" for x, count in inputs.items()])
-                axes.set_xlabel("completions of the input (test inputs)")
-                axes.set_xlim(m.min() - 0.4, m.max() + 0.4)
-            else:
-                axes.set_xlabel("completions of the input")
-                axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            percent_axis(axes, metric)
-            axes.set_title(
-                f"{task}: {'valid samples' if metric == 'accuracy' else 'completions found, mean over inputs'}"
-            )
-        more = [ceiling_handle("ceiling of independent samples")]
-        more.append(
-            Line2D(
-                [], [], color="#444444", linestyle=":", linewidth=1.1, label="one completion found"
-            )
-        )
-        legend(figure, data, more)
-        figure.suptitle(
-            f"Accuracy and coverage by number of completions ({SPREAD})",
-            fontsize=10,
-            x=0.01,
-            ha="left",
-        )
+        figure = new_figure(8, 4)
+        for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "coverage_macro"), strict=True):
+            completions_panel(axes, data[data["metric"] == metric], metric)
+        one_found: dict[str, Any] = {"color": "#444444", "linestyle": ":", "linewidth": 1.1}
+        more = [ceiling_handle(), Line2D([], [], label="one completion found", **one_found)]
+        legend(figure, data, more, joined=data["x"].nunique() >= JOINED)
+        title = f"{the_task(data)}: accuracy and coverage by number of completions"
+        heading(figure, title, seeds_note(data))
     return figure
 
 
+def completions_panel(axes: Axes, data: pd.DataFrame, metric: str) -> None:
+    """One metric: a place per number of completions, where the methods stand side by side."""
+    inputs = data.groupby("x")["inputs"].first()
+    numbers = inputs.index.to_numpy()
+    places = data.assign(x=np.searchsorted(numbers, data["x"]))
+    draw_ceiling(axes, places)
+    if metric == "coverage_macro":
+        axes.plot(range(len(numbers)), 100 / numbers, ":", color="#444444", linewidth=1.1)
+    methods = in_order(data["method"])
+    moves = dict(zip(methods, beside(len(methods), 0.12, 0.6), strict=True))
+    moved = places.assign(x=places["x"] + places["method"].map(moves))
+    lines(axes, moved, joined=len(numbers) >= JOINED)
+    labels = [f"{number}\n({count})" for number, count in inputs.items()]
+    shares = [(place + 0.5) / len(labels) for place in range(len(labels))]
+    shown = room_for(axes, shares, labels)
+    axes.set_xticks(shown, [labels[place] for place in shown])
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.set_xlabel("completions of an input (test inputs with so many)")
+    percent_axis(axes, PANELS[metric].split(",")[0].lower())
+    axes.set_title(PANELS[metric])
+
+
 def draw_width(data: pd.DataFrame) -> Figure:
-    """coverage_macro and the paper's coverage against the number of samples per input; see :func:`width_data`."""
+    """coverage_macro and the paper's coverage by number of samples; see :func:`width_data`."""
+    task = the_task(data)
     with matplotlib.rc_context(STYLE):
-        figure, places = panels(data, lambda task: ("coverage_macro", papers_coverage(task)))
-        for task, metric, axes in places:
-            part = data[(data["task"] == task) & (data["metric"] == metric)]
-            lines(axes, part)
-            log_ticks(axes, sorted(part["x"].unique()), "samples per input (width)")
-            percent_axis(axes, metric)
-            averaged = "mean over inputs" if metric == "coverage_macro" else "the paper's average"
-            axes.set_title(f"{task}: completions found, {averaged}")
-        legend(figure, data, [ceiling_handle("ceiling of independent samples")])
-        figure.suptitle(f"Coverage by number of samples ({SPREAD})", fontsize=10, x=0.01, ha="left")
+        figure = new_figure(8, 4)
+        methods = in_order(data["method"])
+        moves = dict(zip(methods, np.exp(beside(len(methods), 0.03, 0.16)), strict=True))
+        metrics = ("coverage_macro", papers_coverage(task))
+        for axes, metric in zip(figure.subplots(1, 2), metrics, strict=True):
+            part = data[data["metric"] == metric]
+            draw_ceiling(axes, part)
+            moved = part.assign(x=part["x"] * part["method"].map(moves))
+            lines(axes, moved, joined=True)
+            log_ticks(axes, sorted(part["x"].unique()), "samples per input")
+            percent_axis(axes, "completions found")
+            axes.set_title(PANELS[metric])
+        legend(figure, data, [ceiling_handle()], joined=True)
+        heading(figure, f"{task}: coverage by number of samples", seeds_note(data))
     return figure

@@ -1,40 +1,34 @@
-"""The full negative ELBO and the surrogate that training minimises, against optimizer steps (the paper's Figure 8)."""
+"""The full negative ELBO and the surrogate that training minimises (the paper's Figure 8)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gram.figures.style import STYLE, colour, legend_below, new_figure
-from gram.figures.training import curve, read_history
-from gram.tables.names import in_order, label
-from gram.tables.rows import natural
+from gram.figures.axes import nats_axis, nats_limits, run_lines, step_axis
+from gram.figures.style import STYLE, heading, new_figure, the_task
+from gram.figures.training import methods_legend, read_history, runs_note
 
-PANELS = {
-    "full": "Full negative ELBO, whole rollout",
-    "surrogate": "Surrogate, one supervision step",
-}
-TERMS: dict[str, Any] = {"total": "-", "cross_entropy": "--", "kl": ":"}
-NAMES = {"total": "sum", "cross_entropy": "cross-entropy", "kl": "KL"}
-NOTHING = "nothing to draw: no run with a KL,\nor histories of an older version,\nwhich did not hold the ELBO"
+BOUNDS = {"full": "Full bound", "surrogate": "Surrogate"}
+TERMS = {"total": "sum", "cross_entropy": "cross-entropy", "kl": "KL"}
+DECADES = 3  # that the vertical axis has at most
+NOTHING = "nothing to draw: no run with a KL, or histories of an older version without the ELBO"
 
 
 def elbo_data(histories: Sequence[Path]) -> pd.DataFrame:
     """What the figure draws, one row per value.
 
     Args:
-        histories: history.jsonl files, each beside its meta.json; those of runs without a KL, and of older versions, which did
-            not write the bounds, give no rows.
+        histories: history.jsonl files, each beside its meta.json; those of runs without a KL, and
+            of older versions, which did not write the bounds, give no rows.
 
     Returns:
-        Columns task (without fold), method, run, step, panel ("full" or "surrogate"), term ("total", "cross_entropy" or "kl"), and
-        value in nats per input.
+        Columns task (without fold), method, run, step, panel ("full" or "surrogate"), term
+        ("total", "cross_entropy" or "kl"), and value in nats per input.
     """
     rows = []
     for path in histories:
@@ -50,47 +44,32 @@ def elbo_data(histories: Sequence[Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "method", "run", "step", "panel", "term", "value"])
 
 
-def draw_panel(axes: Axes, data: pd.DataFrame, panel: str) -> None:
-    """One bound of one task: three lines per method."""
-    part = data[data["panel"] == panel]
-    for method in in_order(part["method"]):
-        for term, line in TERMS.items():
-            curve(axes, part[(part["method"] == method) & (part["term"] == term)], method, line)
-    axes.set_title(PANELS[panel])
-    axes.set_xlabel("optimizer steps")
-    # Values span orders of magnitude, and a KL is exactly 0 before the first step.
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(bottom=0)
-    axes.margins(x=0.02)
-
-
 def draw_elbo(data: pd.DataFrame) -> Figure:
-    """A row of two panels per task; see :func:`elbo_data`. Without any rows, an empty panel that says why."""
-    tasks = sorted(data["task"].unique(), key=natural)
+    """A row for each of the two bounds, a column for each term; see :func:`elbo_data`.
+
+    Without any rows, an empty panel that says why.
+    """
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(8, 2.9 * max(len(tasks), 1) + 0.7)
-        if not tasks:
-            figure.subplots().text(0.5, 0.5, NOTHING, ha="center", va="center")
+        if data.empty:
+            figure = new_figure(11, 2)
+            axes = figure.subplots()
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", va="center")
             return figure
-        grid = figure.subplots(len(tasks), len(PANELS), squeeze=False)
-        for task, row in zip(tasks, grid, strict=True):
-            for panel, axes in zip(PANELS, row, strict=True):
-                draw_panel(axes, data[data["task"] == task], panel)
-            row[0].set_ylabel(f"{task}\nnats per input")
-        methods = in_order(data["method"])
-        handles = [
-            matplotlib.lines.Line2D([], [], color=colour(method), label=label(method))
-            for method in methods
-        ]
-        handles += [
-            matplotlib.lines.Line2D([], [], color="#444444", linestyle=line, label=NAMES[t])
-            for t, line in TERMS.items()
-        ]
-        legend_below(figure, handles, columns=5)
-        figure.suptitle(
-            "The bound and what training minimises, on validation pairs (line: mean over runs; band: least to greatest run)",
-            fontsize=10,
-            x=0.01,
-            ha="left",
+        figure = new_figure(11, 5.6)
+        limits = nats_limits(data["value"], DECADES)
+        grid = figure.subplots(len(BOUNDS), len(TERMS))
+        for row, (bound, name) in zip(grid, BOUNDS.items(), strict=True):
+            for axes, (term, text) in zip(row, TERMS.items(), strict=True):
+                run_lines(axes, data[(data["panel"] == bound) & (data["term"] == term)])
+                axes.set_title(f"{name}: {text}")
+                step_axis(axes, int(data["step"].max()), named=row is grid[-1])
+                nats_axis(axes, limits)
+            row[0].set_ylabel("nats per input")
+        methods_legend(figure, data)
+        title = (
+            f"{the_task(data)}: the bound (negative ELBO) and the surrogate that training minimises"
         )
+        below = f"Values under {limits[0]:.2g} nats lie below the axes, as 0 does."
+        heading(figure, title, f"On validation pairs. {runs_note(data)} {below}")
     return figure

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gram.figures.curves import ceiling_handle, log_ticks, spread_line
-from gram.figures.style import CEILING, STYLE, new_figure, percent_axis
+from gram.figures.axes import beside, log_ticks, percent_axis, spread_line
+from gram.figures.curves import ceiling_handle, draw_ceiling
+from gram.figures.style import STYLE, counted, heading, legend_below, new_figure, the_task
 
 SECTIONS = ("by_sampler", "summary")
 # Okabe and Ito's palette, as for the methods; independent samples in black.
@@ -31,11 +34,14 @@ MARKERS = {
     "reseed": "D",
     "antithetic+reseed": "P",
 }
+INDEPENDENT = "iid"
+NAMES = {INDEPENDENT: "independent (iid)", "quasi": "quasi-random (quasi)"}
 PANELS = {
-    "coverage_paper": "completions found, over (input, target) rows",
-    "coverage_macro": "completions found, mean over inputs",
-    "accuracy": "valid samples",
+    "coverage_paper": "Completions found, over (input, target) rows",
+    "coverage_macro": "Completions found, mean over inputs",
+    "accuracy": "Valid samples",
 }
+PAIR = ["run", "rollout_seed", "x", "metric"]  # draws of two samplers that are compared
 
 
 def samplers_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -45,48 +51,88 @@ def samplers_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
         evaluations: JSON contents by gram.compare_samplers, of one task and method.
 
     Returns:
-        Columns task, method, sampler, x (width), metric, value and ceiling (percent; NaN where there is none).
+        Columns task, method, run (its seed), rollout_seed, sampler, x (width), metric, value and
+        ceiling (percent; NaN where there is none), and difference, to the value of independent
+        samples by the same run with the same rollout seed.
     """
     rows = [
         {key: evaluation["run"][key] for key in ("task", "method")}
+        | {"run": evaluation["run"]["seed"], "rollout_seed": row["rollout_seed"]}
         | {"sampler": row["sampler"], "x": row["width"], "metric": metric}
         | {key: 100 * row[metric][key] for key in ("value", "ceiling") if key in row[metric]}
         for evaluation in evaluations
         for row in evaluation["by_sampler"]
         for metric in PANELS
     ]
-    return pd.DataFrame(rows)
+    data = pd.DataFrame(rows)
+    independent = data[data["sampler"] == INDEPENDENT].set_index(PAIR)["value"]
+    pairs = pd.MultiIndex.from_frame(data[PAIR])
+    return data.assign(difference=data["value"].to_numpy() - independent.loc[pairs].to_numpy())
 
 
 def draw_samplers(data: pd.DataFrame) -> Figure:
-    """A panel per metric, a line per sampler, and the ceiling of independent samples."""
+    """A column per metric: above, a line per sampler and the ceiling; below, differences to iid."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(11, 3.9)
-        for axes, (metric, text) in zip(
-            figure.subplots(1, len(PANELS)), PANELS.items(), strict=True
-        ):
+        figure = new_figure(11, 6)
+        grid = figure.subplots(2, len(PANELS))
+        for above, below, (metric, text) in zip(*grid, PANELS.items(), strict=True):
             part = data[data["metric"] == metric]
-            ceiling = part.groupby("x")["ceiling"].mean().dropna()
-            axes.plot(
-                ceiling.index.to_numpy(), ceiling.to_numpy(), "--", color=CEILING, linewidth=1.1
-            )
-            # Each sampler a little beside the next, so that bars do not hide each other.
-            for place, (sampler, shade) in enumerate(COLOURS.items()):
-                beside = part["x"] * 1.03 ** (place - len(COLOURS) // 2)
-                chosen = part.assign(x=beside)[part["sampler"] == sampler]
-                spread_line(axes, chosen, color=shade, marker=MARKERS[sampler], linewidth=1.1)
-            log_ticks(axes, sorted(part["x"].unique()), "trajectories per input (width)")
-            axes.set_title(text)
-            percent_axis(axes, metric)
+            widths = sorted(part["x"].unique())
+            draw_ceiling(above, part)
+            draw_means(above, part)
+            draw_differences(below, part)
+            log_ticks(above, widths, "")
+            log_ticks(below, widths, "trajectories per input")
+            above.set_title(text)
+            percent_axis(above)
+        same_height(grid[1])
+        grid[0][0].set_ylabel("mean (%)")
+        grid[1][0].set_ylabel("difference to iid (points)")
         handles = [
-            Line2D([], [], color=shade, marker=MARKERS[name], label=name)
+            Line2D(
+                [],
+                [],
+                color=shade,
+                marker=MARKERS[name],
+                markerfacecolor="white",
+                label=NAMES.get(name, name),
+            )
             for name, shade in COLOURS.items()
         ]
-        handles.append(ceiling_handle("ceiling of independent samples"))
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-        task = data["task"].iloc[0]
-        spread = "marker: mean over runs and rollout seeds; bar: least to greatest"
-        figure.suptitle(
-            f"{task}: samplers at equal compute ({spread})", fontsize=10, x=0.01, ha="left"
+        legend_below(figure, [*handles, ceiling_handle()], columns=7)
+        draws = len(data[["run", "rollout_seed"]].drop_duplicates())
+        note = (
+            "Below: each sampler less independent samples (iid) of the same run and rollout seed, in "
+            f"percentage points. Markers: means over {counted([draws], 'pair')} of run and rollout "
+            "seed; bars: from the least to the greatest."
         )
+        heading(figure, f"{the_task(data)}: ways to draw samples, at equal compute", note)
     return figure
+
+
+def draw_means(axes: Axes, data: pd.DataFrame) -> None:
+    """The mean of each sampler; how they differ is seen in :func:`draw_differences`."""
+    for sampler, shade in COLOURS.items():
+        mean = data[data["sampler"] == sampler].groupby("x")["value"].mean()
+        style: dict[str, Any] = {"color": shade, "marker": MARKERS[sampler], "markersize": 5}
+        axes.plot(
+            mean.index.to_numpy(), mean.to_numpy(), linewidth=1.1, markerfacecolor="white", **style
+        )
+
+
+def draw_differences(axes: Axes, data: pd.DataFrame) -> None:
+    """The differences to independent samples, samplers side by side."""
+    axes.axhline(0, color=COLOURS[INDEPENDENT], linewidth=1.1)
+    others = [sampler for sampler in COLOURS if sampler != INDEPENDENT]
+    for sampler, move in zip(others, beside(len(others), 0.06, 0.3), strict=True):
+        shown = data[data["sampler"] == sampler]
+        shown = shown.assign(x=shown["x"] * np.exp(move), value=shown["difference"])
+        style = {"color": COLOURS[sampler], "marker": MARKERS[sampler]}
+        spread_line(axes, shown, linestyle="none", **style)
+
+
+def same_height(row: Sequence[Axes]) -> None:
+    """One vertical range for all panels, with 0 in its middle."""
+    reach = max(abs(end) for axes in row for end in axes.get_ylim())
+    for axes in row:
+        axes.set_ylim(-reach, reach)

@@ -1,7 +1,8 @@
-"""Accuracy over depth and width at test time (the paper's Figure 4), and where trajectories would halt (its Figure 15)."""
+"""Accuracy over depth and width (the paper's Figure 4), and where it would halt (Figure 15)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,11 +10,23 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gram.figures.curves import SPREAD, log_ticks, spread_line
-from gram.figures.style import STYLE, colour, marker, new_figure, percent_axis
+from gram.figures.axes import beside, log_ticks, percent_axis, spread_line
+from gram.figures.style import (
+    MARKERS,
+    STYLE,
+    colour,
+    counted,
+    heading,
+    legend_below,
+    marker,
+    new_figure,
+    seeds_note,
+    the_task,
+)
 from gram.tables.names import in_order, label
 
 SECTIONS = ("by_depth_and_width", "halting", "by_halting_step")
@@ -31,7 +44,8 @@ def scaling_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
         evaluations: JSON contents by gram.scaling, of one task.
 
     Returns:
-        Columns task, method, seed, depth, width, metric ("accuracy" or a key of CHOOSERS) and value in percent.
+        Columns task, method, seed, depth, width, metric ("accuracy" or a key of CHOOSERS) and value
+        in percent.
     """
     rows = [
         {key: evaluation["run"][key] for key in ("task", "method", "seed")}
@@ -48,57 +62,62 @@ def scaling_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def depth_signs(depths: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Colour and marker of each depth, the deeper the darker, none faint on white."""
+    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.28, 1, len(depths)))
+    shapes = itertools.cycle(MARKERS.values())
+    return {
+        depth: {"color": to_hex(shade), "marker": shape}
+        for depth, shade, shape in zip(depths, shades, shapes, strict=False)
+    }
+
+
 def draw_scaling(data: pd.DataFrame) -> Figure:
-    """A row per method: one sample against depth, then each way to choose against width with a line per depth."""
-    methods, depths, widths = (
-        in_order(data["method"]),
-        sorted(data["depth"].unique()),
-        sorted(data["width"].unique()),
-    )
-    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.1, 1, len(depths)))
+    """A row per method: one sample by depth, then each way to choose by width, a line per depth."""
+    methods = in_order(data["method"])
+    depths, widths = sorted(data["depth"].unique()), sorted(data["width"].unique())
+    signs = depth_signs(depths)
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(11, 2.7 * len(methods) + 0.7)
+        figure = new_figure(11, 2.7 * len(methods) + 0.9)
         grid = figure.subplots(len(methods), 1 + len(CHOOSERS), squeeze=False)
         for method, (first, *others) in zip(methods, grid, strict=True):
             part = data[data["method"] == method]
             single = part[(part["metric"] == "accuracy") & (part["width"] == widths[0])]
-            spread_line(
-                first,
-                single.rename(columns={"depth": "x"}),
-                color=colour(method),
-                marker=marker(method),
-            )
-            log_ticks(first, depths, "supervision steps (depth)")
+            style = {"color": colour(method), "marker": marker(method)}
+            spread_line(first, single.rename(columns={"depth": "x"}), **style)
+            log_ticks(first, depths, "supervision steps")
             first.set_title(f"{label(method)}: one sample")
-            percent_axis(first, "accuracy")
+            percent_axis(first, "valid answers")
             for axes, (metric, text) in zip(others, CHOOSERS.items(), strict=True):
-                for depth, shade in zip(depths, shades, strict=True):
-                    chosen = part[(part["metric"] == metric) & (part["depth"] == depth)]
-                    spread_line(
-                        axes, chosen.rename(columns={"width": "x"}), color=shade, marker="."
-                    )
-                log_ticks(axes, widths, "samples to choose from (width)")
-                axes.set_title(text)
-                percent_axis(axes, "accuracy")
+                chosen = part[part["metric"] == metric].rename(columns={"width": "x"})
+                depth_lines(axes, chosen, signs)
+                log_ticks(axes, widths, "samples to choose from")
+                axes.set_title(f"{text[0].upper()}{text[1:]}")
+                percent_axis(axes)
         handles = [
-            Line2D([], [], color=shade, marker=".", label=str(depth))
-            for depth, shade in zip(depths, shades, strict=True)
+            Line2D([], [], markerfacecolor="white", markersize=5, label=str(depth), **sign)
+            for depth, sign in signs.items()
         ]
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=len(handles), title="depth"
-        )
-        task = data["task"].iloc[0]
-        figure.suptitle(
-            f"{task}: accuracy by depth and width ({SPREAD})", fontsize=10, x=0.01, ha="left"
-        )
+        legend_below(figure, handles, columns=len(handles), title="supervision steps")
+        title = f"{the_task(data)}: accuracy by supervision steps (depth) and samples (width)"
+        heading(figure, title, seeds_note(data))
     return figure
+
+
+def depth_lines(axes: Axes, data: pd.DataFrame, signs: dict[int, dict[str, Any]]) -> None:
+    """A line per depth over x, side by side, so that bars do not hide each other."""
+    moves = np.exp(beside(len(signs), 0.05, 0.35))
+    for (depth, sign), move in zip(signs.items(), moves, strict=True):
+        here = data[data["depth"] == depth]
+        spread_line(axes, here.assign(x=here["x"] * move), linewidth=1.2, **sign)
 
 
 def halting_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """What :func:`draw_halting` draws, one row per run and supervision step.
 
     Returns:
-        Columns task, method, seed, step (one past the deepest for trajectories that never halt), trajectories and valid (counts).
+        Columns task, method, seed, step (one past the deepest for trajectories that never halt),
+        trajectories and valid (counts).
     """
     rows = []
     for evaluation in evaluations:
@@ -124,25 +143,32 @@ def halting_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def halting_bars(axes: Axes, counts: pd.DataFrame, method: str) -> None:
-    """The histogram of one method: trajectories per step, the valid ones among them filled."""
+    """The histogram of one method over steps 1, 2, 3-4, 5-8, ...; filled: the valid ones."""
+    last = int(counts.index[-1])
+    ends = [2**power for power in range(last.bit_length()) if 2**power < last - 1] + [
+        last - 1,
+        last,
+    ]
+    starts = [1, *(end + 1 for end in ends[:-1])]
+    names = [
+        str(start) if start == end else f"{start}-{end}"
+        for start, end in zip(starts[:-1], ends[:-1], strict=True)
+    ]
+    names.append("never")
+    grouped = counts.groupby(np.searchsorted(ends, counts.index)).sum()
     total = counts["trajectories"].sum()
-    steps = counts.index.to_numpy()
-    shares = {name: 100 * counts[name].to_numpy() / total for name in ("trajectories", "valid")}
-    axes.bar(
-        steps,
-        shares["trajectories"],
-        color="white",
-        edgecolor=colour(method),
-        linewidth=0.8,
-        width=0.9,
+    shares = {name: (100 * grouped[name] / total).tolist() for name in ("trajectories", "valid")}
+    outline: dict[str, Any] = {"color": "white", "edgecolor": colour(method), "linewidth": 0.8}
+    bars = axes.bar(range(len(names)), shares["trajectories"], width=0.8, **outline)
+    axes.bar(range(len(names)), shares["valid"], color=colour(method), width=0.8)
+    axes.bar_label(
+        bars, [f"{share:.1f}" for share in shares["trajectories"]], fontsize=7, padding=2
     )
-    axes.bar(steps, shares["valid"], color=colour(method), width=0.9)
     axes.set_axisbelow(True)
-    last = int(steps[-1])
-    ticks = [step for step in (1, last // 4, last // 2, 3 * last // 4) if step >= 1]
-    axes.set_xticks([*sorted(set(ticks)), last], [*map(str, sorted(set(ticks))), "never"])
+    axes.set_xticks(range(len(names)), names, fontsize=7)
     axes.set_xlabel("supervision step of the first halt")
     percent_axis(axes, "trajectories")
+    axes.set_ylim(0, 108)
     mean = 100 * counts["valid"].sum() / total
     axes.set_title(f"{label(method)}: {mean:.1f} % valid where they halt")
 
@@ -151,17 +177,16 @@ def draw_halting(data: pd.DataFrame) -> Figure:
     """A histogram per method, all seeds together."""
     methods = in_order(data["method"])
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(4 * len(methods) + 0.4, 3.4)
-        for method, axes in zip(
-            methods, figure.subplots(1, len(methods), squeeze=False)[0], strict=True
-        ):
+        columns = min(len(methods), 3)
+        rows = -(-len(methods) // columns)
+        figure = new_figure(max(4.2 * columns, 5.5), 2.6 * rows + 0.8)
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(methods) :]:
+            axes.set_axis_off()
+        for method, axes in zip(methods, grid.flat, strict=False):
             counts = data[data["method"] == method].groupby("step")[["trajectories", "valid"]].sum()
             halting_bars(axes, counts, method)
-        task = data["task"].iloc[0]
-        figure.suptitle(
-            f"{task}: where trajectories halt (filled: with a valid answer)",
-            fontsize=10,
-            x=0.01,
-            ha="left",
-        )
+        seeds = counted(data.groupby("method")["seed"].nunique(), "seed")
+        title = f"{the_task(data)}: the supervision step at which trajectories would first halt"
+        heading(figure, title, f"Filled: with a valid answer there. All trajectories of {seeds}.")
     return figure

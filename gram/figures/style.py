@@ -1,21 +1,24 @@
-"""What all figures share: colours for colour-blind readers, sizes for a report, and saving without dates."""
+"""What all figures share: colours, titles and legends that fit, saving without dates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib.axes import Axes
+import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 
 from gram import files
+from gram.errors import GramError
 
-# Okabe and Ito's palette, which stays distinct for colour-blind readers; its yellow, faint on white, gives way to Tol's wine.
+# Okabe and Ito's palette, which stays distinct for colour-blind readers; its yellow, faint on
+# white, gives way to Tol's wine.
 COLOURS = {
     "gram": "#0072B2",
     "deterministic": "#D55E00",
@@ -27,7 +30,8 @@ COLOURS = {
     "ar": "#888888",
     "mdlm": "#333333",
 }
-# The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no configuration shows beside them.
+# The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no
+# configuration shows beside them.
 ALIKE = {
     "diagonal": "ar",
     "diagonal-carried": "mdlm",
@@ -66,6 +70,11 @@ STYLE: Any = {  # matplotlib types its keys one by one
     "svg.hashsalt": "gram",  # names inside the SVG would be random otherwise
     "svg.fonttype": "path",  # the same letters in every viewer
 }
+# No date and no version: neither belongs to what is seen.
+METADATA: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
 
 
 def colour(method: str) -> str:
@@ -78,25 +87,65 @@ def marker(method: str) -> str:
     return MARKERS.get(ALIKE.get(method, method), "X")
 
 
-def percent_axis(axes: Axes, what: str) -> None:
-    """A vertical axis from 0 to 100 %, with a little room for markers on its ends."""
-    axes.set_ylim(-3, 103)
-    axes.set_yticks([0, 25, 50, 75, 100])
-    axes.set_ylabel(f"{what} (%)")
+def the_task(data: pd.DataFrame) -> str:
+    """The one task that a figure is of, from its column ``task``.
+
+    Raises:
+        GramError: several tasks.
+    """
+    tasks = sorted(set(data["task"]))
+    if len(tasks) > 1:
+        raise GramError(
+            f"files of {' and '.join(tasks)}: a figure shows one task; give those of one"
+        )
+    return str(tasks[0])
+
+
+def counted(numbers: Iterable[int], what: str) -> str:
+    """``counted([2, 3], "seed")`` is "2 to 3 seeds"."""
+    least, most = min(numbers), max(numbers)
+    span = str(most) if least == most else f"{least} to {most}"
+    return f"{span} {what}{'' if most == 1 else 's'}"
+
+
+def seeds_note(data: pd.DataFrame) -> str:
+    """What markers and bars of :func:`gram.figures.axes.spread_line` mean."""
+    seeds = data.groupby("method")["seed"].nunique().tolist()
+    if max(seeds) == 1:
+        return "Markers: one seed each."
+    return f"Markers: means over {counted(seeds, 'seed')}; bars: from the least to the greatest."
 
 
 def new_figure(width: float, height: float, **layout: Any) -> Figure:
-    """An empty figure of the given inches, without any window system behind it; ``layout`` as of ConstrainedLayoutEngine."""
+    """An empty figure of the given inches, without any window system behind it.
+
+    ``layout`` as of ConstrainedLayoutEngine.
+    """
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**layout))
     FigureCanvasAgg(figure)
     return figure
 
 
-def legend_below(figure: Figure, handles: Sequence[Line2D], columns: int, **more: Any) -> None:
-    """One legend under the panels, in rows of at most ``columns`` entries."""
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(handles), columns), **more
-    )
+def letters_in(figure: Figure, size: float) -> int:
+    """How many letters of ``size`` points fit into a line; they are 0.6 of their size wide."""
+    return int(figure.get_figwidth() * 72 / (0.62 * size))
+
+
+def heading(figure: Figure, title: str, note: str = "") -> None:
+    """The figure's title, and under it how to read it; both are wrapped to the figure's width."""
+    size, letters = 9.5, letters_in(figure, 9.5)
+    lines = [line for text in (title, note) for line in textwrap.wrap(text, letters)]
+    figure.suptitle("\n".join(lines), fontsize=size, x=0.01, ha="left", linespacing=1.35)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int, **style: Any) -> None:
+    """One legend under the panels, of at most ``columns`` columns, fewer where entries are long."""
+    style = {"loc": "outside lower center"} | style
+    for fewer in range(min(len(handles), columns), 0, -1):
+        legend = figure.legend(handles=handles, ncols=fewer, **style)
+        if legend.get_window_extent().width < 0.98 * figure.bbox.width or fewer == 1:
+            return
+        legend.remove()
 
 
 def save(figure: Figure, stem: Path) -> None:
@@ -105,14 +154,18 @@ def save(figure: Figure, stem: Path) -> None:
     Raises:
         GramError: the folder cannot be written.
     """
-    # No date and no version: neither belongs to what is seen.
-    metadata: dict[str, dict[str, Any]] = {
-        "svg": {"Date": None, "Creator": None},
-        "png": {"Software": None},
-    }
-    for kind, facts in metadata.items():
-        with (
-            files.atomic_write(stem.parent / f"{stem.name}.{kind}") as temporary,
-            matplotlib.rc_context(STYLE),
-        ):
-            figure.savefig(temporary, format=kind, metadata=facts)
+    for kind in METADATA:
+        write(figure, stem.parent / f"{stem.name}.{kind}")
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write one file, of the kind that the ending of ``path`` says: .svg or .png.
+
+    Raises:
+        GramError: another ending, or a folder that cannot be written.
+    """
+    kind = path.suffix.removeprefix(".")
+    if kind not in METADATA:
+        raise GramError(f"{path}: a figure ends in .{' or .'.join(METADATA)}")
+    with files.atomic_write(path) as temporary, matplotlib.rc_context(STYLE):
+        figure.savefig(temporary, format=kind, metadata=METADATA[kind])

@@ -1,4 +1,4 @@
-"""Training curves: what a full rollout from the prior solves, and the two losses, against optimizer steps."""
+"""Training curves: what a full rollout from the prior solves, and the losses, over the steps."""
 
 from __future__ import annotations
 
@@ -11,25 +11,37 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from gram import files
 from gram.config import split_fold
 from gram.errors import GramError
-from gram.figures.style import STYLE, colour, legend_below, new_figure, percent_axis
+from gram.figures.axes import nats_axis, nats_limits, percent_axis, run_lines, step_axis
+from gram.figures.style import (
+    STYLE,
+    colour,
+    counted,
+    heading,
+    legend_below,
+    new_figure,
+    the_task,
+)
 from gram.tables.names import in_order, label
-from gram.tables.rows import natural
 
-GROUPS: dict[str, Any] = {"one": "-", "several": "--"}
-PANELS = {
-    "train": "Prior rollouts, training inputs",
-    "valid": "Prior rollouts, validation inputs",
-    "cross_entropy": "Cross-entropy",
-    "kl_nats": "KL(posterior || prior)",
-}
+# The panels, row by row: what is drawn, of which inputs ("" for all), title and vertical axis.
+PANELS = (
+    ("train", "one", "Training, one completion", "valid samples"),
+    ("valid", "one", "Validation, one completion", ""),
+    ("cross_entropy", "", "Cross-entropy", "nats per token"),
+    ("train", "several", "Training, several completions", "valid samples"),
+    ("valid", "several", "Validation, several completions", ""),
+    ("kl_nats", "", "KL of posterior and prior", "nats per supervision step"),
+)
+ROWS, COLUMNS = 2, 3
 
 
 def read_history(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Which run it is, by its task (without fold), method and a name of its own, and the lines of its history.jsonl.
+    """The run, by its task (without fold), method and a name of its own, and its history's lines.
 
     Raises:
         GramError: a missing or broken file.
@@ -51,8 +63,9 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
     """What the figure draws, one row per value.
 
     Returns:
-        Columns task (without fold), method, run, step, panel ("train", "valid", "cross_entropy", "kl_nats"), group ("one" or
-        "several" completions, "" for losses), value (percent for rollouts, nats for losses).
+        Columns task (without fold), method, run, step, panel ("train", "valid", "cross_entropy",
+        "kl_nats"), group ("one" or "several" completions, "" for losses), value (percent for
+        rollouts, nats for losses) and inputs (of a rollout in that group; NaN for losses).
     """
     rows = []
     for path in histories:
@@ -70,6 +83,7 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
                                     "panel": panel,
                                     "group": group,
                                     "value": value,
+                                    "inputs": count["inputs"],
                                 }
                             )
             else:
@@ -84,77 +98,58 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
                                 "value": line[panel],
                             }
                         )
-    return pd.DataFrame(rows, columns=["task", "method", "run", "step", "panel", "group", "value"])
+    columns = ["task", "method", "run", "step", "panel", "group", "value", "inputs"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def curve(axes: Axes, data: pd.DataFrame, method: str, line: str) -> None:
-    """Mean over runs as a line, least to greatest run as a band."""
-    spread = data.groupby("step")["value"].agg(["mean", "min", "max"])
-    steps = spread.index.to_numpy()
-    axes.plot(steps, spread["mean"].to_numpy(), line, color=colour(method))
-    axes.fill_between(
-        steps,
-        spread["min"].to_numpy(),
-        spread["max"].to_numpy(),
-        color=colour(method),
-        alpha=0.18,
-        linewidth=0,
-    )
-
-
-def draw_panel(axes: Axes, data: pd.DataFrame, panel: str) -> None:
-    """One panel of one task: a line per method, or per method and group of inputs."""
-    for method in in_order(data["method"]):
-        part = data[(data["method"] == method) & (data["panel"] == panel)]
-        for group in part["group"].unique():
-            curve(axes, part[part["group"] == group], method, GROUPS.get(str(group), "-"))
-    axes.set_title(PANELS[panel])
-    axes.set_xlabel("optimizer steps")
-    axes.margins(x=0.02)
-    if panel in ("train", "valid"):
-        percent_axis(axes, "valid samples")
-        return
-    axes.set_yscale("log")
-    axes.set_ylabel(
-        "nats per token" if panel == "cross_entropy" else "nats per input and supervision step"
-    )
-    if data[data["panel"] == panel].empty:
-        axes.text(
-            0.5, 0.5, "no method with a KL", transform=axes.transAxes, ha="center", va="center"
-        )
+def draw_panel(
+    axes: Axes, data: pd.DataFrame, panel: tuple[str, str, str, str], last: int, *, lowest: bool
+) -> None:
+    """One of PANELS, with steps to ``last``, which are named in the ``lowest`` row only."""
+    shown, group, title, unit = panel
+    part = data[(data["panel"] == shown) & (data["group"] == group)]
+    run_lines(axes, part)
+    watched = f" ({counted(part['inputs'].astype(int), 'input')})" if group and len(part) else ""
+    axes.set_title(f"{title}{watched}")
+    step_axis(axes, last, named=lowest)
+    if group:
+        percent_axis(axes, unit)
+    else:
+        nats_axis(axes, nats_limits(part["value"]), unit)
+    if part.empty:
+        text = "no such input" if group else "no method with a KL"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center")
 
 
 def draw_training(data: pd.DataFrame) -> Figure:
-    """A row of four panels per task; see :func:`training_data`."""
-    tasks = sorted(data["task"].unique(), key=natural)
+    """Two rows of three panels; see :func:`training_data`."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(11, 2.9 * len(tasks) + 0.9)
-        grid = figure.subplots(len(tasks), len(PANELS), squeeze=False)
-        for task, row in zip(tasks, grid, strict=True):
-            part = data[data["task"] == task]
-            for panel, axes in zip(PANELS, row, strict=True):
-                draw_panel(axes, part, panel)
-            row[0].set_ylabel(f"{task}\nvalid samples (%)")
-        _legend(figure, data)
-        figure.suptitle(
-            "What a rollout from the prior solves during training (line: mean over runs; band: least to greatest run)",
-            fontsize=10,
-            x=0.01,
-            ha="left",
+        figure = new_figure(11, 5.6)
+        for number, (axes, panel) in enumerate(
+            zip(figure.subplots(ROWS, COLUMNS).flat, PANELS, strict=True)
+        ):
+            lowest = number >= len(PANELS) - COLUMNS
+            draw_panel(axes, data, panel, int(data["step"].max()), lowest=lowest)
+        methods_legend(figure, data)
+        title = (
+            f"{the_task(data)}: what rollouts from the prior solve during training, and the losses"
         )
+        heading(figure, title, runs_note(data))
     return figure
 
 
-def _legend(figure: Figure, data: pd.DataFrame) -> None:
+def runs_note(data: pd.DataFrame) -> str:
+    """What the lines of :func:`gram.figures.axes.run_lines` mean; of columns method and run."""
+    runs = data.groupby("method")["run"].nunique().tolist()
+    if max(runs) == 1:
+        return "Lines: one run each."
+    return f"Thick lines: means over {counted(runs, 'run')}; thin lines: those runs."
+
+
+def methods_legend(figure: Figure, data: pd.DataFrame) -> None:
+    """The colours of the methods, under the panels."""
     handles = [
-        matplotlib.lines.Line2D([], [], color=colour(method), label=label(method))
+        Line2D([], [], color=colour(method), linewidth=2, label=label(method))
         for method in in_order(data["method"])
     ]
-    for group, text in (
-        ("one", "inputs with one completion"),
-        ("several", "inputs with several completions"),
-    ):
-        handles.append(
-            matplotlib.lines.Line2D([], [], color="#444444", linestyle=GROUPS[group], label=text)
-        )
     legend_below(figure, handles, columns=5)

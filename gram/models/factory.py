@@ -149,6 +149,7 @@ def build_gram(config: GramModel, shape: Shape) -> GRAM:
         high=high,
         decoder=decoder,
         guidance=guidance,
+        noisy_transitions=config.T if config.noise_in == "all" else 1,
         sampled_decoding=config.decoding == "sample",
     )
 

@@ -27,6 +27,8 @@ class GRAM(Network):
         high: f_H.
         decoder: h -> logits, per token.
         guidance: the noise model, or None for the deterministic twin.
+        noisy_transitions: how many transitions of a supervision step draw noise: its last ones. The
+            transitions before them take the prior's mean.
         sampled_decoding: whether answers are drawn from the softmax of the logits instead of taken at its maximum.
     """
 
@@ -48,6 +50,7 @@ class GRAM(Network):
         high: Stack,
         decoder: SwiGLU,
         guidance: Guidance | None,
+        noisy_transitions: int,
         sampled_decoding: bool,
     ) -> None:
         super().__init__(answers=answers)
@@ -59,6 +62,7 @@ class GRAM(Network):
         self.high = high
         self.decoder = decoder
         self.guidance = guidance
+        self.noisy_transitions = noisy_transitions
         self.sampled_decoding = sampled_decoding
         self.draws_z0 = len(z0.h) == 0
         self.halt_head = linear(D, 2, scale=0.0, bias=True)
@@ -74,16 +78,17 @@ class GRAM(Network):
         )
 
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        """Independent N(0, I) for one supervision step of ``inputs`` [B, L]: fp32 [T, B, puzzle_tokens + L, D].
+        """Independent N(0, I) for one supervision step of ``inputs`` [B, L].
 
-        [T, B, 1, D] if all tokens share one vector; None where guidance draws nothing. Noise is an input of the network, so
-        that whoever runs it decides how rows share it.
+        fp32 [noisy_transitions, B, puzzle_tokens + L, D], or [noisy_transitions, B, 1, D] if all
+        tokens share one vector; None where guidance draws nothing. Noise is an input of the network,
+        so that whoever runs it decides how rows share it.
         """
         if self.guidance is None or not self.guidance.draws:
             return None
         B, L = inputs.shape
         tokens = 1 if self.guidance.shared else self.puzzle_tokens + L
-        shape = (self.T, B, tokens, self.z0_h.shape[-1])
+        shape = (self.noisy_transitions, B, tokens, self.z0_h.shape[-1])
         return torch.randn(
             shape, generator=generator, device=generator.device, dtype=self.z0_h.dtype
         )
@@ -150,7 +155,7 @@ class GRAM(Network):
                 comes from the prior.
             noise: from :meth:`draw_noise`.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
-            charge_all: charge every transition, not only the last.
+            charge_all: charge every transition that draws noise, not only the last.
             carry: with targets, the source of the last noise in the state that goes on to the next supervision step, and that
                 the heads for halting and value read; the logits are always those of the posterior.
         """
@@ -165,12 +170,14 @@ class GRAM(Network):
         p = q = drawn = None
         for t in range(self.T):
             last = t == self.T - 1
-            charged = e_y is not None and (last or charge_all)
+            draw = t - self.T + self.noisy_transitions  # below 0: this transition draws nothing
+            guided = e_y is not None and draw >= 0
+            charged = guided and (last or charge_all)
             with torch.set_grad_enabled(last and torch.is_grad_enabled()):
                 l, u = self.transition(state, e_x)  # noqa: E741
             h = u
             if self.guidance is not None:
-                use_posterior = e_y is not None and (charged or uncharged_noise == "posterior")
+                use_posterior = charged or (guided and uncharged_noise == "posterior")
                 with torch.set_grad_enabled((last or charged) and torch.is_grad_enabled()):
                     # u has no gradient before the last transition: there the heads alone learn from the charge.
                     p = self.guidance.prior(u) if charged or not use_posterior else None
@@ -186,7 +193,7 @@ class GRAM(Network):
                 assert noise is not None or not self.guidance.draws, (
                     "a model whose guidance draws needs noise"
                 )
-                drawn = None if noise is None else noise[t]
+                drawn = None if noise is None or draw < 0 else noise[draw]
                 h = u + (source if last else source.detach()).sample(drawn)
             state = State(h, l)
         logits = self.decode(state)

@@ -20,6 +20,7 @@ class Rows(NamedTuple):
     targets: Tensor  # [B, L_out] int64
     noise: Tensor | None  # from Network.training_noise
     last: Tensor  # [B] bool, whether this is the N_sup-th step of the row
+    age: Tensor  # [B] int64, supervision steps that the row has had before this one
 
 
 class Supervised(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from gram import losses, optim
 from gram.models.gram import GRAM
 from gram.objectives.base import Rows, Supervised, supervise
@@ -28,6 +30,8 @@ def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     weights = {"cross_entropy": 1.0}
     if step.charges:
         terms["kl"], terms["kl_nats"] = losses.balanced_kl(step.charges, config)
+        factors = torch.tensor(optim.beta_factors(number, config), device=rows.age.device)
+        terms["kl"] = terms["kl"] * factors[rows.age.clamp(max=len(factors) - 1)]
         weights["kl"] = optim.beta(number, config)
     terms["halt_loss"] = losses.halt_loss(step.halt, exact)
     terms["posterior_exact"] = posterior_hits.all(dim=-1).float()

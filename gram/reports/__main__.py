@@ -6,6 +6,7 @@ A block stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,8 @@ from gram.errors import GramError, run
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.optimization import benchmarks
-from gram.reports.results import datasets, reproduction, results
+from gram.reports.results import datasets, reproduction, results, short_tables
+from gram.reports.times import changes, downloads, time_of
 from gram.reports.whole_table import graphs, parameters, small_table1
 
 BLOCK = re.compile(
@@ -27,6 +29,11 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "gap-defaults": gap_defaults,
     "gap-measurements": gap_measurements,
     "results": results,
+    "reproduce-time": functools.partial(time_of, name="reproduce"),
+    "test-time": functools.partial(time_of, name="test"),
+    "downloads": downloads,
+    "changes": changes,
+    "short-tables": short_tables,
     "small-table1": small_table1,
     "graphs": graphs,
     "parameters": parameters,

@@ -7,32 +7,7 @@ from typing import Any
 
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import HEADLINES
-from gram.tables.reference import (
-    ABLATION_RUNS,
-    DEFAULT_RUNS,
-    GAP_RUNS,
-    PROVING_RUNS,
-    REFERENCE,
-    TABLE1_RUNS,
-    metas_of,
-    reference_evaluations,
-)
-
-__all__ = [
-    "ABLATION_RUNS",
-    "DEFAULT_RUNS",
-    "GAP_RUNS",
-    "NOT_MEASURED",
-    "PROVING_RUNS",
-    "REFERENCE",
-    "SHOWN",
-    "TABLE1_RUNS",
-    "distinct",
-    "duration",
-    "metas_of",
-    "reference_evaluations",
-    "signed",
-]
+from gram.tables.reference import REFERENCE
 
 SHOWN = tuple(HEADLINES)
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."

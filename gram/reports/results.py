@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gram.checksums import read_listed
 from gram.data import TABLES
-from gram.reports.reference import (
-    ABLATION_RUNS,
-    DEFAULT_RUNS,
-    GAP_RUNS,
-    NOT_MEASURED,
-    PROVING_RUNS,
-    REFERENCE,
-    SHOWN,
-    distinct,
-    duration,
-    metas_of,
-    reference_evaluations,
-)
+from gram.processor import described
+from gram.reports.processors import other_processor
+from gram.reports.reference import NOT_MEASURED, SHOWN, distinct, duration
+from gram.tables.headlines import headlines
 from gram.tables.layout import (
     NOTHING,
     Document,
@@ -31,18 +25,75 @@ from gram.tables.layout import (
     ours_cell,
     overlap,
 )
-from gram.tables.names import METRICS, in_order
+from gram.tables.names import GRAM, HEADLINES, METRICS, TWIN, in_order
 from gram.tables.ordering import ordering
+from gram.tables.reference import (
+    ABLATION_RUNS,
+    DEFAULT_RUNS,
+    DEFAULT_TASK,
+    GAP_RUNS,
+    PROVING_RUNS,
+    REFERENCE,
+    metas_of,
+    reference_evaluations,
+)
 from gram.tables.render import markdown, pipe_table, prose_table
 from gram.tables.reported import read_others
 from gram.tables.rows import measured, natural, table1, whole_table
 
 REPORTED = Path("resources/reported.csv")
+WIDTH = 100  # of the text of a page, in columns
 MD5_DIGITS = 8  # enough to compare by eye; the file has all
 
 
 def results(root: Path) -> str:
-    """The small tables of the CPU default and of the proving ground."""
+    """The table that the README opens with: GRAM and its twin on the first task of the default."""
+    evaluations = [
+        evaluation
+        for evaluation in reference_evaluations(root / REFERENCE / DEFAULT_RUNS)
+        if evaluation["run"]["task"] == DEFAULT_TASK and evaluation["run"]["method"] in (TWIN, GRAM)
+    ]
+    if not evaluations:
+        return NOT_MEASURED
+    table = table1(evaluations, {}, None)
+    (headline,) = headlines(table)
+    seeds = len({evaluation["run"]["seed"] for evaluation in evaluations})
+    width = evaluations[0]["run"]["width"]
+    lines = [
+        *pipe_table(["%", *HEADLINES.values()], [[row.label, *row.cells] for row in headline.rows]),
+        "",
+        *in_words(table, width),
+        f"{headline.inputs} boards, {headline.with_several} of them with several solutions; mean ± "
+        f"standard deviation over {seeds} trainings.",
+    ]
+    for sentence in other_processor(root, DEFAULT_RUNS, DEFAULT_TASK):
+        lines += textwrap.wrap(sentence, WIDTH)
+    return "\n".join([*lines, *footnotes(set(table["status"]))])
+
+
+def in_words(table: pd.DataFrame, width: int) -> list[str]:
+    """What the README's table shows, in a line for each method; none for one that was not run.
+
+    Args:
+        table: long, of one task.
+        width: answers per input.
+    """
+    values = {(row.method, row.metric): row.ours_mean for row in table.itertuples(index=False)}
+    lines = {
+        GRAM: "On boards with several solutions {:.1f} % of GRAM's answers are right, and "
+        f"{width} answers\ncontain {{:.1f}} % of the solutions.",
+        TWIN: "For its deterministic twin these are {:.1f} % and {:.1f} %.",
+    }
+    shown = ("hostile_accuracy", "hostile_coverage_macro")
+    return [
+        line.format(*(values[method, metric] for metric in shown))
+        for method, line in lines.items()
+        if (method, shown[0]) in values
+    ]
+
+
+def short_tables(root: Path) -> str:
+    """The short tables of the CPU default and of the larger boards."""
     lines = [
         line
         for name in (DEFAULT_RUNS, PROVING_RUNS)
@@ -82,29 +133,25 @@ def results_of(folder: Path) -> list[str]:
             if folds > 1
             else ""
         )
+        count = f"{len(metas)} {'run' if len(metas) == 1 else 'runs'}"
         lines += [
-            *(
-                f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them with several completions{tested}:",
-                "",
-            ),
-            *pipe_table(["%", *SHOWN], rows),
-            *(
-                "",
-                f"Mean ± sample standard deviation over (n) seeds, in percent; {runs[0]['width']} samples per input. After `of`:",
-            ),
-            "the most that as many independent samples reach on average.",
+            f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them with "
+            f"several solutions{tested}:",
+            "",
+            *pipe_table(["%", *HEADLINES.values()], rows),
+            "",
+            "Mean ± sample standard deviation over (n) seeds, in percent; "
+            f"{runs[0]['width']} samples per input.",
+            "After `of`: what as many samples of a perfect method would find on average.",
             overlap(first),
-            f"Training: {len(metas)} {'run' if len(metas) == 1 else 'runs'}, "
-            f"{duration(seconds_in_all(metas))} in all, each with {distinct(m['threads'] for m in metas)} thread "
-            f"on {distinct(m['device'] for m in metas)}.",
+            f"Training: {count}, {duration(seconds_in_all(metas))} in all, each with "
+            f"{distinct(meta['threads'] for meta in metas)} thread on "
+            f"{distinct(meta['device'] for meta in metas)}.",
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
-            *(
-                ("The ordering among families that the paper finds:", "", *findings, "")
-                if findings
-                else ()
-            ),
         ]
+        if findings:
+            lines += ["The ordering among families that the paper finds:", "", *findings, ""]
     return lines
 
 
@@ -196,7 +243,9 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
             "code evaluated by": one["evaluated_by"]["code_hash"],
         }
         rows.append(
-            row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")}
+            row
+            | {key: distinct(m[key] for m in metas) for key in ("torch", "python")}
+            | {"device": distinct(described(m) for m in metas)}
         )
     return prose_table(list(rows[0]), [list(row.values()) for row in rows])
 

@@ -75,6 +75,15 @@ class GramModel:
         gap="board is a deviation: the paper draws noise per token. Which completion it will be is one decision of the board, "
         "and a shared vector cannot hint at the answer cell by cell, which closes the posterior's short-cut.",
     )
+    noise_in: Literal["all", "last"] = setting(
+        "all",
+        "transitions of a supervision step that draw noise: all T, or the last alone, where the "
+        "others take the prior's mean",
+        gap="last is a deviation: in the paper every transition draws. Training steers a supervision "
+        "step to its target in the last transition. If the transitions before it draw from the "
+        "prior, which does not know the target, they choose some completion anew each time, so that "
+        "the network learns to forget what was chosen; with last, a choice is made once and carried.",
+    )
     sigma_init: float = setting(
         0.1,
         "standard deviation of the noise before training",

@@ -87,6 +87,22 @@ class TrainConfig:
     beta_decay_steps: int = setting(
         0, "see beta_initial", gap="Not in the paper; off by default.", least=0
     )
+    beta_factors: tuple[float, ...] = setting(
+        (1.0,),
+        "factors of beta in the first, second, ... supervision step of a trajectory; the last one "
+        "holds for all later steps",
+        gap="Not in the paper; 1, the default, changes nothing. In its first step a network cannot "
+        "solve a board yet, and the target's help is worth much even where there is nothing to "
+        "choose; a rollout has no such help. A dearer first step lets it compute first.",
+        least=0,
+    )
+    beta_factors_initial: tuple[float, ...] | None = setting(
+        None,
+        "with values, as many as beta_factors: the factors move linearly from these to "
+        "beta_factors within beta_decay_steps",
+        gap="Not in the paper; off by default.",
+        least=0,
+    )
     kl_balance: float = setting(
         0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0
     )

@@ -12,7 +12,23 @@ from gram.tasks.nqueens import NQueens
 
 FAMILIES: dict[str, type[NQueens | Coloring]] = {"nqueens": NQueens, "coloring": Coloring}
 
-__all__ = ["FAMILIES", "PAD", "Enumeration", "Task", "Tokens", "make_task"]
+__all__ = ["FAMILIES", "PAD", "Enumeration", "Task", "Tokens", "family_and_size", "make_task"]
+
+
+def family_and_size(name: str) -> tuple[str, int]:
+    """``("nqueens", 8)`` of ``nqueens8-cpu``.
+
+    Raises:
+        GramError: an unknown family, or no size.
+    """
+    sized = sized_task(name)
+    family = sized.rstrip("0123456789")
+    size = sized[len(family) :]
+    if family not in FAMILIES or not size:
+        raise GramError(
+            f"task {name!r}: no such task; known: {', '.join(f + '{n}' for f in FAMILIES)}"
+        )
+    return family, int(size)
 
 
 def make_task(name: str, generator: dict[str, Any]) -> Task:
@@ -26,11 +42,5 @@ def make_task(name: str, generator: dict[str, Any]) -> Task:
     Raises:
         GramError: unknown family, impossible size, or unknown generator key.
     """
-    sized = sized_task(name)
-    family = sized.rstrip("0123456789")
-    size = sized[len(family) :]
-    if family not in FAMILIES or not size:
-        raise GramError(
-            f"task {name!r}: no such task; known: {', '.join(f + '{n}' for f in FAMILIES)}"
-        )
-    return FAMILIES[family].from_settings(name, int(size), generator)
+    family, size = family_and_size(name)
+    return FAMILIES[family].from_settings(name, size, generator)

@@ -65,3 +65,34 @@ class Task(Protocol):
     def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
         """By name, how often each output [B, L_out] breaks a rule: [B] each; empty for a task that only tells right from wrong."""
         ...
+
+    # A puzzle of one's own, as text: for gram.solve. The task's file says how its text is written.
+
+    @classmethod
+    def size_of(cls, text: str) -> int:
+        """The size of the puzzle in ``text``; a GramError says what is no puzzle of this family."""
+        ...
+
+    def parse(self, text: str) -> Tokens:
+        """The puzzle in ``text``: [L]; a GramError says what is wrong with it, or that it has another size."""
+        ...
+
+    def format(self, inputs: Tokens, outputs: Tokens) -> str:
+        """The answer [L_out] to a puzzle [L], as lines of text."""
+        ...
+
+    def describe(self, inputs: Tokens) -> str:
+        """A puzzle [L] in a few words: ``7x7 board with 2 queens``."""
+        ...
+
+    def contradiction(self, inputs: Tokens) -> str:
+        """Why a puzzle [L] can have no completion, where that can be seen in it; "" elsewhere."""
+        ...
+
+    def unfamiliar(self, inputs: Tokens) -> str:
+        """How a puzzle [L] differs from all of the generator, so that a network saw none like it; "" if it does not."""
+        ...
+
+    def completions(self, inputs: Tokens) -> Tokens:
+        """All completions of a puzzle [L], in canonical form and ascending order: [m, L_out]; none if it has none."""
+        ...

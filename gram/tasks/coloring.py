@@ -4,6 +4,8 @@ A colouring is proper if no edge joins two vertices of one colour. Two colouring
 count as one, whose canonical form numbers the colours in the order in which they first appear along the vertices. Two graphs
 are the same if their adjacency matrices are equal: isomorphic ones may stand in both splits, equal ones never do.
 
+As text, a graph is its edges by the numbers of their ends, from 1: ``1-2 2-3 4``; 4 is a vertex without an edge.
+
 GAP, what the paper leaves open beside the settings in ``gram/settings/generator.py``:
 
 * how n (n - 1) / 2 input tokens become n output tokens. Here every vertex has a token of its own behind those of the edges,
@@ -17,6 +19,7 @@ GAP, what the paper leaves open beside the settings in ``gram/settings/generator
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import combinations, islice
@@ -48,6 +51,25 @@ def canonical_colourings(n: int, colours: int) -> NDArray[np.uint8]:
     for _ in range(n - 1):
         rows = [[*row, colour] for row in rows for colour in range(min(max(row) + 2, colours))]
     return np.array(rows, dtype=np.uint8)
+
+
+def read_edges(text: str) -> tuple[int, list[tuple[int, int]]]:
+    """The vertices of a graph in ``text``, and its edges: pairs of vertices from 0, the lower one first.
+
+    Raises:
+        GramError: anything but edges and vertices, or an edge from a vertex to itself.
+    """
+    last, edges = 0, []
+    for piece in re.split(r"[\s,;/]+", text.strip()):
+        found = re.fullmatch(r"([1-9]\d*)(?:-([1-9]\d*))?", piece)
+        if not found:
+            raise GramError(f"{piece!r} is no edge, such as 1-2, and no vertex, such as 3")
+        ends = sorted(int(number) for number in found.groups() if number)
+        if len(ends) == 2 and ends[0] == ends[1]:
+            raise GramError(f"{piece!r} joins a vertex to itself, which no colouring allows")
+        last = max(last, *ends)
+        edges += [(ends[0] - 1, ends[1] - 1)] if len(ends) == 2 else []
+    return last, edges
 
 
 class Coloring:
@@ -198,3 +220,51 @@ class Coloring:
     def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
         """How many edges are in conflict; see :meth:`conflicts`."""
         return {"conflict_edges": self.conflicts(inputs, outputs).sum(axis=1)}
+
+    @classmethod
+    def size_of(cls, text: str) -> int:
+        """Vertices of the graph in ``text``.
+
+        Raises:
+            GramError: anything but edges and vertices, or an edge from a vertex to itself.
+        """
+        return read_edges(text)[0]
+
+    def parse(self, text: str) -> Tokens:
+        """The graph in ``text``: [L] tokens.
+
+        Raises:
+            GramError: what :meth:`size_of` refuses, or another size.
+        """
+        size, edges = read_edges(text)
+        if size != self.n:
+            raise GramError(
+                f"a graph of {size} vertices, but {self.name} has {self.n}; "
+                "a vertex without an edge is written as its number"
+            )
+        return self.encode(np.array([[ends in edges for ends in zip(*self.ends, strict=True)]]))[0]
+
+    def format(self, inputs: Tokens, outputs: Tokens) -> str:
+        """The colours [n] as text, a line per vertex: ``1 A``; ``?`` for what is no colour."""
+        colours = ["?"] * FIRST_COLOUR + [chr(ord("A") + c) for c in range(self.settings.colours)]
+        return "\n".join(
+            f"{vertex} {colours[token]}" for vertex, token in enumerate(outputs.tolist(), start=1)
+        )
+
+    def describe(self, inputs: Tokens) -> str:
+        """Size of a graph [L], in words."""
+        edges = int((inputs == EDGE).sum())
+        return f"graph of {self.n} vertices with {edges} edge{'s' * (edges != 1)}"
+
+    def contradiction(self, inputs: Tokens) -> str:
+        """What of a graph [L] excludes any answer at first sight: nothing, ""."""
+        return ""
+
+    def unfamiliar(self, inputs: Tokens) -> str:
+        """How a graph [L] differs from those of the generator: in nothing that can be told, ""."""
+        return ""
+
+    def completions(self, inputs: Tokens) -> Tokens:
+        """All colourings of a graph [L]: [m, n], in ascending order as of :meth:`enumerate`."""
+        edges = inputs[None, : self.answers.start] == EDGE
+        return self.candidates[self.colourings(edges)[0]] + np.uint8(FIRST_COLOUR)

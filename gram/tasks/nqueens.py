@@ -1,7 +1,12 @@
-"""N-Queens completion (section B.2): a board with some queens of a solution removed -> any full board that contains it."""
+"""N-Queens completion (section B.2): a board with some queens of a solution removed -> any full board that contains it.
+
+As text, a board is one row of cells after the other, with ``.`` for an empty cell and ``Q`` for a queen, in lines or parted by
+slashes: ``.Q../...Q/Q.../....``.
+"""
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +17,7 @@ from gram.errors import GramError
 from gram.tasks.base import Enumeration, Tokens
 
 EMPTY, QUEEN = 1, 2
+CELLS = {".": EMPTY, "Q": QUEEN, "q": QUEEN}  # q: as answers are written, so that one can be read
 
 
 def solutions(n: int) -> NDArray[np.int64]:
@@ -35,6 +41,32 @@ def solutions(n: int) -> NDArray[np.int64]:
 
     place(0)
     return np.array(found, dtype=np.int64).reshape(-1, n)
+
+
+def read_cells(text: str) -> list[str]:
+    """The rows of a board in ``text``, parted by spaces, line breaks or slashes.
+
+    Raises:
+        GramError: another character than those of :data:`CELLS`, or no square.
+    """
+    rows = [row for row in re.split(r"[\s/]+", text) if row]
+    if all(len(row) == 1 for row in rows) and len(rows) > 1:  # ". Q . ." as answers are written
+        lines = [re.sub(r"\s", "", line) for line in re.split(r"[\n/]", text)]
+        rows = [line for line in lines if line]
+    for number, row in enumerate(rows, start=1):
+        if wrong := [cell for cell in row if cell not in CELLS]:
+            raise GramError(
+                f"row {number}: {wrong[0]!r} is neither . (an empty cell) nor Q (a queen)"
+            )
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(rows):
+            raise GramError(
+                f"row {number} has {len(row)} cell{'s' * (len(row) != 1)}, but there are "
+                f"{len(rows)} row{'s' * (len(rows) != 1)}; a board is square: .Q../...Q/Q.../..Q."
+            )
+    if not rows:
+        raise GramError("no board; write its rows with . for an empty cell and Q for a queen")
+    return rows
 
 
 class NQueens:
@@ -136,3 +168,66 @@ class NQueens:
     def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
         """None is reported: a board is right or wrong."""
         return {}
+
+    @classmethod
+    def size_of(cls, text: str) -> int:
+        """Rows of the board in ``text``.
+
+        Raises:
+            GramError: another character than ``.`` and ``Q``, or no square.
+        """
+        return len(read_cells(text))
+
+    def parse(self, text: str) -> Tokens:
+        """The board in ``text``: [n * n] tokens.
+
+        Raises:
+            GramError: what :meth:`size_of` refuses, or another size.
+        """
+        cells = read_cells(text)
+        if len(cells) != self.n:
+            raise GramError(
+                f"a board of {len(cells)}x{len(cells)} cells, but {self.name} has {self.n}x{self.n}"
+            )
+        return np.array([CELLS[cell] for row in cells for cell in row], dtype=np.uint8)
+
+    def format(self, inputs: Tokens, outputs: Tokens) -> str:
+        """The board [n * n] as text, a line per row: ``Q`` a given queen, ``q`` an added one, ``?`` neither queen nor empty."""
+        signs = {EMPTY: ".", QUEEN: "q"}
+        cells = [
+            "Q" if given == token == QUEEN else signs.get(token, "?")
+            for given, token in zip(inputs.tolist(), outputs.tolist(), strict=True)
+        ]
+        starts = range(0, self.length, self.n)
+        return "\n".join(" ".join(cells[start : start + self.n]) for start in starts)
+
+    def describe(self, inputs: Tokens) -> str:
+        """Size and queens of a board [n * n], in words."""
+        queens = int((inputs == QUEEN).sum())
+        return f"{self.n}x{self.n} board with {queens} queen{'s' * (queens != 1)}"
+
+    def contradiction(self, inputs: Tokens) -> str:
+        """Two queens of a board [n * n] that attack each other, in words; "" if there are none."""
+        queens = [divmod(cell, self.n) for cell in np.flatnonzero(inputs == QUEEN).tolist()]
+        for (row, column), (other, further) in combinations(queens, 2):
+            if row == other or column == further or other - row == abs(further - column):
+                return (
+                    f"the queens in row {row + 1}, column {column + 1} and in row {other + 1}, "
+                    f"column {further + 1} attack each other"
+                )
+        return ""
+
+    def unfamiliar(self, inputs: Tokens) -> str:
+        """How a board [n * n] differs from those of the generator, in words; "" if it does not."""
+        lacks = self.n - int((inputs == QUEEN).sum())
+        if lacks in self.removed:
+            return ""
+        return (
+            f"the board lacks {lacks} of {self.n} queens, those of the training "
+            f"{' or '.join(map(str, self.removed))}"
+        )
+
+    def completions(self, inputs: Tokens) -> Tokens:
+        """All solutions that contain the queens of a board [n * n]: [m, n * n], in ascending order as of :meth:`enumerate`."""
+        full = self.encode(solutions(self.n))
+        return full[(full[:, inputs == QUEEN] == QUEEN).all(axis=1)]

@@ -22,7 +22,11 @@ rule training_figure:
             "results/figures/{table}/{task}/training.svg",
             caption="../report/training.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "training"},
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "training: inputs solved, losses",
+            },
         ),
         png="results/figures/{table}/{task}/training.png",
     log:
@@ -57,7 +61,11 @@ rule elbo_figure:
             "results/figures/{table}/{task}/elbo.svg",
             caption="../report/elbo.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "ELBO"},
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "training: likelihood bound (ELBO)",
+            },
         ),
         png="results/figures/{table}/{task}/elbo.png",
     log:
@@ -84,7 +92,11 @@ rule completions_figure:
             "results/figures/{table}/{task}/completions.svg",
             caption="../report/completions.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "by number of completions"},
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "by number of completions: accuracy",
+            },
         ),
         png="results/figures/{table}/{task}/completions.png",
     log:
@@ -112,7 +124,11 @@ rule width_figure:
             "results/figures/{table}/{task}/width.svg",
             caption="../report/width.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "by width"},
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "by number of samples: coverage",
+            },
         ),
         png="results/figures/{table}/{task}/width.png",
     log:
@@ -145,7 +161,7 @@ rule boards_figure:
             "results/figures/{table}/{task}/boards.svg",
             caption="../report/boards.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "boards"},
+            labels={"table": "{table}", "task": "{task}", "figure": "boards and answers"},
         ),
         png="results/figures/{table}/{task}/boards.png",
     log:
@@ -178,7 +194,11 @@ rule scaling_figure:
             "results/figures/{table}/{task}/scaling.svg",
             caption="../report/scaling.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "by depth and width"},
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "by depth and samples: accuracy",
+            },
         ),
         png="results/figures/{table}/{task}/scaling.png",
     log:
@@ -208,7 +228,7 @@ rule halting_figure:
             "results/figures/{table}/{task}/halting.svg",
             caption="../report/halting.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "halting depth"},
+            labels={"table": "{table}", "task": "{task}", "figure": "halting: at which step"},
         ),
         png="results/figures/{table}/{task}/halting.png",
     log:
@@ -238,7 +258,11 @@ rule samplers_figure:
             "results/figures/{table}/{task}/samplers.svg",
             caption="../report/samplers.rst",
             category="Figures",
-            labels={"table": "{table}", "task": "{task}", "figure": "samplers"},
+            labels={
+                "table": "{table}",
+                "task": "{task}",
+                "figure": "samplers: ways to draw samples",
+            },
         ),
         png="results/figures/{table}/{task}/samplers.png",
     log:
