@@ -8,10 +8,10 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
 
@@ -252,6 +252,23 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+class Difference(NamedTuple):
+    """A key in which two nested mappings differ, as ``train: steps``, with both values; None for a key that one lacks."""
+
+    key: str
+    one: Any
+    other: Any
+
+
+def differences(one: Any, other: Any, keys: tuple[str, ...] = ()) -> Iterator[Difference]:
+    """All keys in which two nested mappings differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*one, *other]):
+            yield from differences(one.get(key), other.get(key), (*keys, key))
+    elif one != other:
+        yield Difference(": ".join(keys), one, other)
 
 
 def data_settings(experiment: Experiment, task: str) -> DataSettings:

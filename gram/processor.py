@@ -61,13 +61,13 @@ def processor_name(cpuinfo: Path = CPUINFO) -> str:
 
 
 def described(meta: Mapping[str, Any]) -> str:
-    """The type of processor that a result was made on, as "Intel(R) Xeon(R) (family 6, model 207, AVX512)".
+    """The type of processor that a result was made on, as "Intel(R) Xeon(R) (family 6, model 207, AVX512)"; of a GPU its name.
 
     Args:
         meta: what :func:`gram.provenance.provenance` noted; one of before it noted more than the
             device gives the name alone.
     """
-    found = meta.get("processor") or {}
+    found = (meta.get("processor") or {}) if meta.get("device_type") != "cuda" else {}
     name = str(found.get("name") or meta.get("device") or "unknown processor")
     more = [f"{key} {found[key]}" for key in ("family", "model") if found.get(key) is not None]
     more += [found["vector"]] if found.get("vector") else []

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from gram import files
-from gram.config import load_run
+from gram.config import Difference, differences, load_run
 from gram.errors import GramError, run
 from gram.settings import RunSettings
 
@@ -23,30 +21,9 @@ def trained_here(folder: Path) -> bool:
     return meta.exists() and KEPT not in files.read_json(meta)
 
 
-class Difference(NamedTuple):
-    """A setting, as ``train: steps``, with both of its values."""
-
-    key: str
-    one: Any
-    other: Any
-
-
-def differences(one: RunSettings, other: RunSettings) -> Iterator[Difference]:
-    """The settings in which two runs differ; those of the execution may."""
-
-    def search(a: Any, b: Any, keys: tuple[str, ...]) -> Iterator[Difference]:
-        if isinstance(a, dict) and isinstance(b, dict):
-            for key in dict.fromkeys([*a, *b]):
-                yield from search(a.get(key), b.get(key), (*keys, key))
-        elif a != b:
-            yield Difference(": ".join(keys), a, b)
-
-    return search(one.without_execution(), other.without_execution(), ())
-
-
 def first_difference(one: RunSettings, other: RunSettings) -> Difference | None:
-    """The first of :func:`differences`, or None."""
-    return next(differences(one, other), None)
+    """The first key in which two runs differ; settings of the execution may differ."""
+    return next(differences(one.without_execution(), other.without_execution()), None)
 
 
 def check(reference: Path, config: Path, card: Path) -> None:

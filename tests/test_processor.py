@@ -74,6 +74,7 @@ def test_a_type_is_described_as_far_as_it_is_known() -> None:
     assert described(detailed(family=None, model=None)) == "AMD EPYC (AVX512)"
     assert described(OLD) == "AMD EPYC"
     assert described({}) == "unknown processor"
+    assert described(detailed() | {"device": "NVIDIA A40", "device_type": "cuda"}) == "NVIDIA A40"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from gram.errors import GramError
 from gram.reports.processors import other_processor
+from gram.reports.results import results
 from gram.tables.reference import REFERENCE
 from tests.reference_runs import XEON, write_runs
 
@@ -24,6 +25,10 @@ def test_a_folder_beside_gives_the_sentence(tmp_path: Path) -> None:
         "Deterministic twin 50.0, 50.0, 50.0; GRAM 87.0 ± 1.4, 87.0 ± 1.4, 87.0 ± 1.4."
     ]
     assert other_processor(tmp_path, "cpu_default", "nqueens5-axial") == []
+    text = results(tmp_path)  # the README's first table
+    (sentence,) = other_processor(tmp_path, "cpu_default", "nqueens5")
+    assert sentence in text.replace("\n", " ")
+    assert max(len(line) for line in text.splitlines() if "|" not in line) <= 100
 
 
 def test_without_its_metas_nobody_knows_the_processor(tmp_path: Path) -> None:

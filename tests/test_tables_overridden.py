@@ -14,7 +14,7 @@ from gram.tables.__main__ import main
 from gram.tables.costs import costs
 from gram.tables.evaluations import read_evaluations
 from gram.tables.names import FOOTNOTES, OVERRIDDEN
-from gram.tables.overridden import in_testing, in_training, overridden
+from gram.tables.overridden import in_one_line, in_testing, in_training, overridden
 from gram.tables.reference import REFERENCE, runs_of
 from tests.reference_runs import EXPERIMENTS, meta, write_runs
 
@@ -61,6 +61,14 @@ def test_test_time_compute_counts_too(tmp_path: Path) -> None:
         "evaluate: width: 3 (20)",
         "evaluate: seed: 5 (0)",
     ]
+
+
+def test_settings_are_told_by_section() -> None:
+    changes = ["train: steps: 2 (9)", "evaluate: width: 3 (20)", "train: beta: 1 (2)"]
+    assert in_one_line(changes) == "train: steps: 2 (9), beta: 1 (2); evaluate: width: 3 (20)"
+    assert (
+        in_one_line(["the whole method (not in the file)"]) == "the whole method (not in the file)"
+    )
 
 
 def test_one_fold_is_enough_and_each_setting_is_said_once(tmp_path: Path) -> None:

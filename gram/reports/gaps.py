@@ -13,19 +13,12 @@ import pandas as pd
 
 from gram.config import TAG, Experiment, load_experiment, method_section, parse
 from gram.errors import GramError
-from gram.reports.reference import (
-    GAP_RUNS,
-    NOT_MEASURED,
-    REFERENCE,
-    SHOWN,
-    metas_of,
-    reference_evaluations,
-    signed,
-)
+from gram.reports.reference import NOT_MEASURED, SHOWN, signed
 from gram.settings import SECTIONS, RunSettings
 from gram.settings.generator import ColoringGenerator
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METRICS
+from gram.tables.reference import GAP_RUNS, REFERENCE, metas_of, reference_evaluations
 from gram.tables.render import pipe_table, prose_table
 from gram.tables.rows import measured, natural
 

@@ -12,9 +12,10 @@ from gram.figures.samplers import INDEPENDENT
 from gram.figures.samplers import SECTIONS as COMPARISON
 from gram.figures.scaling import CHOOSERS, scaling_data
 from gram.figures.scaling import SECTIONS as SCALING
-from gram.reports.reference import NOT_MEASURED, REFERENCE, reference_evaluations, signed
+from gram.reports.reference import NOT_MEASURED, signed
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import label
+from gram.tables.reference import REFERENCE, reference_evaluations
 from gram.tables.render import pipe_table
 
 COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "hostile_coverage_macro")

@@ -7,32 +7,7 @@ from typing import Any
 
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import HEADLINES
-from gram.tables.reference import (
-    ABLATION_RUNS,
-    DEFAULT_RUNS,
-    GAP_RUNS,
-    PROVING_RUNS,
-    REFERENCE,
-    TABLE1_RUNS,
-    metas_of,
-    reference_evaluations,
-)
-
-__all__ = [
-    "ABLATION_RUNS",
-    "DEFAULT_RUNS",
-    "GAP_RUNS",
-    "NOT_MEASURED",
-    "PROVING_RUNS",
-    "REFERENCE",
-    "SHOWN",
-    "TABLE1_RUNS",
-    "distinct",
-    "duration",
-    "metas_of",
-    "reference_evaluations",
-    "signed",
-]
+from gram.tables.reference import REFERENCE
 
 DEFAULT_TASK = "nqueens5"  # of the default runs, the one that the README opens with
 SHOWN = tuple(HEADLINES)

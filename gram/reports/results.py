@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,9 @@ import pandas as pd
 
 from gram.checksums import read_listed
 from gram.data import TABLES
-from gram.reports.reference import (
-    ABLATION_RUNS,
-    DEFAULT_RUNS,
-    DEFAULT_TASK,
-    GAP_RUNS,
-    NOT_MEASURED,
-    PROVING_RUNS,
-    REFERENCE,
-    SHOWN,
-    distinct,
-    duration,
-    metas_of,
-    reference_evaluations,
-)
+from gram.processor import described
+from gram.reports.processors import other_processor
+from gram.reports.reference import NOT_MEASURED, SHOWN, distinct, duration
 from gram.tables.headlines import headlines
 from gram.tables.layout import (
     NOTHING,
@@ -37,11 +27,22 @@ from gram.tables.layout import (
 )
 from gram.tables.names import GRAM, HEADLINES, METRICS, TWIN, in_order
 from gram.tables.ordering import ordering
+from gram.tables.reference import (
+    ABLATION_RUNS,
+    DEFAULT_RUNS,
+    DEFAULT_TASK,
+    GAP_RUNS,
+    PROVING_RUNS,
+    REFERENCE,
+    metas_of,
+    reference_evaluations,
+)
 from gram.tables.render import markdown, pipe_table, prose_table
 from gram.tables.reported import read_others
 from gram.tables.rows import measured, natural, table1, whole_table
 
 REPORTED = Path("resources/reported.csv")
+WIDTH = 100  # of the text of a page, in columns
 MD5_DIGITS = 8  # enough to compare by eye; the file has all
 
 
@@ -65,6 +66,8 @@ def results(root: Path) -> str:
         f"{headline.inputs} boards, {headline.with_several} of them with several solutions; mean ± "
         f"standard deviation over {seeds} trainings.",
     ]
+    for sentence in other_processor(root, DEFAULT_RUNS, DEFAULT_TASK):
+        lines += textwrap.wrap(sentence, WIDTH)
     return "\n".join([*lines, *footnotes(set(table["status"]))])
 
 
@@ -240,7 +243,9 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
             "code evaluated by": one["evaluated_by"]["code_hash"],
         }
         rows.append(
-            row | {key: distinct(m[key] for m in metas) for key in ("torch", "python", "device")}
+            row
+            | {key: distinct(m[key] for m in metas) for key in ("torch", "python")}
+            | {"device": distinct(described(m) for m in metas)}
         )
     return prose_table(list(rows[0]), [list(row.values()) for row in rows])
 

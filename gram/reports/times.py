@@ -13,8 +13,9 @@ from pandas.errors import ParserWarning
 from gram import files
 from gram.bench.estimate import read_yaml
 from gram.errors import GramError
-from gram.reports.reference import REFERENCE, duration
+from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all
+from gram.tables.reference import REFERENCE
 from gram.tables.render import prose_table
 
 TIMINGS = Path("resources/timings.tsv")

@@ -13,12 +13,13 @@ from gram.config import load_experiment, method_section
 from gram.metrics import coverages, iid_ceiling
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape
-from gram.reports.reference import NOT_MEASURED, REFERENCE, TABLE1_RUNS
+from gram.reports.reference import NOT_MEASURED
 from gram.reports.results import REPORTED, results_of
 from gram.settings import EvaluateConfig
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METHODS, papers_coverage
 from gram.tables.ordering import DETERMINISTIC
+from gram.tables.reference import REFERENCE, TABLE1_RUNS
 from gram.tables.render import pipe_table
 from gram.tables.reported import Reported, read_params, read_reported
 from gram.tables.rows import natural

@@ -70,9 +70,10 @@ class Number(NamedTuple):
         return difference <= self.tolerance + 1e-9  # of two equal means of floats
 
     def said(self) -> str:
-        """As "GRAM, accuracy: 89.8 ± 0.2 here, 90.0 ± 1.0 kept"."""
+        """As "GRAM, accuracy: 89.8 ± 0.2 here, 90.0 ± 1.0 kept (2 seeds)"."""
         name = f"{label(self.method)}, {HEADLINES[self.metric]}"
-        return f"{name}: {spread(self.here)} here, {spread(self.kept)} kept"
+        seeds = f"{len(self.kept)} seed{'s' * (len(self.kept) > 1)}"
+        return f"{name}: {spread(self.here)} here, {spread(self.kept)} kept ({seeds})"
 
 
 def tolerance(here: Sequence[float], kept: Sequence[float], inputs: int) -> float:
@@ -203,11 +204,12 @@ class Comparison:
         elif wrong:
             text = (
                 f"DIFFERS from {kept} in {len(wrong)} of {len(self.numbers)} numbers by more than "
-                f"other seeds would: {'; '.join(number.said() for number in wrong[:MOST_SHOWN])}"
+                f"the spread of seeds: {'; '.join(number.said() for number in wrong[:MOST_SHOWN])}"
                 + (f"; and {len(wrong) - MOST_SHOWN} more" if len(wrong) > MOST_SHOWN else "")
             )
         else:
-            text = f"agrees with {kept}: {shown}; a difference that other seeds would make as well"
+            count = len(self.numbers)
+            text = f"agrees with {kept}: {shown}; all {count} differences are within the spread of seeds"
         names = ", ".join(label(method) for method in self.alone)
         return f"{text} (no such run was kept of {names})" if names else text
 

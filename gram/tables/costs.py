@@ -24,7 +24,7 @@ from gram.errors import GramError
 from gram.restore import KEPT
 from gram.tables.layout import NOTHING, Document, Section, Table, footnotes
 from gram.tables.names import OVERRIDDEN, in_order, label
-from gram.tables.overridden import EXPERIMENTS, in_training
+from gram.tables.overridden import EXPERIMENTS, in_one_line, in_training
 from gram.tables.rows import natural
 
 TRAINED, RESTORED = "trained", "restored"
@@ -177,7 +177,7 @@ def costs(
                         **method._asdict(),
                         "source": source,
                         **taken,
-                        "settings": "; ".join(changed),
+                        "settings": in_one_line(changed),
                         **(_dollars(paid[method]) if position == 0 else {}),
                     }
                 )

@@ -33,6 +33,11 @@ ABLATIONS_NOTE = (
     "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples, so that their number does not "
     "move it. Sampled answers and a new z_0 are the paper's ablations of TRM; here they are of the deterministic twin."
 )
+AGREES = (
+    "agrees",
+    "the mean over seeds here and that of the kept runs, of the same data and settings, are at most three standard errors "
+    "apart, which count the spread of seeds and that of as many test inputs (gram/tables/comparison.py)",
+)
 COMPUTE = {
     "n": "seeds",
     "parameters": "parameters",
@@ -264,6 +269,11 @@ def section(
     ]
     if not in_paper:
         text.append("This task is not in the paper.")
+        if missing := [
+            next(iter(grid[name].values())).label for name in grid if statuses[name] == NOT_RUN
+        ]:
+            text.append(f"Not run: {', '.join(missing)}.")
+        grid = {method: cells for method, cells in grid.items() if statuses[method] != NOT_RUN}
     elif (sized := sized_task(task)) != task:
         text.append(
             f"This is another experiment on the paper's {sized}, beside whose numbers it stands: its network and training are "
@@ -274,7 +284,7 @@ def section(
             m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")
         ]
         if chosen:
-            # What was not run is said once: beside the paper, or here where the paper has nothing.
+            # Holes are shown once: beside the paper, or here where the paper has nothing.
             tables.append(
                 own_table(
                     run if in_paper else grid,
@@ -374,6 +384,8 @@ def document(
         for task in chosen
         for name in names
     ]
+    parts = [(task, part) for task, part in parts if len(part)]
+    last = dict(parts)  # of the halves of table 3, the second says what holds for both
     ablations = "table1" not in set(shown["table"])
     return Document(
         title,
@@ -387,12 +399,15 @@ def document(
                 task,
                 part,
                 [one for one in others if one.task == sized_task(task)],
-                compared.get(task, ()),
+                compared.get(task, ()) if part is last[task] else (),
             )
             for task, part in parts
-            if len(part)
         ],
-        [*(COMPONENT_TERMS.items() if ablations else []), *legend(set(shown["metric"]))],
+        [
+            *(COMPONENT_TERMS.items() if ablations else []),
+            *legend(set(shown["metric"])),
+            *([AGREES] if compared else []),
+        ],
         footnotes(marks(shown)),
     )
 

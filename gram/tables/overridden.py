@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pandas as pd
 
 from gram.config import (
     Experiment,
+    differences,
     evaluate_settings,
     load_experiment,
     parse,
@@ -23,7 +24,6 @@ from gram.config import (
     split_fold,
 )
 from gram.errors import GramError
-from gram.restore import differences
 from gram.settings import RunSettings
 from gram.tables.reference import Runs
 
@@ -62,7 +62,8 @@ def in_training(meta: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Ite
     except GramError:
         return
     asked = resolve(experiment, meta["task"], meta["method"], meta["seed"])
-    for key, here, there in differences(trained, asked):
+    changes = differences(trained.without_execution(), asked.without_execution())
+    for key, here, there in changes:
         yield f"{key}: {json.dumps(here)} ({json.dumps(there)})"
 
 
@@ -94,6 +95,17 @@ def overridden(runs: Runs, experiments: Path = EXPERIMENTS) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def in_one_line(changes: Iterable[str]) -> str:
+    """Settings by section, as "train: steps: 60 (1000), warmup_steps: 5 (100); evaluate: width: 4 (20)"."""
+    sections: dict[str, list[str]] = {}
+    for change in changes:
+        section, _, rest = change.partition(": ")
+        sections.setdefault(section, []).append(rest)
+    return "; ".join(
+        f"{name}: {', '.join(rest)}".removesuffix(": ") for name, rest in sections.items()
+    )
+
+
 def with_settings(
     table: pd.DataFrame, runs: Mapping[tuple[str, str], Runs], experiments: Path = EXPERIMENTS
 ) -> pd.DataFrame:
@@ -104,6 +116,6 @@ def with_settings(
         runs: those in it, from :func:`gram.tables.reference.runs_of`.
         experiments: the folder of the experiments.
     """
-    texts = {key: "; ".join(overridden(one, experiments)) for key, one in runs.items()}
+    texts = {key: in_one_line(overridden(one, experiments)) for key, one in runs.items()}
     keys = zip(table["task"], table["method"], strict=True)
     return table.assign(settings=[texts.get(key, "") for key in keys])

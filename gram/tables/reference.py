@@ -20,6 +20,7 @@ from gram.tables.rows import natural
 REFERENCE = Path("resources/reference_runs")
 DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS = "cpu_default", "cpu_table1", "proving_ground"
 ABLATION_RUNS, GAP_RUNS = "ablations", "gaps"
+DEFAULT_TASK = "nqueens5"  # of the default, the one that the README opens with
 # The runs of a folder once more, made on another type of processor, lie beside it under its name and this.
 OTHER_PROCESSOR = "_other_processor"
 

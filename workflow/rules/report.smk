@@ -1,8 +1,9 @@
-# What `snakemake --report` shows, and why it cannot.
+# What `snakemake --report` shows, and why it cannot; and what a run prints at its end.
 #
 # in:   results/tables/{table}.summary.json: the runs in a table that is built, and the options it was built with
 # out:  no files; what stands in the report is marked with report() in tables.smk and figures.smk
 import shlex
+import subprocess
 
 # Where the report follows the run of the same command, what that builds is its target.
 REPORTING = "--report-after-run" not in sys.argv and any(
@@ -28,10 +29,11 @@ def why_no_report(table):
     made = json.loads(path.read_text(encoding="utf-8"))
     if set(made["runs"]) == {f"{task}/{method}/seed{seed}" for task, method, seed in RUNS[table]}:
         return None
-    return (
-        f"results/tables/{table}.html has other runs than {CONFIG_FILES} names under {LISTED_UNDER[table]}: it was built by"
-        f" `{' '.join(['snakemake', made['options']]).strip()}`, so add --report to that; or build it anew first"
-    )
+    other = f"results/tables/{table}.html has other runs than the configuration lists under {LISTED_UNDER[table]}"
+    if made["options"] == config_options():
+        return f"{other} by now: run the same command without --report first"
+    built_by = f"snakemake {made['options']}".strip()
+    return f"{other}: it was built by `{built_by}`, so add --report to that; or build it anew first"
 
 
 def evaluations_to_show(table):
@@ -64,3 +66,12 @@ def built(wildcards):
     for reason in foreign:
         print(f"note: left out of the report: {reason}", file=sys.stderr)
     return [part for table in found for part in built_parts(table)]
+
+
+def print_result(table):
+    """Print a table's result, and where everything lies; one that cannot be printed says why, and stops nothing."""
+    command = f"snakemake --report reports/report.html {config_options()}".strip()
+    arguments = ["--layout", layout_of(table), "--evaluations", *evaluations_of(table)]
+    arguments += ["--reported", "resources/reported.csv", "--report", command]
+    arguments += ["--page", f"results/tables/{table}.md", "--figures", f"results/figures/{table}"]
+    subprocess.run([sys.executable, "-m", "gram.tables", "summary", *arguments], check=False)

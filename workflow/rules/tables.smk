@@ -8,9 +8,6 @@
 # At its end a run prints the result of the tables that were among its targets, in a few lines.
 # If a job fails, the tables that wait for it are written without it, and the runs that it fails are marked in them.
 
-import shlex
-import subprocess
-
 
 onerror:
     # A group of jobs fails as one. Who stops Snakemake stops its jobs, and none of them has failed.
@@ -29,15 +26,6 @@ onerror:
             f"results/tables/{table}.md: {len(lost)} of {len(RUNS[table])} runs marked as failed",
             file=sys.stderr,
         )
-
-
-def print_result(table):
-    """Print a table's result, and where everything lies; one that cannot be printed says why, and stops nothing."""
-    command = f"snakemake --report reports/report.html {config_options()}".strip()
-    arguments = ["--layout", layout_of(table), "--evaluations", *evaluations_of(table)]
-    arguments += ["--reported", "resources/reported.csv", "--report", command]
-    arguments += ["--page", f"results/tables/{table}.md", "--figures", f"results/figures/{table}"]
-    subprocess.run([sys.executable, "-m", "gram.tables", "summary", *arguments], check=False)
 
 
 onsuccess:
