@@ -98,13 +98,13 @@ def record_mend(card_path: Path, listed_path: Path) -> str:
     """What to run to list the sums of a data set whose settings were changed; for a fold, of all folds at once."""
     settings = files.read_json(card_path)["settings"]
     base, fold = split_fold(settings["task"])
-    record = f"python -m gram.checksums record --checksums {listed_path} --cards"
-    if fold is None or card_path.parent.name != settings["task"]:
-        return f"run `{record} {card_path}`"
-    # Braces, which the shell expands: other folds than these may be left from before.
-    folder = f"{base}-fold{{0..{settings['split']['folds'] - 1}}}"
-    cards = card_path.parent.with_name(folder) / card_path.name
-    return f"build all folds with `snakemake {cards}` (and your --configfile), then run `{record} {cards}`"
+    cards, first = card_path, ""
+    if fold is not None and card_path.parent.name == settings["task"]:
+        # Braces, which the shell expands: other folds than these may be left from before.
+        folder = f"{base}-fold{{0..{settings['split']['folds'] - 1}}}"
+        cards = card_path.parent.with_name(folder) / card_path.name
+        first = f"build all folds with `snakemake {cards}` (and your --configfile), then "
+    return f"{first}run `python -m gram.checksums record --cards {cards} --checksums {listed_path}`"
 
 
 def verify(card_path: Path, listed: Listed, listed_path: Path) -> dict[str, Any]:

@@ -75,9 +75,7 @@ def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
     known = tags(cls)
     tag = values.get(TAG, next(iter(known)))
     if tag not in known:
-        raise GramError(
-            f"{where}: {TAG}: {short(tag)} is none of {', '.join(map(repr, known))}"
-        )
+        raise GramError(f"{where}: {TAG}: {short(tag)} is none of {', '.join(map(repr, known))}")
     return known[tag]
 
 
@@ -202,9 +200,7 @@ def _read(path: Path, keys: list[str]) -> dict[str, Any]:
         raise GramError(f"{path}: cannot be read: {error}") from error
 
 
-def _known(
-    value: Any, where: str, keys: Collection[str], described: str = ""
-) -> dict[str, Any]:
+def _known(value: Any, where: str, keys: Collection[str], described: str = "") -> dict[str, Any]:
     """``value`` if it is a mapping with no other keys than ``keys``, which stand in ``described``; {} for nothing.
 
     Raises:
