@@ -23,6 +23,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+include: "workflow/rules/readable.smk"
+
+
 configfile: "config/config.yaml"
 
 
@@ -92,3 +95,6 @@ rule scaling:
 rule samplers:
     input:
         figures(DEFAULT, ["samplers"], SAMPLED),
+
+
+include: "workflow/rules/targets.smk"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -39,7 +40,7 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     """
     values = _mapping(values, where)
     cls = _member(cls, values, where)
-    hints = typing.get_type_hints(cls)
+    hints = _type_hints(cls)
     _known(values, where, hints, described=f"{cls.__module__.replace('.', '/')}.py")
     missing = [
         f.name
@@ -58,6 +59,12 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
         if least is not None and value is not None and not value >= least:  # so that NaN fails too
             raise GramError(f"{where}: {f.name}: {short(value)} is less than {least}")
     return cls(**converted)
+
+
+@functools.cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; kept, because the workflow parses hundreds of sections at its start."""
+    return typing.get_type_hints(cls)
 
 
 def tags(cls: Any) -> dict[str, Any]:

@@ -35,7 +35,11 @@ rule evaluate:
         mem_mb=4000,
         device=config["device"],
     params:
-        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        *tracked("evaluate"),
+        # With `output`, a param is not tracked; these are, one by one, above.
+        settings=lambda wildcards, output: settings_of(
+            evaluate_settings, wildcards.task, wildcards.method
+        ),
     message:
         "Evaluate {wildcards.method} on the test split of {wildcards.task}, seed {wildcards.seed}"
     shell:
@@ -104,7 +108,11 @@ rule scale_depth_and_width:
         mem_mb=4000,
         device=config["device"],
     params:
-        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        *tracked("evaluate"),
+        # With `output`, a param is not tracked; these are, one by one, above.
+        settings=lambda wildcards, output: settings_of(
+            evaluate_settings, wildcards.task, wildcards.method
+        ),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
         folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
     message:
@@ -146,7 +154,11 @@ rule compare_samplers:
         mem_mb=4000,
         device=config["device"],
     params:
-        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        *tracked("evaluate"),
+        # With `output`, a param is not tracked; these are, one by one, above.
+        settings=lambda wildcards, output: settings_of(
+            evaluate_settings, wildcards.task, wildcards.method
+        ),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
         folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
     message:

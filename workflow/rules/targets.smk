@@ -1,0 +1,100 @@
+# Targets of the command line that nothing makes: what was probably meant, in one line. Included last, since it asks all rules.
+#
+# in:   the command line
+# out:  no files
+import difflib
+import re
+
+from snakemake.cli import get_argument_parser
+from snakemake.io import strip_wildcard_constraints
+
+WILDCARD = re.compile(r"{(\w+)}")
+
+
+def asked_for():
+    """The targets of the command line, by Snakemake's own parser: it tells them to a workflow only after its files are read."""
+    if not workflow.is_main_process or "snakemake" not in Path(sys.argv[0]).parts[-2:]:
+        return []  # a job, or a program that uses Snakemake as a library
+    return get_argument_parser().parse_args(sys.argv[1:]).targets or []
+
+
+def paths_of_rules():
+    """The patterns of all outputs, with wildcards as in ``{task}``."""
+    outputs = (str(output) for rule in workflow.rules for output in rule.output)
+    return sorted({strip_wildcard_constraints(output) for output in outputs})
+
+
+def read_as(pattern, text):
+    """The wildcards of a pattern in a text, whatever their values are, or None if the rest differs."""
+    names = WILDCARD.split(pattern)
+    names[::2] = map(re.escape, names[::2])
+    names[1::2] = [f"(?P<{name}>[^/]+)" for name in names[1::2]]
+    match = re.fullmatch("".join(names), text)
+    return match and match.groupdict()
+
+
+def wrong_value(wildcards):
+    """What is wrong with the wildcards of a path that no rule makes, or that a rule cannot make; None if nothing is."""
+    task, method, table = (wildcards.get(name) for name in ("task", "method", "table"))
+    known = [name for name, runs in RUNS.items() if runs]
+    if table and table not in known:
+        return f"no table {short(table)}; {suggestion(table, known, 'known ones')}"
+    if task and task not in BASE:
+        return f"no experiment {short(task)}; {suggestion(task, BASE, 'known ones')}"
+    if method and method not in EXPERIMENTS[BASE[task]].methods:
+        return no_method(method, BASE[task])
+    if table and task:
+        runs_of(table, task)  # raises
+    return None
+
+
+def meant_by(path):
+    """The end of a message about a path or a rule that there is not."""
+    filled = {"task": BASE_OF_DEFAULT, "method": "gram", "seed": "0", "table": DEFAULT}
+    known = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
+    for pattern in paths_of_rules():
+        parts, given = pattern.split("/"), path.split("/")
+        if len(parts) == len(given):
+            known.append(
+                "/".join(
+                    mine if read_as(part, mine) is not None else part.format_map(filled)
+                    for part, mine in zip(parts, given)
+                )
+            )
+    if difflib.get_close_matches(path, known):
+        return suggestion(path, known, "targets")
+    milestones = ", ".join(rule.name for rule in workflow.rules if not rule.output)
+    return f"targets: {milestones}, or a file: the head of Snakefile says which there are"
+
+
+def check_target(target):
+    """Stop if a target is neither a rule nor a file that is there, nor one that a rule makes.
+
+    Raises:
+        WorkflowError: it is none of these; says which name in it is wrong.
+    """
+    path = target if os.path.isabs(target) else os.path.relpath(target)
+    if workflow.is_rule(target):
+        return
+    for rule in workflow.rules:
+        for product in rule.products():
+            if match := product.match(path):
+                if wrong := wrong_value(match.groupdict()):
+                    raise WorkflowError(f"{target}: {wrong}")
+                return
+    if os.path.exists(path):
+        return
+    for wildcards in filter(None, (read_as(pattern, path) for pattern in paths_of_rules())):
+        if wrong := wrong_value(wildcards):
+            raise WorkflowError(f"{target}: {wrong}")
+        parts = EXPERIMENTS[BASE[wildcards["task"]]].tasks(BASE[wildcards["task"]])
+        if wildcards["task"] not in parts:
+            raise WorkflowError(
+                f"{target}: {wildcards['task']} is made in folds; ask for {', '.join(parts)}"
+            )
+    raise WorkflowError(f"{target}: nothing makes this; {meant_by(path)}")
+
+
+BASE_OF_DEFAULT = tasks_of(DEFAULT)[0]
+for target in asked_for():
+    check_target(target)
