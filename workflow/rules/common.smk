@@ -100,7 +100,8 @@ def load_experiments():
 
 def no_experiment(name):
     """What is said of a task that has no file."""
-    return f"no experiment {short(name)}; {suggestion(name, EXPERIMENTS, 'known ones')}"
+    meant = suggestion(name, EXPERIMENTS, "known ones")
+    return f"no experiment {short(name)} in config/experiments; {meant}"
 
 
 def no_method(name, task):
@@ -415,11 +416,12 @@ FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.s
 # Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
 REFERENCE_RUNS = reference_runs()
 RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
+SEED = "0|[1-9][0-9]*"
 
 
 wildcard_constraints:
     method=either({method for experiment in EXPERIMENTS.values() for method in experiment.methods}),
-    seed="0|[1-9][0-9]*",
+    seed=SEED,
     table=either(table for table, runs in RUNS.items() if runs),
 
 

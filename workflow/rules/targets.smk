@@ -3,10 +3,13 @@
 # in:   the command line
 # out:  no files
 import difflib
+import itertools
 import re
 
 from snakemake.cli import get_argument_parser
 from snakemake.io import strip_wildcard_constraints
+
+from gram.config import split_fold
 
 WILDCARD = re.compile(r"{(\w+)}")
 
@@ -39,36 +42,42 @@ def wrong_value(wildcards):
     known = [name for name, runs in RUNS.items() if runs]
     if table and table not in known:
         return f"no table {short(table)}; {suggestion(table, known, 'known ones')}"
+    if task and split_fold(task)[0] not in EXPERIMENTS:
+        return no_experiment(task)
     if task and task not in BASE:
-        return f"no experiment {short(task)}; {suggestion(task, BASE, 'known ones')}"
+        return f"no fold {short(task)}; {suggestion(task, BASE, 'known ones')}"
     if method and method not in EXPERIMENTS[BASE[task]].methods:
         return no_method(method, BASE[task])
+    if not re.fullmatch(SEED, wildcards.get("seed", "0")):
+        return f"seed{wildcards['seed']}: a seed is a whole number, as in seed0"
     if table and task:
         runs_of(table, task)  # raises
     return None
 
 
+def filled(pattern, path, table):
+    """The path of a pattern that is most like another path: names of folders and files that fit are left as they are there."""
+    example = {"task": tasks_of(DEFAULT)[0], "method": "gram", "seed": "0", "table": table}
+    parts = [
+        given if read_as(part, given) else part.format_map(example)
+        for part, given in zip(pattern.split("/"), path.split("/"))
+    ]
+    return "/".join(parts)
+
+
 def meant_by(path):
     """The end of a message about a path or a rule that there is not."""
-    filled = {"task": BASE_OF_DEFAULT, "method": "gram", "seed": "0", "table": DEFAULT}
+    patterns = [one for one in paths_of_rules() if one.count("/") == path.count("/")]
     known = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
-    for pattern in paths_of_rules():
-        parts, given = pattern.split("/"), path.split("/")
-        if len(parts) == len(given):
-            known.append(
-                "/".join(
-                    mine if read_as(part, mine) is not None else part.format_map(filled)
-                    for part, mine in zip(parts, given)
-                )
-            )
-    if difflib.get_close_matches(path, known):
-        return suggestion(path, known, "targets")
+    known += [filled(one, path, table) for one, table in itertools.product(patterns, RUNS)]
+    if close := difflib.get_close_matches(path, known, n=1):
+        return f"did you mean {close[0]!r}?"
     milestones = ", ".join(rule.name for rule in workflow.rules if not rule.output)
     return f"targets: {milestones}, or a file: the head of Snakefile says which there are"
 
 
 def check_target(target):
-    """Stop if a target is neither a rule nor a file that is there, nor one that a rule makes.
+    """Stop if a target is neither a rule nor a file that one makes.
 
     Raises:
         WorkflowError: it is none of these; says which name in it is wrong.
@@ -82,8 +91,6 @@ def check_target(target):
                 if wrong := wrong_value(match.groupdict()):
                     raise WorkflowError(f"{target}: {wrong}")
                 return
-    if os.path.exists(path):
-        return
     for wildcards in filter(None, (read_as(pattern, path) for pattern in paths_of_rules())):
         if wrong := wrong_value(wildcards):
             raise WorkflowError(f"{target}: {wrong}")
@@ -95,6 +102,5 @@ def check_target(target):
     raise WorkflowError(f"{target}: nothing makes this; {meant_by(path)}")
 
 
-BASE_OF_DEFAULT = tasks_of(DEFAULT)[0]
 for target in asked_for():
     check_target(target)
