@@ -24,6 +24,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+include: "workflow/rules/readable.smk"
+
+
 configfile: "config/config.yaml"
 
 
@@ -101,3 +104,6 @@ rule samplers:
 rule carried:
     input:
         figures(DEFAULT, ["carried"], STEERED),
+
+
+include: "workflow/rules/targets.smk"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gram import files
+from gram.config import split_fold
 from gram.data import TABLES, content_md5, read_table
 from gram.errors import GramError, run
 
@@ -93,6 +94,19 @@ def describe(one: Sum) -> str:
     return f"MD5 {one.md5} ({one.rows} rows)"
 
 
+def record_mend(card_path: Path, listed_path: Path) -> str:
+    """What to run to list the sums of a data set whose settings were changed; for a fold, of all folds at once."""
+    settings = files.read_json(card_path)["settings"]
+    base, fold = split_fold(settings["task"])
+    cards, first = card_path, ""
+    if fold is not None and card_path.parent.name == settings["task"]:
+        # Braces, which the shell expands: other folds than these may be left from before.
+        folder = f"{base}-fold{{0..{settings['split']['folds'] - 1}}}"
+        cards = card_path.parent.with_name(folder) / card_path.name
+        first = f"build all folds with `snakemake {cards}` (and your --configfile), then "
+    return f"{first}run `python -m gram.checksums record --cards {cards} --checksums {listed_path}`"
+
+
 def verify(card_path: Path, listed: Listed, listed_path: Path) -> dict[str, Any]:
     """Compare a data set with its card and with the listed sums; the result says whether it is listed.
 
@@ -106,7 +120,7 @@ def verify(card_path: Path, listed: Listed, listed_path: Path) -> dict[str, Any]
             other = describe(expected[name]) if name in expected else "nothing"
             raise GramError(
                 f"{card_path.parent / name}.parquet: found {describe(found)}, but {listed_path} says {other}; if the data settings "
-                f"were changed on purpose, run `python -m gram.checksums record --cards {card_path} --checksums {listed_path}`; "
+                f"were changed on purpose, {record_mend(card_path, listed_path)}; "
                 f"else delete {card_path.parent} and build it again, and if it differs again, report it"
             )
     return {

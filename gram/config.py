@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -16,7 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import yaml
 
 from gram import files
-from gram.errors import GramError, run
+from gram.errors import GramError, run, short, suggestion
 from gram.settings import (
     SECTIONS,
     DataSettings,
@@ -42,12 +43,12 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
         where: file and key, for messages.
 
     Raises:
-        GramError: an unknown key, or a value of the wrong type; the message lists what is known.
+        GramError: an unknown key, or a value of the wrong type; the message says what was probably meant.
     """
     values = _mapping(values, where)
     cls = _member(cls, values, where)
-    hints = typing.get_type_hints(cls)
-    _known(values, where, hints)
+    hints = _type_hints(typing.cast(type, cls))
+    _known(values, where, hints, described=f"{cls.__module__.replace('.', '/')}.py")
     missing = [
         f.name
         for f in dataclasses.fields(cls)  # type: ignore[arg-type]
@@ -64,8 +65,14 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
         least, value = f.metadata.get("least"), converted.get(f.name)
         for number in value if isinstance(value, tuple) else [value]:
             if least is not None and number is not None and not number >= least:  # NaN fails too
-                raise GramError(f"{where}: {f.name}: {number!r} is less than {least}")
+                raise GramError(f"{where}: {f.name}: {short(number)} is less than {least}")
     return cls(**converted)
+
+
+@functools.cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    """The types of a dataclass's fields; kept, because the workflow parses hundreds of sections at its start."""
+    return typing.get_type_hints(cls)
 
 
 def tags(cls: Any) -> dict[str, Any]:
@@ -83,7 +90,7 @@ def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
     known = tags(cls)
     tag = values.get(TAG, next(iter(known)))
     if tag not in known:
-        raise GramError(f"{where}: {TAG}: {tag!r} is none of {', '.join(map(repr, known))}")
+        raise GramError(f"{where}: {TAG}: {short(tag)} is none of {', '.join(map(repr, known))}")
     return known[tag]
 
 
@@ -94,7 +101,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         if value not in typing.get_args(hint):
             raise GramError(
-                f"{where}: {value!r} is none of {', '.join(map(repr, typing.get_args(hint)))}"
+                f"{where}: {short(value)} is none of {', '.join(map(repr, typing.get_args(hint)))}"
             )
         return value
     if origin is types.UnionType:
@@ -109,7 +116,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         with contextlib.suppress(ValueError):
             value = float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise GramError(f"{where}: {value!r} is not of type {hint.__name__}")
+        raise GramError(f"{where}: {short(value)} is not of type {hint.__name__}")
     return value
 
 
@@ -211,16 +218,18 @@ def _read(path: Path, keys: list[str]) -> dict[str, Any]:
     try:
         return _known(yaml.safe_load(path.read_text(encoding="utf-8")), str(path), keys)
     except FileNotFoundError as error:
-        others = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
-        raise GramError(f"{path}: no such file; known ones: {others}") from error
+        others = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise GramError(
+            f"{path}: no such file; {suggestion(path.stem, others, 'known ones')}"
+        ) from error
     except yaml.YAMLError as error:
         raise GramError(f"{path}: not a YAML file: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise GramError(f"{path}: cannot be read: {error}") from error
 
 
-def _known(value: Any, where: str, keys: Collection[str]) -> dict[str, Any]:
-    """``value`` if it is a mapping with no other keys than ``keys``; {} for nothing.
+def _known(value: Any, where: str, keys: Collection[str], described: str = "") -> dict[str, Any]:
+    """``value`` if it is a mapping with no other keys than ``keys``, which stand in ``described``; {} for nothing.
 
     Raises:
         GramError: anything else.
@@ -228,7 +237,8 @@ def _known(value: Any, where: str, keys: Collection[str]) -> dict[str, Any]:
     values = _mapping(value, where)
     unknown = sorted(set(values) - set(keys), key=str)
     if unknown:
-        raise GramError(f"{where}: unknown key {unknown[0]!r}; known keys: {', '.join(keys)}")
+        meant = suggestion(unknown[0], keys, "known keys", described)
+        raise GramError(f"{where}: unknown key {short(unknown[0])}; {meant}")
     return values
 
 
@@ -241,7 +251,7 @@ def _mapping(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise GramError(f"{where}: expected keys and values, found {value!r}")
+        raise GramError(f"{where}: expected keys and values, found {short(value)}")
     return value
 
 
@@ -271,6 +281,11 @@ def differences(one: Any, other: Any, keys: tuple[str, ...] = ()) -> Iterator[Di
         yield Difference(": ".join(keys), one, other)
 
 
+def first_difference(one: Any, other: Any) -> Difference | None:
+    """The first key in which two nested mappings differ; None if they are equal."""
+    return next(differences(one, other), None)
+
+
 def data_settings(experiment: Experiment, task: str) -> DataSettings:
     """The data settings of ``task`` (the experiment's name, or one of its folds)."""
     return DataSettings(task, experiment.generator, experiment.split)
@@ -285,9 +300,8 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
         GramError: an unknown method, key or value.
     """
     if method not in experiment.methods:
-        raise GramError(
-            f"{experiment.path}: methods: no {method!r}; known ones: {', '.join(experiment.methods)}"
-        )
+        meant = suggestion(method, experiment.methods, "known ones")
+        raise GramError(f"{experiment.path}: methods: no {short(method)}; {meant}")
     own = _known(
         experiment.methods[method], f"{experiment.path}: methods: {method}", experiment.sections
     )
@@ -354,6 +368,26 @@ def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
 def load_run(path: Path) -> RunSettings:
     """The settings in a run's ``config.json``."""
     return parse(RunSettings, files.read_json(path), str(path))
+
+
+def check_card(card: Path, wanted: DataSettings, config: Path | str) -> None:
+    """Whether a data set is the one that a run was set up for. Another fold trains on what this run's fold tests.
+
+    Args:
+        card: card.json of the data set.
+        wanted: the data settings of the run.
+        config: where these stand, for the message.
+
+    Raises:
+        GramError: no card, or one of another task or of other settings.
+    """
+    found = parse(DataSettings, files.read_json(card).get("settings"), f"{card}: settings")
+    if difference := first_difference(dataclasses.asdict(wanted), dataclasses.asdict(found)):
+        key, here, there = difference
+        raise GramError(
+            f"{card}: {key}: {short(there)}, but {short(here)} in {config}: the data set of another run; "
+            f"give that of {wanted.task}, or build it anew if its settings were changed"
+        )
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from gram import files
 from gram.config import data_settings, load_experiment, split_fold
 from gram.errors import GramError, run
 from gram.settings import DataSettings, SplitConfig
-from gram.tasks import Enumeration, Tokens, make_task
+from gram.tasks import Enumeration, Tokens, checked_task
 
 SPLITS = ("train", "valid", "test")
 TABLES = (*SPLITS, "completions")
@@ -155,7 +155,7 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
     Raises:
         GramError: an impossible task, an empty split, or a folder that cannot be written.
     """
-    task = make_task(settings.task, settings.generator)
+    task = checked_task(settings)
     base, fold = split_fold(settings.task)
     folds = settings.split.folds
     if (fold is None) != (folds == 1) or (fold or 0) >= folds:
@@ -164,10 +164,6 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
             f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}"
         )
     enumeration = task.enumerate()
-    if enumeration.tested is not None and folds > 1:
-        raise GramError(
-            f"{settings.task}: split: folds: {folds}, but this task draws its test inputs; use folds: 1"
-        )
     tables = build_tables(enumeration, settings)
     for name in ("train", "test"):
         if tables[name].empty:

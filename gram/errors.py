@@ -1,9 +1,13 @@
-"""The one exception that users see, and the wrapper that prints it as a single line."""
+"""The one exception that users see, the wrapper that prints it as a single line, and words that messages share."""
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+SHOWN = 80  # characters of a value, in a message
+LISTED = 12  # names that are listed where none is close to the one given
 
 
 class GramError(Exception):
@@ -18,6 +22,38 @@ class Interrupted(GramError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def short(value: object) -> str:
+    """``repr(value)``, cut in its middle to what a line can hold: a value may be a whole file."""
+    text = repr(value)
+    if len(text) <= SHOWN:
+        return text
+    half = (SHOWN - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def suggestion(wrong: object, known: Iterable[object], what: str, described: str = "") -> str:
+    """The end of a message about a name that is not known: what was probably meant, or what there is.
+
+    Args:
+        wrong: the name as it was given, for example ``stepz``.
+        known: the names that there are; case does not count when they are compared.
+        what: what they are called, for example ``known keys``.
+        described: a file in which all of them can be read.
+
+    Returns:
+        For example ``did you mean 'steps'?``; if no name is close, ``known keys: steps, N_sup``, of many only the first.
+    """
+    names = {str(name).casefold(): str(name) for name in known}
+    if close := difflib.get_close_matches(str(wrong).casefold(), names):
+        *others, last = (repr(names[one]) for one in close)
+        return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+    listed = ", ".join(list(names.values())[:LISTED]) or "none"
+    if len(names) <= LISTED:
+        return f"{what}: {listed}"
+    where = f"; all are described in {described}" if described else ""
+    return f"{what}: {listed} and {len(names) - LISTED} more{where}"
 
 
 def run(main: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from gram import checkpoint, files, metrics
-from gram.config import load_run, merge, parse
+from gram.config import check_card, load_run, merge, parse
 from gram.data import SPLITS, Split, load_split
 from gram.errors import GramError, run
 from gram.inference import Stop, rollouts
@@ -249,6 +249,7 @@ def load_subject(
     meta = files.read_json(run_folder / "meta.json")
     torch.set_num_threads(settings.train.threads)
     task = make_task(settings.task, settings.data.generator)
+    check_card(data / "card.json", settings.data, run_folder / "config.json")
     split = load_split(data, split_name)
     train = load_split(data, "train")
     if train.md5 != meta["data_md5"]["train"]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from gram import checkpoint, files
-from gram.config import load_run, parse
-from gram.errors import GramError, run
-from gram.restore import KEPT, first_difference, trained_here
+from gram.config import first_difference, load_run, parse
+from gram.errors import GramError, run, short
+from gram.restore import KEPT, trained_here
 from gram.settings import RunSettings
 
 WHICH = "ema"  # what is evaluated by default
@@ -55,10 +55,11 @@ def keep(run_folder: Path, output: Path) -> None:
             f"{run_folder}: a kept run already, without its full weights; give the run as it was trained"
         )
     trained = parse(RunSettings, meta["settings"], f"{run_folder / 'meta.json'}: settings")
-    if difference := first_difference(load_run(config), trained):
+    asked = load_run(config)
+    if difference := first_difference(asked.without_execution(), trained.without_execution()):
         key, now, then = difference
         raise GramError(
-            f"{config}: {key}: {now!r}, but it was trained with {then!r} (meta.json): give the run as it was trained"
+            f"{config}: {key}: {short(now)}, but it was trained with {short(then)} (meta.json): give the run as it was trained"
         )
     if trained_here(output):
         raise GramError(

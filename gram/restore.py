@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from gram import files
-from gram.config import Difference, differences, load_run
-from gram.errors import GramError, run
-from gram.settings import RunSettings
+from gram.config import check_card, first_difference, load_run
+from gram.errors import GramError, run, short
 
 KEPT = "kept_weights"  # what gram.keep adds to meta.json: which weights, in which dtype, and MD5s
 RESTORED = ("weights.safetensors", "history.jsonl", "meta.json")
@@ -19,11 +18,6 @@ def trained_here(folder: Path) -> bool:
     """Whether ``folder`` holds a run as training left it, which a kept one must never replace."""
     meta = folder / "meta.json"
     return meta.exists() and KEPT not in files.read_json(meta)
-
-
-def first_difference(one: RunSettings, other: RunSettings) -> Difference | None:
-    """The first key in which two runs differ; settings of the execution may differ."""
-    return next(differences(one.without_execution(), other.without_execution()), None)
 
 
 def check(reference: Path, config: Path, card: Path) -> None:
@@ -51,12 +45,14 @@ def check(reference: Path, config: Path, card: Path) -> None:
         kept = load_run(reference / "config.json")
     except GramError as error:
         raise GramError(f"{error}; the reference run was trained by other code: {mend}") from error
-    if difference := first_difference(kept, load_run(config)):
+    wanted = load_run(config)
+    if difference := first_difference(kept.without_execution(), wanted.without_execution()):
         key, there, here = difference
         raise GramError(
-            f"{reference / 'config.json'}: {key}: {there!r}, but {here!r} in {config}: "
+            f"{reference / 'config.json'}: {key}: {short(there)}, but {short(here)} in {config}: "
             f"the reference run was trained with other settings: {mend}"
         )
+    check_card(card, wanted.data, config)
     tables = files.read_json(card)["tables"]
     for split, md5 in meta["data_md5"].items():
         if md5 != tables[split]["md5"]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._functorch import config as functorch_config
 
 from gram import checkpoint, files, initial, losses, optim
+from gram.config import check_card
 from gram.data import load_split
 from gram.distributed import Processes
 from gram.errors import GramError
@@ -66,6 +67,7 @@ class Trainer:
         torch.set_num_threads(self.config.threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
         self.task = make_task(settings.task, settings.data.generator)
+        check_card(data / "card.json", settings.data, f"the settings of {output}")
         self.splits = {name: load_split(data, name) for name in ("train", "valid")}
         self.data_md5 = {name: split.md5 for name, split in self.splits.items()}
         self.draws = seeded_generator(device, settings.seed, "draws")

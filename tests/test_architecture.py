@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # The one copy of the order. A package (tasks, models) is one room; a module imports only from rooms to its left.
 ROOMS = """
-errors launch code_version files progress seeds processor settings config restore tasks data
+errors __main__ launch code_version files progress seeds processor settings config restore tasks data
 checksums models losses adam_atan2 optim objectives stream provenance checkpoint initial samplers
 inference elbo distributed machine watch trainer train keep bench metrics evaluate pool scaling
 carried compare_samplers tables figures solve reports

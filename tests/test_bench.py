@@ -293,7 +293,7 @@ def test_a_gain_is_the_time_without_over_the_time_with(
         (("--steps", 0), "at least 1"),
         (("--variants", "fp32", "fp32"), "all different"),
         (("--variants", "fp64"), "--variants fp64: expected"),
-        (("--data", "nowhere"), "fp32: nowhere/train.parquet: no such file"),
+        (("--data", "nowhere"), "fp32: nowhere/card.json: no such file"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -433,7 +433,9 @@ def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> No
         measured.basis
         == "30 TFLOP/s, as measured in resources/benchmarks/g.json: gram on nqueens8, bf16"
     )
-    with pytest.raises(GramError, match="no GPU 'H'; known ones: G"):
+    with pytest.raises(
+        GramError, match=r"no GPU 'H' \(add yours with its peak and price\); known ones: G"
+    ):
         estimate.rate_of("H", 0.25, None, "bf16", tmp_path)
     files.write_text(tmp_path / "resources/gpus.yaml", "G: {bf16_tflops: 100}\n")
     with pytest.raises(GramError, match="no dollars_per_hour of 'G'"):

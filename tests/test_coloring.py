@@ -464,7 +464,7 @@ def test_conflict_edges_are_the_total_of_the_first_samples_and_pool_by_addition(
             {"removed": [2]},
             "generator: unknown key 'removed'; known keys: train, test, edge_probability",
         ),
-        ("coloring", {}, "no such task; known: nqueens{n}, coloring{n}"),
+        ("coloring", {}, "did you mean 'coloring8'?"),
     ],
 )
 def test_impossible_settings_are_refused_with_task_and_key(

@@ -15,6 +15,7 @@ import pytest
 from gram import config, files
 from gram.config import (
     Experiment,
+    check_card,
     evaluate_settings,
     load_experiment,
     load_run,
@@ -43,15 +44,54 @@ def write(tmp_path: Path) -> Any:
     return to_file
 
 
+def misspelt(name: str) -> set[str]:
+    """The name with one letter doubled, left out, or in the place of its neighbour; and in the other case."""
+    found = {name.swapcase()}
+    for i in range(len(name)):
+        found |= {name[:i] + name[i] + name[i:], name[:i] + name[i + 1 :]}
+        found.add(name[:i] + name[i : i + 2][::-1] + name[i + 2 :])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("section", "cls"),
+    [("model", cls) for cls in tags(SECTIONS["model"]).values()]
+    + [(name, cls) for name, cls in SECTIONS.items() if name != "model"],
+)
+def test_a_misspelt_key_of_any_section_is_refused_with_the_key_that_was_meant(
+    section: str, cls: Any
+) -> None:
+    keys = [field.name for field in dataclasses.fields(cls)]
+    tag = {"architecture": cls.architecture} if section == "model" else {}
+    for key in keys:
+        for wrong in misspelt(key) - {"", *keys}:
+            with pytest.raises(GramError) as error:
+                parse(SECTIONS[section], tag | {wrong: 1}, f"file: {section}")
+            message = str(error.value)
+            assert message.startswith(f"file: {section}: unknown key {wrong!r}; ")
+            # Of a key of one or two letters, too little is left.
+            assert f"{key!r}" in message or len(key) < 3, message
+            assert len(message) < 250
+
+
 @pytest.mark.parametrize("section", SECTIONS)
-def test_unknown_key_is_refused_and_the_known_ones_are_listed(write: Any, section: str) -> None:
-    path = write(f"{section}: {{learning_rat: 1}}\nmethods: {{gram: {{}}}}")
+def test_a_key_like_no_other_is_refused_with_some_that_are_known(write: Any, section: str) -> None:
+    path = write(f"{section}: {{qqqqq: 1}}\nmethods: {{gram: {{}}}}")
     with pytest.raises(GramError) as error:
         load_experiment(path)
-    message = str(error.value)
-    assert str(path) in message and section in message and "'learning_rat'" in message
-    for field in dataclasses.fields(GramModel if section == "model" else SECTIONS[section]):
-        assert field.name in message
+    message, cls = str(error.value), GramModel if section == "model" else SECTIONS[section]
+    assert f"{path}: gram: {section}: " in message or f"{path}: {section}: " in message
+    names = [field.name for field in dataclasses.fields(cls)]
+    assert f"unknown key 'qqqqq'; known keys: {', '.join(names[:12])}" in message
+    many = f"and {len(names) - 12} more; all are described in gram/settings/{section}.py"
+    assert (many in message) == (len(names) > 12)
+    assert (Path(__file__).parents[1] / f"gram/settings/{section}.py").exists()
+
+
+def test_a_long_value_is_cut() -> None:
+    with pytest.raises(GramError) as error:
+        parse(TrainConfig, {"steps": "9" * 5000}, "train")
+    assert str(error.value).startswith("train: steps: '999") and len(str(error.value)) < 150
 
 
 def test_a_method_of_another_architecture_shares_no_model_settings(write: Any) -> None:
@@ -123,13 +163,13 @@ def test_unknown_section_unknown_method_key_and_unknown_override(write: Any) -> 
         load_experiment(write("methods: {gram: {}}"), {"train": {"step": 3}})
 
 
-def test_unknown_method_lists_the_known_ones(experiment: Experiment) -> None:
-    with pytest.raises(GramError, match=r"no 'grma'; known ones: gram, deterministic"):
+def test_unknown_method_names_the_one_that_was_meant(experiment: Experiment) -> None:
+    with pytest.raises(GramError, match=r"no 'grma'; did you mean 'gram'\?"):
         resolve(experiment, "nqueens5", "grma", 0)
 
 
-def test_missing_experiment_lists_the_known_ones(experiment_file: Path) -> None:
-    with pytest.raises(GramError, match=r"nqueens6.yaml: no such file; known ones: nqueens5"):
+def test_missing_experiment_names_the_one_that_was_meant(experiment_file: Path) -> None:
+    with pytest.raises(GramError, match=r"nqueens6.yaml: no such file; did you mean 'nqueens5'\?"):
         load_experiment(experiment_file.with_name("nqueens6.yaml"))
 
 
@@ -321,7 +361,7 @@ def test_config_json_with_a_key_missing_or_unknown(settings: RunSettings, tmp_pa
     values["train"]["stepz"] = 3
     files.write_json(path, values)
     with pytest.raises(
-        GramError, match=r"config\.json: train: unknown key 'stepz'; known keys: steps, N_sup"
+        GramError, match=r"config\.json: train: unknown key 'stepz'; did you mean 'steps'\?"
     ):
         load_run(path)
 
@@ -357,3 +397,31 @@ def test_committed_experiments_resolve_for_every_method(path: Path) -> None:
     assert models["gram"].guidance == "full"
     if "deterministic" in models:
         assert models["deterministic"] == dataclasses.replace(models["gram"], guidance="none")
+
+
+def test_a_card_of_another_task_or_other_settings_is_refused(
+    settings: RunSettings, data_folder: Path, tmp_path: Path
+) -> None:
+    card = data_folder / "card.json"
+    check_card(card, settings.data, "config.json")
+    for wanted, expected in (
+        (
+            dataclasses.replace(settings.data, task="nqueens5-fold1"),
+            "task: 'nqueens5', but 'nqueens5-fold1' in config.json",
+        ),
+        (
+            dataclasses.replace(settings.data, generator={"removed": [4]}),
+            "generator: removed: [3, 4], but [4] in config.json",
+        ),
+        (
+            dataclasses.replace(settings.data, split=SplitConfig(folds=7)),
+            "split: ",
+        ),
+    ):
+        with pytest.raises(GramError) as error:
+            check_card(card, wanted, "config.json")
+        assert str(error.value).startswith(f"{card}: {expected}")
+        assert f"give that of {wanted.task}" in str(error.value)
+    files.write_json(tmp_path / "card.json", {"task": "nqueens5"})
+    with pytest.raises(GramError, match=r"card.json: settings: the key 'task' is missing"):
+        check_card(tmp_path / "card.json", settings.data, "config.json")

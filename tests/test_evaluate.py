@@ -276,6 +276,8 @@ def test_data_that_the_run_was_not_trained_on_is_refused(
 ) -> None:
     split = dataclasses.replace(settings.data.split, test_fraction=0.3)
     card = build(DataSettings("nqueens5", settings.data.generator, split), tmp_path)
+    # The settings are those of the run, so only the content differs.
+    files.write_json(tmp_path / "card.json", card | {"settings": settings.as_dict()["data"]})
     trained = files.read_json(data_folder / "card.json")["tables"]["train"]["md5"]
     with pytest.raises(GramError) as error:
         run_evaluation(gram_run, tmp_path)
@@ -397,7 +399,7 @@ def test_command_line(gram_run: Path, data_folder: Path, tmp_path: Path, command
         (("--width", 0), "evaluate: width: 0 is less than 1"),
         (("--depth", -1), "evaluate: depth: -1 is less than 1"),
         (("--settings", "{batch_size: 0}"), "evaluate: batch_size: 0 is less than 1"),
-        (("--settings", "{dept: 3}"), "evaluate: unknown key 'dept'; known keys: depth, width"),
+        (("--settings", "{dept: 3}"), "evaluate: unknown key 'dept'; did you mean 'depth'?"),
         (("--settings", "{depth: deep}"), "evaluate: depth: 'deep' is not of type int"),
         (("--run", "/nowhere"), "/nowhere/config.json: no such file"),
         (("--device", "gpu"), "--device gpu: no such device"),

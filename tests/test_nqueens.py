@@ -227,8 +227,8 @@ def test_conflicts_are_the_attacked_queens() -> None:
         ("nqueens5", {"removed": [True]}, "removed: expected a list"),
         ("nqueens5", {}, "removed: expected a list"),
         ("nqueens5", {"removed": [2], "kept": [1]}, "unknown key 'kept'; known keys: removed"),
-        ("nqeens5", {"removed": [2]}, "no such task; known: nqueens"),
-        ("nqueens", {"removed": [2]}, "no such task; known: nqueens"),
+        ("nqeens5", {"removed": [2]}, "did you mean 'nqueens5'?"),
+        ("nqueens", {"removed": [2]}, "did you mean 'nqueens8'?"),
     ],
 )
 def test_impossible_settings_are_refused_with_task_and_key(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gram import files
-from gram.reports.__main__ import BLOCKS, main
+from gram.reports.__main__ import main
 from gram.reports.gaps import gap_defaults
 from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all, steps_of
@@ -287,7 +287,7 @@ def test_check_names_the_file_and_block_that_was_edited(
     [
         (
             empty("result"),
-            "no generated block is called 'result'; known ones: " + ", ".join(BLOCKS),
+            "no generated block is called 'result'; did you mean 'results'?",
         ),
         ("<!-- generated: results -->\nnever closed\n", "without its `<!-- end generated -->`"),
         (

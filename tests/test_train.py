@@ -418,8 +418,9 @@ def test_resume_state_of_other_data_is_not_used(
 ) -> None:
     shutil.copytree(data_folder, tmp_path / "data")
     split = type(settings.data.split)(test_fraction=0.2, valid_fraction=0.2, stratify=True)
-    build(type(settings.data)("nqueens5", {"removed": [3, 4]}, split), tmp_path / "data")
+    card = build(type(settings.data)("nqueens5", {"removed": [3, 4]}, split), tmp_path / "data")
     # The settings are still the old ones, so only the content differs.
+    files.write_json(tmp_path / "data/card.json", card | {"settings": settings.as_dict()["data"]})
     assert not Trainer(settings, tmp_path / "data", interrupted_run, CPU).restore()
 
 
@@ -545,25 +546,24 @@ def test_truncated_data_is_one_line_and_no_traceback(
     assert [file.name for file in run_folder.iterdir()] == ["config.json"]
 
 
-@pytest.mark.parametrize("section", ["train", "model"])
+@pytest.mark.parametrize(
+    ("section", "meant"), [("train", "did you mean 'steps'?"), ("model", "known keys: D, ")]
+)
 def test_unknown_key_in_config_json(
-    run_folder: Path, data_folder: Path, section: str, command: Any
+    run_folder: Path, data_folder: Path, section: str, meant: str, command: Any
 ) -> None:
     values = files.read_json(run_folder / "config.json")
     values[section]["stepz"] = 3
     files.write_json(run_folder / "config.json", values)
     outcome = command(train.main, *arguments(run_folder, data_folder))
     assert outcome.code == 2 and outcome.err.count("\n") == 1
-    assert (
-        f"{run_folder / 'config.json'}: {section}: unknown key 'stepz'; known keys: " in outcome.err
-    )
+    assert f"{run_folder / 'config.json'}: {section}: unknown key 'stepz'; {meant}" in outcome.err
 
 
 def test_missing_files_are_named(run_folder: Path, tmp_path: Path, command: Any) -> None:
     outcome = command(train.main, *arguments(run_folder, tmp_path / "nowhere"))
     assert (
-        outcome.code == 2
-        and f"{tmp_path / 'nowhere' / 'train.parquet'}: no such file" in outcome.err
+        outcome.code == 2 and f"{tmp_path / 'nowhere' / 'card.json'}: no such file" in outcome.err
     )
     (run_folder / "config.json").unlink()
     outcome = command(train.main, *arguments(run_folder, tmp_path / "nowhere"))

@@ -12,7 +12,7 @@ import yaml
 from gram import files
 from gram.bench.flops import row_flops, run_flops, shape_of, supervised_loss
 from gram.config import load_experiment, merge, resolve, split_fold
-from gram.errors import GramError
+from gram.errors import GramError, short, suggestion
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network
 from gram.settings import RunSettings
@@ -174,7 +174,7 @@ def rate_of(
     known = read_yaml(path)
     if gpu not in known:
         raise GramError(
-            f"{path}: no GPU {gpu!r}; known ones: {', '.join(known)}; add yours with its peak and price"
+            f"{path}: no GPU {short(gpu)} (add yours with its peak and price); {suggestion(gpu, known, 'known ones')}"
         )
     one = known[gpu]
     price = one.get("price", "")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gram import files
-from gram.errors import GramError, run
+from gram.errors import GramError, run, suggestion
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.optimization import benchmarks
@@ -63,7 +63,7 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
         name = match["name"]
         if name not in BLOCKS:
             raise GramError(
-                f"{path}: no generated block is called {name!r}; known ones: {', '.join(BLOCKS)}"
+                f"{path}: no generated block is called {name!r}; {suggestion(name, BLOCKS, 'known ones')}"
             )
         body = BLOCKS[name](root) + "\n"
         if body != match["body"]:

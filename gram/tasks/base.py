@@ -45,6 +45,7 @@ class Task(Protocol):
     name: str
     length: int  # tokens per input, L
     vocabulary: int
+    draws_tests: bool  # whether the enumeration says itself which inputs are tested
     answers: slice  # positions of the input at which the answer is read: L_out tokens
     coordinates: NDArray[
         np.int64

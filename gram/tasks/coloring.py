@@ -81,6 +81,8 @@ class Coloring:
         settings: which graphs, and how many.
     """
 
+    draws_tests = True
+
     def __init__(self, name: str, n: int, settings: ColoringGenerator) -> None:
         self.name = name
         self.n = n

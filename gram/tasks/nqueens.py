@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.errors import GramError
+from gram.errors import GramError, short, suggestion
 from gram.tasks.base import Enumeration, Tokens
 
 EMPTY, QUEEN = 1, 2
@@ -79,6 +79,7 @@ class NQueens:
     """
 
     vocabulary = 3  # padding, empty, queen
+    draws_tests = False
 
     def __init__(self, name: str, n: int, removed: list[int]) -> None:
         self.name = name
@@ -97,7 +98,8 @@ class NQueens:
         """
         unknown = sorted(set(generator) - {"removed"})
         if unknown:
-            raise GramError(f"{name}: generator: unknown key {unknown[0]!r}; known keys: removed")
+            meant = suggestion(unknown[0], ["removed"], "known keys")
+            raise GramError(f"{name}: generator: unknown key {short(unknown[0])}; {meant}")
         removed = generator.get("removed", [])
         if size in (2, 3) or size < 1:
             raise GramError(
@@ -105,12 +107,12 @@ class NQueens:
             )
         if not isinstance(removed, list) or not removed or not all(type(k) is int for k in removed):
             raise GramError(
-                f"{name}: generator: removed: expected a list of counts such as [5, 6, 7], found {removed!r}"
+                f"{name}: generator: removed: expected a list of counts such as [5, 6, 7], found {short(removed)}"
             )
         wrong = [k for k in removed if not 1 <= k < size]
         if wrong:
             raise GramError(
-                f"{name}: generator: removed: {wrong[0]} is not between 1 and {size - 1} (n - 1)"
+                f"{name}: generator: removed: {short(wrong[0])} is not between 1 and {size - 1} (n - 1)"
             )
         return cls(name, size, removed)
 

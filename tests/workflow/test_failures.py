@@ -21,13 +21,12 @@ BAD = {
     "unknown key": (
         {"sedds": [0]},
         [
-            "config/config.yaml: unknown key 'sedds'",
-            "known keys: runs, quick, ablations, device, reference_runs, estimate",
+            "config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, reference_runs, estimate",
         ],
     ),
     "unknown key in a run": (
         {"runs": [ENTRY | {"seed": 1}]},
-        ["config/config.yaml: runs[0]: unknown key 'seed'; known keys: task, methods, seeds"],
+        ["config/config.yaml: runs[0]: unknown key 'seed'; did you mean 'seeds'?"],
     ),
     "wrong type": (
         {"runs": [ENTRY | {"seeds": ["a"]}]},
@@ -36,14 +35,12 @@ BAD = {
     "unknown experiment": (
         {"runs": [ENTRY | {"task": "nqueens66"}]},
         [
-            "config/config.yaml: runs[0]: task: no experiment 'nqueens66'; known ones: nqueens5, nqueens6"
+            "config/config.yaml: runs[0]: task: no experiment 'nqueens66' in config/experiments; did you mean 'nqueens6'"
         ],
     ),
     "unknown method": (
         {"runs": [ENTRY | {"methods": ["grma"]}]},
-        [
-            "config/config.yaml: runs[0]: methods: no 'grma' in nqueens6; known ones: gram, deterministic"
-        ],
+        ["config/config.yaml: runs[0]: methods: no 'grma' in nqueens6; did you mean 'gram'?"],
     ),
     "unknown ablation": (
         {"ablations": [ENTRY | {"methods": ["base"]}]},
@@ -61,15 +58,34 @@ BAD = {
         {"quick": 1},
         ["config/config.yaml: quick: 1 is not of type 'array', 'null'"],
     ),
+    "device that does not exist": (
+        {"device": "gpu"},
+        ["config/config.yaml: device: 'gpu' does not fit: ", "such as cuda:1"],
+    ),
+    "a value as long as a file": (
+        {"device": [ENTRY] * 1000},
+        ["config/config.yaml: device: [{'", " ... ", " is not of type 'string'"],
+    ),
+    "more folds than inputs": (
+        {"overrides": {"nqueens5": {"split": {"folds": 126}}}},
+        [
+            "config/experiments/nqueens5.yaml: nqueens5: split: folds: 126 is more than its 125 inputs",
+            "with the overrides in config/config.yaml",
+        ],
+    ),
+    "more queens removed than there are": (
+        {"overrides": {"nqueens5": {"generator": {"removed": [3, 9]}}}},
+        ["nqueens5.yaml: nqueens5: generator: removed: 9 is not between 1 and 4"],
+    ),
     "override of an unknown experiment": (
         {"overrides": {"nqueens66": {}}},
-        ["overrides: no experiment 'nqueens66'", "nqueens6"],
+        ["config/config.yaml: overrides: no experiment 'nqueens66'; did you mean 'nqueens6'"],
     ),
     "override of an unknown setting": (
         {"overrides": {"nqueens6": {"train": {"stpes": 1}}}},
         [
             "config/experiments/nqueens6.yaml",
-            "unknown key 'stpes'; known keys: steps",
+            "unknown key 'stpes'; did you mean 'steps'?",
             "with the overrides in config/config.yaml",
         ],
     ),

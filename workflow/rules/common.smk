@@ -3,6 +3,7 @@
 # in:   config/config.yaml (and what --configfile lays over it), config/experiments/*.yaml
 # out:  no files; the names in capitals below, and the functions that resolve the settings of a job
 import dataclasses
+import functools
 import json
 import os
 import sys
@@ -10,18 +11,48 @@ from pathlib import Path
 
 import jsonschema
 import yaml
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 from gram.code_version import code_hash
 from gram.config import data_settings, evaluate_settings, load_experiment, method_section, resolve
-from gram.errors import GramError
+from gram.errors import GramError, short, suggestion
 from gram.restore import trained_here
+from gram.tasks import checked_task
 
-CONFIG_FILES = " + ".join(sorted(os.path.relpath(path) for path in workflow.configfiles))
+# Those that --configfile names come first, and of them the last counts most; the one of the Snakefile stands at the end.
+CONFIG_FILES = [os.path.relpath(path) for path in workflow.configfiles]
+COMMAND_LINE = dict(
+    entry.split("=", maxsplit=1) for entry in workflow.config_settings.config_args or []
+)
+
+
+def read_command_line():
+    """Lay what --config gives over the configuration once more, as YAML: Snakemake reads numbers in lists, and null, as text."""
+    for key, text in COMMAND_LINE.items():
+        try:
+            update_config(config, {key: yaml.safe_load(text)})
+        except yaml.YAMLError as error:
+            raise WorkflowError(
+                f"--config {key}: {short(text)} is not YAML: {' '.join(str(error).split())}"
+            )
+
+
+def source_of(key):
+    """Where the value of a key of the configuration comes from: a file, --config, or all that are merged into it."""
+    by_weight = [CONFIG_FILES[-1], *CONFIG_FILES[:-1]]
+    contents = {path: load_configfile(path) for path in by_weight} | {"--config": COMMAND_LINE}
+    having = [path for path, content in contents.items() if key in content]
+    if not having:  # a key that is missing
+        return " + ".join(by_weight)
+    if isinstance(config[key], dict):
+        return " + ".join(path for path in having if contents[path][key])
+    return having[-1]
 
 
 def check_config():
-    """Stop at the first key or value that the schema does not know, naming the files, the key and what is known."""
+    """Stop at the first key or value that the schema does not know, naming the file, the key and what was meant."""
     schema = yaml.safe_load(
         Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
     )
@@ -29,12 +60,18 @@ def check_config():
         key_path = "".join(
             f"[{key}]" if isinstance(key, int) else f": {key}" for key in error.absolute_path
         )
-        where = f"{CONFIG_FILES}{key_path}"
+        # The message begins with the value, which may be a whole list of runs.
+        message = error.message.replace(repr(error.instance), short(error.instance))
+        first = next(iter(error.absolute_path), None)
         if error.validator == "additionalProperties":
             known = error.schema["properties"]
-            unknown = ", ".join(repr(key) for key in error.instance if key not in known)
-            raise WorkflowError(f"{where}: unknown key {unknown}; known keys: {', '.join(known)}")
-        raise WorkflowError(f"{where}: {error.message}")
+            unknown = next(key for key in error.instance if key not in known)
+            message = f"unknown key {short(unknown)}; {suggestion(unknown, known, 'known keys')}"
+            first = unknown if first is None else first
+        elif error.validator == "pattern":  # whose first sentence says more than the expression
+            expected = error.schema["description"].partition(". ")[0]
+            message = f"{short(error.instance)} does not fit: {expected}"
+        raise WorkflowError(f"{source_of(first)}{key_path}: {message}")
 
 
 def load_experiments():
@@ -42,35 +79,47 @@ def load_experiments():
     paths = {path.stem: path for path in sorted(Path("config/experiments").glob("*.yaml"))}
     for name in config["overrides"]:
         if name not in paths:
+            meant = suggestion(name, paths, "known ones")
             raise WorkflowError(
-                f"{CONFIG_FILES}: overrides: no experiment {name!r}; known ones: {', '.join(paths)}"
+                f"{source_of('overrides')}: overrides: no experiment {short(name)}; {meant}"
             )
     experiments = {}
     for name, path in paths.items():
         overrides = config["overrides"].get(name)
+        laid = f" (with the overrides in {source_of('overrides')})" if overrides else ""
         try:
             experiments[name] = load_experiment(path, overrides)
         except GramError as error:
-            laid = f" (with the overrides in {CONFIG_FILES})" if overrides else ""
             raise WorkflowError(f"{' '.join(str(error).split())}{laid}")
+        try:
+            checked_task(data_settings(experiments[name], name))
+        except GramError as error:
+            raise WorkflowError(f"{path}: {error}{laid}")
     return experiments
+
+
+def no_experiment(name):
+    """What is said of a task that has no file."""
+    meant = suggestion(name, EXPERIMENTS, "known ones")
+    return f"no experiment {short(name)} in config/experiments; {meant}"
+
+
+def no_method(name, task):
+    """What is said of a method that the experiment of a task does not have."""
+    known = EXPERIMENTS[task].methods
+    return f"no {short(name)} in {task}; {suggestion(name, known, 'known ones')}"
 
 
 def configured_runs(key):
     """(task, method, seed) of every entry of the list under ``key``, each once and in order; none for null."""
     found = set()
     for number, entry in enumerate(config[key] or []):
-        where = f"{CONFIG_FILES}: {key}[{number}]"
+        where = f"{source_of(key)}: {key}[{number}]"
         if entry["task"] not in EXPERIMENTS:
-            raise WorkflowError(
-                f"{where}: task: no experiment {entry['task']!r}; known ones: {', '.join(EXPERIMENTS)}"
-            )
-        known = EXPERIMENTS[entry["task"]].methods
+            raise WorkflowError(f"{where}: task: {no_experiment(entry['task'])}")
         for method in entry["methods"]:
-            if method not in known:
-                raise WorkflowError(
-                    f"{where}: methods: no {method!r} in {entry['task']}; known ones: {', '.join(known)}"
-                )
+            if method not in EXPERIMENTS[entry["task"]].methods:
+                raise WorkflowError(f"{where}: methods: {no_method(method, entry['task'])}")
         found |= {
             (entry["task"], method, seed) for method in entry["methods"] for seed in entry["seeds"]
         }
@@ -81,7 +130,7 @@ def reference_runs():
     """The runs, as task/method/seed0, that are restored from ``reference_runs`` instead of trained."""
     if config["reference_runs"] is None:
         return []
-    where = f"{CONFIG_FILES}: reference_runs: {config['reference_runs']}"
+    where = f"{source_of('reference_runs')}: reference_runs: {config['reference_runs']}"
     found = [
         path.parent
         for path in sorted(
@@ -120,6 +169,50 @@ def settings_of(function, task, *arguments):
     return frozen(dataclasses.asdict(resolved(function, task, *arguments)))
 
 
+def lines_of(values, *keys):
+    """Nested settings as lines, by their keys: {"train: steps": "train: steps: 1000"}."""
+    if not isinstance(values, dict):
+        return {": ".join(keys): f"{': '.join(keys)}: {frozen(values)}"}
+    found = {}
+    for key, value in values.items():
+        found |= lines_of(value, *keys, key)
+    return found
+
+
+@functools.cache
+def data_lines(task):
+    """The settings of a data set as lines."""
+    return lines_of(dataclasses.asdict(resolved(data_settings, task, task)), "data")
+
+
+@functools.cache
+def section_lines(section, task, method):
+    """One section of a method's settings as lines."""
+    return lines_of(dataclasses.asdict(resolved(method_section, task, method, section)), section)
+
+
+def tracked(*sections):
+    """A param per setting of these sections, its line: where one has changed, the reason for a rerun is that one.
+
+    Snakemake compares params as a set of values, so that each says its own name. A job without such a setting has None.
+    """
+
+    def lines(task, method):
+        found = {}
+        for section in sections:
+            found |= data_lines(task) if section == "data" else section_lines(section, task, method)
+        return found
+
+    names = {}
+    for task, experiment in EXPERIMENTS.items():
+        for method in experiment.methods:
+            names |= lines(task, method)
+    return [
+        lambda wildcards, name=name: lines(wildcards.task, wildcards.get("method")).get(name)
+        for name in names
+    ]
+
+
 def threads_of(task, method):
     """CPU threads of a training or evaluation: a setting, because the last bits of a result depend on it."""
     return resolved(method_section, task, method, "train").threads
@@ -152,7 +245,7 @@ def check_quick():
     if more:
         task, method, seed = more[0]
         raise WorkflowError(
-            f"{CONFIG_FILES}: quick: {method} on {task}, seed {seed}, is not among runs; list there what is, or `quick: null`"
+            f"{source_of('quick')}: quick: {method} on {task}, seed {seed}, is not among runs; list there what is, or `quick: null`"
         )
 
 
@@ -165,7 +258,7 @@ def runs_of(table, task, methods=None):
     ]
     if not found:
         raise WorkflowError(
-            f"results/figures/{table}/{task}: no such run in {CONFIG_FILES}: {LISTED_UNDER[table]}"
+            f"results/figures/{table}/{task}: no such run in {source_of(LISTED_UNDER[table])}: {LISTED_UNDER[table]}"
         )
     return found
 
@@ -325,6 +418,7 @@ def either(names):
     return "|".join(alike) or "(?!)"
 
 
+read_command_line()
 check_config()
 EXPERIMENTS = load_experiments()
 # The tables: under which key of the configuration their runs are listed, and those runs.
@@ -347,11 +441,12 @@ FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.s
 # Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
 REFERENCE_RUNS = reference_runs()
 RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
+SEED = "0|[1-9][0-9]*"
 
 
 wildcard_constraints:
     method="[^/]+",  # which are known, `resolved` says better than "no rule"
-    seed="0|[1-9][0-9]*",
+    seed=SEED,
     table=either(table for table, runs in RUNS.items() if runs),
 
 

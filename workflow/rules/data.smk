@@ -23,10 +23,11 @@ rule data:
     resources:
         mem_mb=2000,
     params:
-        # A string, not an input: an edited comment must not build the data anew. What the file means is in `settings`.
+        *tracked("data"),
+        # A string, not an input: an edited comment must not build the data anew.
         experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
-        overrides=lambda wildcards: overrides_of(wildcards.task, "generator", "split"),
-        settings=lambda wildcards: settings_of(data_settings, wildcards.task, wildcards.task),
+        # With `output`, a param is not tracked. What this one means is, setting by setting, above.
+        overrides=lambda wildcards, output: overrides_of(wildcards.task, "generator", "split"),
     message:
         "Build the data set {wildcards.task}"
     shell:

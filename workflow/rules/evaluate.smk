@@ -36,7 +36,11 @@ rule evaluate:
         mem_mb=4000,
         device=config["device"],
     params:
-        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        *tracked("evaluate"),
+        # With `output`, a param is not tracked; these are, one by one, above.
+        settings=lambda wildcards, output: settings_of(
+            evaluate_settings, wildcards.task, wildcards.method
+        ),
     message:
         "Evaluate {wildcards.method} on the test split of {wildcards.task}, seed {wildcards.seed}"
     shell:
@@ -105,7 +109,11 @@ rule scale_depth_and_width:
         mem_mb=4000,
         device=config["device"],
     params:
-        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        *tracked("evaluate"),
+        # With `output`, a param is not tracked; these are, one by one, above.
+        settings=lambda wildcards, output: settings_of(
+            evaluate_settings, wildcards.task, wildcards.method
+        ),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
         folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
     message:
@@ -147,7 +155,11 @@ rule compare_samplers:
         mem_mb=4000,
         device=config["device"],
     params:
-        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+        *tracked("evaluate"),
+        # With `output`, a param is not tracked; these are, one by one, above.
+        settings=lambda wildcards, output: settings_of(
+            evaluate_settings, wildcards.task, wildcards.method
+        ),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
         folders=lambda wildcards: for_parts(wildcards, "results/data/{part}"),
     message:

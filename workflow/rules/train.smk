@@ -23,17 +23,12 @@ rule configure:
     resources:
         mem_mb=500,
     params:
-        experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
         # Without the section evaluate: test-time compute must not train anew.
-        overrides=lambda wildcards: overrides_of(
+        *tracked("data", "model", "train"),
+        experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
+        # With `output`, a param is not tracked. What this one means is, setting by setting, above.
+        overrides=lambda wildcards, output: overrides_of(
             wildcards.task, "generator", "split", "model", "train", method=wildcards.method
-        ),
-        data=lambda wildcards: settings_of(data_settings, wildcards.task, wildcards.task),
-        model=lambda wildcards: settings_of(
-            method_section, wildcards.task, wildcards.method, "model"
-        ),
-        train=lambda wildcards: settings_of(
-            method_section, wildcards.task, wildcards.method, "train"
         ),
     message:
         "Freeze the settings of {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"

@@ -1,0 +1,106 @@
+# Targets of the command line that nothing makes: what was probably meant, in one line. Included last, since it asks all rules.
+#
+# in:   the command line
+# out:  no files
+import difflib
+import itertools
+import re
+
+from snakemake.cli import get_argument_parser
+from snakemake.io import strip_wildcard_constraints
+
+from gram.config import split_fold
+
+WILDCARD = re.compile(r"{(\w+)}")
+
+
+def asked_for():
+    """The targets of the command line, by Snakemake's own parser: it tells them to a workflow only after its files are read."""
+    if not workflow.is_main_process or "snakemake" not in Path(sys.argv[0]).parts[-2:]:
+        return []  # a job, or a program that uses Snakemake as a library
+    return get_argument_parser().parse_args(sys.argv[1:]).targets or []
+
+
+def paths_of_rules():
+    """The patterns of all outputs, with wildcards as in ``{task}``."""
+    outputs = (str(output) for rule in workflow.rules for output in rule.output)
+    return sorted({strip_wildcard_constraints(output) for output in outputs})
+
+
+def read_as(pattern, text):
+    """The wildcards of a pattern in a text, whatever their values are, or None if the rest differs."""
+    names = WILDCARD.split(pattern)
+    names[::2] = map(re.escape, names[::2])
+    names[1::2] = [f"(?P<{name}>[^/]+)" for name in names[1::2]]
+    match = re.fullmatch("".join(names), text)
+    return match and match.groupdict()
+
+
+def wrong_value(wildcards):
+    """What is wrong with the wildcards of a path that no rule makes, or that a rule cannot make; None if nothing is."""
+    task, method, table = (wildcards.get(name) for name in ("task", "method", "table"))
+    known = [name for name, runs in RUNS.items() if runs]
+    if table and table not in known:
+        return f"no table {short(table)}; {suggestion(table, known, 'known ones')}"
+    if task and split_fold(task)[0] not in EXPERIMENTS:
+        return no_experiment(task)
+    if task and task not in BASE:
+        return f"no fold {short(task)}; {suggestion(task, BASE, 'known ones')}"
+    if method and method not in EXPERIMENTS[BASE[task]].methods:
+        return no_method(method, BASE[task])
+    if not re.fullmatch(SEED, wildcards.get("seed", "0")):
+        return f"seed{wildcards['seed']}: a seed is a whole number, as in seed0"
+    if table and task:
+        runs_of(table, task)  # raises
+    return None
+
+
+def filled(pattern, path, table):
+    """The path of a pattern that is most like another path: names of folders and files that fit are left as they are there."""
+    example = {"task": tasks_of(DEFAULT)[0], "method": "gram", "seed": "0", "table": table}
+    parts = [
+        given if read_as(part, given) else part.format_map(example)
+        for part, given in zip(pattern.split("/"), path.split("/"))
+    ]
+    return "/".join(parts)
+
+
+def meant_by(path):
+    """The end of a message about a path or a rule that there is not."""
+    patterns = [one for one in paths_of_rules() if one.count("/") == path.count("/")]
+    known = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
+    known += [filled(one, path, table) for one, table in itertools.product(patterns, RUNS)]
+    if close := difflib.get_close_matches(path, known, n=1):
+        return f"did you mean {close[0]!r}?"
+    milestones = ", ".join(rule.name for rule in workflow.rules if not rule.output)
+    return f"targets: {milestones}, or a file: the head of Snakefile says which there are"
+
+
+def check_target(target):
+    """Stop if a target is neither a rule nor a file that one makes.
+
+    Raises:
+        WorkflowError: it is none of these; says which name in it is wrong.
+    """
+    path = target if os.path.isabs(target) else os.path.relpath(target)
+    if workflow.is_rule(target):
+        return
+    for rule in workflow.rules:
+        for product in rule.products():
+            if match := product.match(path):
+                if wrong := wrong_value(match.groupdict()):
+                    raise WorkflowError(f"{target}: {wrong}")
+                return
+    for wildcards in filter(None, (read_as(pattern, path) for pattern in paths_of_rules())):
+        if wrong := wrong_value(wildcards):
+            raise WorkflowError(f"{target}: {wrong}")
+        parts = EXPERIMENTS[BASE[wildcards["task"]]].tasks(BASE[wildcards["task"]])
+        if wildcards["task"] not in parts:
+            raise WorkflowError(
+                f"{target}: {wildcards['task']} is made in folds; ask for {', '.join(parts)}"
+            )
+    raise WorkflowError(f"{target}: nothing makes this; {meant_by(path)}")
+
+
+for target in asked_for():
+    check_target(target)
