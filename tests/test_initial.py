@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def start(settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any) -> Any:
     """``start(path)``: a trainer of the tiny run that starts from those weights."""
-    return lambda path, data=data_folder: Trainer(
-        change(settings, initial_weights=str(path)), data, tmp_path / "run", CPU
+    return lambda path: Trainer(
+        change(settings, initial_weights=str(path)), data_folder, tmp_path / "run", CPU
     )
 
 
@@ -103,17 +103,19 @@ def test_a_resumed_run_keeps_its_own_weights_and_another_start_begins_anew(
 
 
 def test_refuses_a_run_of_other_splits(
-    gram_run: Path, settings: RunSettings, tmp_path: Path, start: Any
+    gram_run: Path, settings: RunSettings, tmp_path: Path, change: Any
 ) -> None:
     """Its training inputs may be test inputs here."""
+    weights = gram_run / "weights.safetensors"
     other = dataclasses.replace(
         settings.data, split=dataclasses.replace(settings.data.split, test_fraction=0.3)
     )
     build(other, tmp_path / "other")
+    here = dataclasses.replace(change(settings, initial_weights=str(weights)), data=other)
     with pytest.raises(
         GramError, match=r"weights\.safetensors: train: initial_weights: .*tested here; name a run"
     ):
-        start(gram_run / "weights.safetensors", tmp_path / "other")
+        Trainer(here, tmp_path / "other", tmp_path / "run", CPU)
 
 
 def test_refuses_what_is_missing_or_of_another_architecture(
