@@ -265,7 +265,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 class Difference(NamedTuple):
-    """A key in which two nested mappings differ, as ``train: steps``, with both values; None for a key that one lacks."""
+    """A key in which two nested mappings differ, as ``train: steps``, with both values."""
 
     key: str
     one: Any

@@ -1,4 +1,4 @@
-"""The processor of this machine: another type rounds the last bits otherwise, and so gives other tables."""
+"""The processor of this machine: another type rounds the last bits otherwise: other tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
-# Our names for what Linux says; macOS has the same below machdep.cpu, a chip of Apple only the first.
+# Our names for what Linux says; macOS has them below machdep.cpu, a chip of Apple only the first.
 LINUX = {
     "name": "model name",
     "vendor": "vendor_id",
@@ -30,7 +30,7 @@ TYPE = ("vendor", "family", "model", "vector")
 
 
 def processor(cpuinfo: Path = CPUINFO) -> dict[str, str | int | None]:
-    """Name, vendor, family, model and stepping; a number where it is one, None where it is not told.
+    """Name, vendor, family, model, stepping; a number where it is one, None where it is not told.
 
     Args:
         cpuinfo: the file in which Linux describes its processors; sysctl is asked where it is not.
@@ -61,7 +61,9 @@ def processor_name(cpuinfo: Path = CPUINFO) -> str:
 
 
 def described(meta: Mapping[str, Any]) -> str:
-    """The type of processor that a result was made on, as "Intel(R) Xeon(R) (family 6, model 207, AVX512)"; of a GPU its name.
+    """The type of processor that made a result, as "Intel Xeon (family 6, model 207, AVX512)".
+
+    Of a GPU it is the name alone.
 
     Args:
         meta: what :func:`gram.provenance.provenance` noted; one of before it noted more than the
@@ -75,7 +77,7 @@ def described(meta: Mapping[str, Any]) -> str:
 
 
 def same_type(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool | None:
-    """Whether two results were made on one type of device; None where one of them does not say enough.
+    """Whether one type of device made two results; None where one of them does not say enough.
 
     Args:
         one, other: what :func:`gram.provenance.provenance` noted.

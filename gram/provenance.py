@@ -28,7 +28,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """Commit and dirty flag (null outside a git checkout), code hash, versions, device and processor."""
+    """Commit and dirty flag (null outside of git), code hash, versions, device and processor."""
     status = _git("status", "--porcelain", "--untracked-files=no")
     cuda = device.type == "cuda"
     return {

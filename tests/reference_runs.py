@@ -1,4 +1,4 @@
-"""Evaluations beside metas, laid out as ``results`` and as a folder of reference runs are; without any training."""
+"""Made-up evaluations beside metas, laid out as ``results`` and a folder of reference runs are."""
 
 from __future__ import annotations
 

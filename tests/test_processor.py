@@ -1,4 +1,4 @@
-"""What is noted of the processor: read from made-up descriptions, and asked of metas that say less."""
+"""What is noted of the processor, from made-up descriptions, and of metas that say less."""
 
 from __future__ import annotations
 

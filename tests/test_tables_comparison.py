@@ -1,4 +1,4 @@
-"""Numbers beside kept ones: the rule by hand and on real seeds, both verdicts, and what must not be compared."""
+"""Numbers beside kept ones: the rule by hand and on real seeds, and both verdicts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NQUEENS7 = {"gram": {0: 0.90, 1: 0.92}}
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Any:
-    """``beside(values, kept...)``: the comparison of runs, each group of kept ones in a folder of its own."""
+    """``beside(values, kept)``: the comparison of made-up runs with kept ones."""
 
     def compared(
         values: dict[str, dict[int, float]],
@@ -49,7 +49,7 @@ def beside(tmp_path: Path) -> Any:
 
 
 def test_tolerance_is_three_standard_errors_of_seeds_and_inputs() -> None:
-    # Variance among seeds 8 (of 60 and 64, and of 70 and 74), over inputs 100^2 * 0.67 * 0.33 / 100.
+    # Variance among seeds 8 (60 and 64; 70 and 74), over inputs 100^2 * 0.67 * 0.33 / 100.
     assert tolerance([60, 64], [70, 74], 100) == pytest.approx(3 * math.sqrt(8 + 22.11))
     # One seed each says nothing of the variance among seeds, three against one do.
     assert tolerance([50], [50], 100) == pytest.approx(3 * math.sqrt(25 * 2))
@@ -83,7 +83,7 @@ def kept_groups() -> list[tuple[Runs, str]]:
 
 
 def test_the_rule_is_right_about_real_seeds() -> None:
-    """Seeds of one run against other seeds of it: few may be said to differ. By their own spread, many would be."""
+    """Few seeds may be said to differ from others of their run. By their spread, many would be."""
     differ = by_seeds = count = 0
     for runs, name in kept_groups():
         values = values_of(runs, name)

@@ -1,4 +1,4 @@
-"""Settings that are not the experiment's: found in training and testing, in every fold, and marked wherever they stand."""
+"""Settings that are not the experiment's: found in training, testing and every fold, and marked."""
 
 from __future__ import annotations
 

@@ -11,12 +11,12 @@ from gram.tables.reference import OTHER_PROCESSOR, REFERENCE, Runs, kept_runs, m
 
 
 def other_processor(root: Path, kind: str, task: str) -> list[str]:
-    """A sentence with what another type of processor made of a task's kept runs; nothing where none were kept.
+    """A sentence with what another type of processor made of a task's kept runs, if they were kept.
 
     Args:
         root: of the repository.
-        kind: a folder of reference runs, such as cpu_default; the others are beside it, as cpu_default_other_processor, with
-            evaluations and metas as there.
+        kind: a folder of reference runs, such as cpu_default; the others lie beside it, as
+            cpu_default_other_processor, with evaluations and metas as there.
         task: its name.
 
     Raises:

@@ -1,5 +1,7 @@
-"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values; ``costs``: what the runs took;
-``summary``: the result in a few lines."""
+"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values.
+
+Also ``costs``, what the runs took, and ``summary``, the result in a few lines.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def measured_table(
     failed: Sequence[Run] = (),
     experiments: Path = EXPERIMENTS,
 ) -> tuple[pd.DataFrame, dict[tuple[str, str], Runs]]:
-    """The long table, and the runs in it with what their training noted; see :func:`write_table`."""
+    """The long table, and the runs in it with their metas; see :func:`write_table`."""
     read = read_evaluations(evaluations)
     runs = runs_of(evaluations, read)
     table = whole_table(name, read, reported, code_hash(), failed)

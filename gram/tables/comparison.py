@@ -1,17 +1,19 @@
 """Whether numbers agree with those of kept reference runs, by their seeds and not by their digits.
 
-Two runs of one seed agree in every digit on one type of processor. On another they differ in the last bits of the first step,
-and after some hundred steps they are as different as two seeds are. So the question is whether the difference between two means
-is one that other seeds would give as well. They agree if it is at most
+Two runs of one seed agree in every digit on one type of processor. On another they differ in the
+last bits of the first step, and after some hundred steps they are as different as two seeds are. So
+the question is whether the difference between two means is one that other seeds would give as well.
+They agree if it is at most
 
     3 · sqrt((s² + p (1 - p) / N) · (1 / n + 1 / m))
 
-with n seeds here and m kept ones, s² the variance among seeds, pooled over both sides, p the mean of all their values, and N the
-test inputs. s alone will not do: of two seeds each it is often a tenth of what it should be, by chance. Had training
-decided about every input by a coin of its own, a run's mean over the inputs would have the variance p (1 - p) / N, to
-which s² is added. 3 rather than 2, because all numbers of a task are judged at once, and one that fails by chance would accuse
-the whole reproduction. Tried on the reference runs themselves, by comparing one or two of their seeds with the others: 1 in 40
-of the numbers is said to differ, and with s alone 1 in 3.
+with n seeds here and m kept ones, s² the variance among seeds, pooled over both sides, p the mean
+of all their values, and N the test inputs. s alone will not do: of two seeds each it is often a
+tenth of what it should be, by chance. Had training decided about every input by a coin of its own,
+a run's mean over the inputs would have the variance p (1 - p) / N, to which s² is added. 3 rather
+than 2, because all numbers of a task are judged at once, and one that fails by chance would accuse
+the whole reproduction. Tried on the reference runs themselves, by comparing one or two of their
+seeds with the others: 1 in 40 of the numbers is said to differ, and with s alone 1 in 3.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ TESTED_ALIKE = ("inputs", "data_md5", "depth", "width", "draws", "act", "sampler
 
 
 class Number(NamedTuple):
-    """One number of a method, here and kept: a value per seed, in percent, over so many test inputs."""
+    """A number of a method, here and kept: a value per seed, in percent, over some test inputs."""
 
     method: str
     metric: str
@@ -77,7 +79,7 @@ class Number(NamedTuple):
 
 
 def tolerance(here: Sequence[float], kept: Sequence[float], inputs: int) -> float:
-    """How far the means of two groups of seeds may be apart to agree, in points; see the head of this module.
+    """How far apart the means of two groups of seeds may be, in points; see this module's head.
 
     Args:
         here, kept: a value per seed, in percent.
@@ -115,7 +117,7 @@ def inputs_of(runs: Runs, metric: str) -> int:
 
 
 def settings(runs: Runs) -> list[str] | None:
-    """What training depends on but for the seed, of every fold in a fixed order; None where it is not known."""
+    """What training depends on but for the seed, fold by fold; None where it is not known."""
     found = set()
     for meta in runs.metas:
         try:
@@ -128,13 +130,13 @@ def settings(runs: Runs) -> list[str] | None:
 
 
 def comparable(here: Runs, kept: Runs) -> bool:
-    """Whether two groups of runs have the same data, settings and test-time compute, so that they differ in seeds alone."""
+    """Whether two groups of runs differ in seeds alone: not data, settings or test compute."""
     one, other = (runs.evaluations[0]["run"] for runs in (here, kept))
     return all(one[key] == other[key] for key in TESTED_ALIKE) and settings(here) == settings(kept)
 
 
 def kept_beside(here: Runs, root: Path) -> list[Runs]:
-    """The kept runs that a group of runs can be compared with: first those of the same type of processor, if it is known.
+    """The kept runs that a group can be compared with, those of its type of processor first.
 
     Args:
         here: the group.
@@ -157,7 +159,7 @@ def _place(folder: Path) -> tuple[bool, int, str]:
 
 
 def _nearness(one: Runs, other: Runs) -> int:
-    """2 for runs on the same type of processor, 1 where their metas do not say enough, 0 for another type."""
+    """2 for runs on one type of processor, 1 where their metas say too little, 0 for two types."""
     return {True: 2, None: 1, False: 0}[same_type(one.metas[0], other.metas[0])]
 
 
@@ -182,7 +184,7 @@ class Comparison:
         alone: the methods that have none.
         equal: whether the numbers are those of the same kept seeds in every digit.
         kept_on: the type of processor of the kept runs, where it is another one.
-        elsewhere: kept runs on other types of processor than those compared with: type -> method -> runs.
+        elsewhere: kept runs on other types of processor than these: type -> method -> runs.
     """
 
     numbers: list[Number]

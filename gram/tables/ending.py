@@ -1,4 +1,4 @@
-"""What the end of a run prints: two rows per task, whether they agree with kept runs, and where everything lies."""
+"""What the end of a run prints: its result, whether kept runs agree, and where all of it lies."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """The few rows of one task, and how many test inputs it has; so many of them have several solutions."""
+    """The few rows of one task, its test inputs, and how many of them have several solutions."""
 
     task: str
     inputs: int

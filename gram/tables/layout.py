@@ -35,8 +35,9 @@ ABLATIONS_NOTE = (
 )
 AGREES = (
     "agrees",
-    "the mean over seeds here and that of the kept runs, of the same data and settings, are at most three standard errors "
-    "apart, which count the spread of seeds and that of as many test inputs (gram/tables/comparison.py)",
+    "the mean over seeds here and that of the kept runs, of the same data and settings, are at most "
+    "three standard errors apart, which count the spread of seeds and that of as many test inputs "
+    "(gram/tables/comparison.py)",
 )
 COMPUTE = {
     "n": "seeds",
@@ -122,7 +123,7 @@ def method_cell(row: Any) -> str:
 
 
 def ceilings(grid: dict[str, dict[str, Any]], metrics: Iterable[str]) -> dict[str, str]:
-    """The ceiling of each metric, where it has one that all methods share; it is theirs if all have the same width."""
+    """The ceiling of each metric that all methods share, as those of one width do."""
     found = {}
     for metric in metrics:
         values = {
@@ -238,7 +239,7 @@ def section(
         task: its name.
         part: its rows.
         others: reproductions of it that others report.
-        compared: what to say of kept runs of it, from :meth:`gram.tables.comparison.Comparison.said`.
+        compared: what to say of kept runs: :meth:`gram.tables.comparison.Comparison.said`.
     """
     which = part["table"].iloc[0]
     title = TITLES[which].format(task=task)
@@ -316,9 +317,9 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
         ("mean ± std (n)", "mean and sample standard deviation over n seeds; no ± with one seed"),
         (
             AT_MOST,
-            "below a coverage (or after it as `of`, where methods draw different numbers): what as many independent draws from "
-            "all completions would find on average, which no independent sampler exceeds; a deterministic method finds one "
-            "completion per input at most",
+            "below a coverage (or after it as `of`, where methods draw different numbers): what as many "
+            "independent draws from all completions would find on average, which no independent "
+            "sampler exceeds; a deterministic method finds one completion per input at most",
         ),
         (
             "gap",
@@ -365,7 +366,8 @@ def document(
     Args:
         table: from :func:`gram.tables.rows.table1` or ``table3``.
         title: the page's title.
-        tasks: the sections to show; by default those of which a run was asked for, and the others are named in one line.
+        tasks: the sections to show; by default those of which a run was asked for, and one line
+            names the others.
         others: reproductions that others report.
         compared: by task, as of :func:`section`.
     """
@@ -413,10 +415,10 @@ def document(
 
 
 def marks(rows: pd.DataFrame) -> set[str]:
-    """The statuses of the rows of a long table, and whether settings were overridden: what :func:`footnotes` explains."""
+    """What :func:`footnotes` has to explain of a long table: statuses, and overridden settings."""
     return {*rows["status"], *([OVERRIDDEN] if rows["settings"].any() else [])}
 
 
 def footnotes(present: Collection[str]) -> list[str]:
-    """What the marks mean that stand in a table with these statuses, or with overridden settings."""
+    """What the marks mean that stand in a table; see :func:`marks`."""
     return [note for name, note in FOOTNOTES.items() if name in present]

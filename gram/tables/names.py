@@ -181,5 +181,6 @@ FOOTNOTES = {
     "mixed": "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions of the code; "
     "build them again with one.",
     "stale": "† stale: trained or evaluated by another version of the code than the present one; build it again.",
-    OVERRIDDEN: f"{OVERRIDDEN} overridden: trained or tested with other settings than its file in config/experiments has.",
+    OVERRIDDEN: f"{OVERRIDDEN} overridden: trained or tested with other settings than its file in "
+    "config/experiments has.",
 }

@@ -1,7 +1,8 @@
-"""Settings that are not those of ``config/experiments``: they were overridden for a rehearsal or a trial, and a table says so.
+"""Settings that are not those of ``config/experiments``: a rehearsal or trial overrode them.
 
-What a run was trained with stands in its meta.json, and what it was tested with in its evaluation. Both are compared with what
-its experiment's file resolves to, so that nothing has to note an override when it is made.
+What a run was trained with stands in its meta.json, and what it was tested with in its evaluation.
+Both are compared with what its experiment's file resolves to, so that nothing has to note an
+override when it is made.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ def _experiment(path: Path) -> Experiment | None:
 
 
 def in_training(meta: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Iterator[str]:
-    """The settings that a run was trained with otherwise, each as "train: steps: 60 (1000)", its experiment's value behind.
+    """The settings that a run was trained with otherwise, each as "train: steps: 60 (1000)".
 
-    Nothing where that cannot be told: there is no such file, or the run has settings that the code no longer knows. Settings
-    of the execution do not count.
+    The experiment's value stands behind. Nothing where that cannot be told: there is no such file,
+    or the run has settings that the code no longer knows. Settings of the execution do not count.
 
     Args:
         meta: meta.json of a run; of one that was kept before a setting came, it has the default.
@@ -84,7 +85,7 @@ def in_testing(run: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Itera
 
 
 def overridden(runs: Runs, experiments: Path = EXPERIMENTS) -> list[str]:
-    """What the seeds of one method on one task have otherwise than their experiment: each setting once.
+    """What the seeds of one method have otherwise than their experiment: each setting once.
 
     Args:
         runs: with no metas, only their test-time compute is compared.
@@ -96,7 +97,7 @@ def overridden(runs: Runs, experiments: Path = EXPERIMENTS) -> list[str]:
 
 
 def in_one_line(changes: Iterable[str]) -> str:
-    """Settings by section, as "train: steps: 60 (1000), warmup_steps: 5 (100); evaluate: width: 4 (20)"."""
+    """Settings by section, as "train: steps: 60 (1000), beta: 5 (1); evaluate: width: 4 (20)"."""
     sections: dict[str, list[str]] = {}
     for change in changes:
         section, _, rest = change.partition(": ")

@@ -1,7 +1,8 @@
-"""Reading reference runs: the committed evaluations and metas below ``resources/reference_runs``, one folder per kind.
+"""Reading reference runs: what is kept below ``resources/reference_runs``, one folder per kind.
 
-A folder is laid out as ``results`` is: ``eval/{task}/{method}/seed{seed}/test.json``, and the metas of its run, or of its folds,
-in ``runs/{task}/{method}/seed{seed}/meta.json``. So what is said here of a folder holds for ``results`` as well.
+A folder is laid out as ``results`` is: ``eval/{task}/{method}/seed{seed}/test.json``, and the metas
+of its run, or of its folds, in ``runs/{task}/{method}/seed{seed}/meta.json``. So what is said here
+of a folder holds for ``results`` as well.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REFERENCE = Path("resources/reference_runs")
 DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS = "cpu_default", "cpu_table1", "proving_ground"
 ABLATION_RUNS, GAP_RUNS = "ablations", "gaps"
 DEFAULT_TASK = "nqueens5"  # of the default, the one that the README opens with
-# The runs of a folder once more, made on another type of processor, lie beside it under its name and this.
+# The same runs made on another type of processor lie beside a folder under its name and this.
 OTHER_PROCESSOR = "_other_processor"
 
 
@@ -41,7 +42,7 @@ class Runs:
 
 
 def folder_of(evaluation: Path) -> Path | None:
-    """The folder that holds ``eval/{task}/{method}/seed{seed}/test.json``; None for a path of another form."""
+    """The folder with ``eval/{task}/{method}/seed{seed}/test.json``; None for any other path."""
     parents = evaluation.parents
     return parents[4] if len(parents) > 4 and parents[3].name == "eval" else None
 

@@ -1,4 +1,4 @@
-"""The end of a run: the result of the tables that were asked for, and never a failure of its own."""
+"""The end of a run: the result of the tables asked for, and never a failure of its own."""
 
 from __future__ import annotations
 
