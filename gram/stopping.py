@@ -146,14 +146,17 @@ def listening(*, ends_process: bool = False) -> Iterator[Stops]:
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        threading.Thread(target=stops.watch, args=(reading,), daemon=True).start()
+        thread = threading.Thread(target=stops.watch, args=(reading,), daemon=True)
+        thread.start()
     try:
         yield stops
     finally:
         stops._raises = False
         if ends_process:
+            stops.react()
             signal.set_wakeup_fd(earlier)
             os.close(writing)
+            thread.join()  # a thread that wakes up while the interpreter ends would abort it
         _listening.pop()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from gram import distributed
 from gram.config import load_run
+from gram.duration import refuse_long
 from gram.errors import GramError, run
 from gram.models.factory import parameter_count
 from gram.progress import progress
@@ -26,22 +27,26 @@ from gram.trainer import Trainer
 STEP_PATIENCE = 20.0
 
 
-def train(trainer: Trainer) -> None:
+def train(trainer: Trainer, *, refuses_long: bool = False) -> None:
     """Train to the last step and write the results.
+
+    Args:
+        trainer: the run.
+        refuses_long: stop before the first step if the steps that are left would take more than a day.
 
     Raises:
         Interrupted: a signal came, to this process or another; the state was saved.
-        GramError: NaN or infinite loss, too little memory, or a file that cannot be written.
+        GramError: too long, NaN or infinite loss, too little memory, or a file that cannot be written.
         PeerLost: another process of the run has ended.
     """
     with listening() as stops, stops.deferred():
         stops.guard, stops.farewell = trainer.changing, trainer.farewell
         if not trainer.gives_up_steps:
             stops.patience = STEP_PATIENCE
-        train_until(trainer, stops)
+        train_until_stopped(trainer, stops, refuses_long)
 
 
-def train_until(trainer: Trainer, stops: Stops) -> None:
+def train_until_stopped(trainer: Trainer, stops: Stops, refuses_long: bool) -> None:
     """:func:`train`, while a signal is only remembered."""
     config, processes = trainer.config, trainer.processes
     trainer.restore()
@@ -49,6 +54,9 @@ def train_until(trainer: Trainer, stops: Stops) -> None:
         raise GramError(
             f"{trainer.output}: not all processes find the same resume state; the folder must be one that all share"
         )
+    if refuses_long and processes.first:
+        with stops.allowed():
+            refuse_long(trainer)
     with progress(
         total=config.steps,
         initial=trainer.step,
@@ -100,6 +108,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument(
+        "--long-trainings",
+        choices=("refuse", "allow"),
+        default="refuse",
+        help="what to do with a training that would take more than a day on this device",
+    )
     args = parser.parse_args()
     processes = distributed.join()
     try:
@@ -107,7 +121,7 @@ def main() -> None:
         trainer = Trainer(settings, args.data, args.output, device, processes)
         if processes.first:
             introduce(trainer)
-        train(trainer)
+        train(trainer, refuses_long=args.long_trainings == "refuse")
     except (GramError, Stopped) as error:
         if not processes.speaks(error):
             sys.exit(error.exit_code)

@@ -106,7 +106,7 @@ class Trainer:
         # Held by whoever changes the step's number, the weights or the history, or writes them.
         self.changing = threading.RLock()
 
-    def _precision(self) -> torch.autocast:
+    def precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"
@@ -181,7 +181,7 @@ class Trainer:
             rows = slice(start, start + self.micro_batch)
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            with self._precision():
+            with self.precision():
                 micro_batch = Rows(
                     State(stream.state.h[rows], stream.state.l[rows]),
                     inputs[rows],
@@ -279,7 +279,7 @@ class Trainer:
             return seeded_generator(self.device, self.settings.seed, *names, self.step)
 
         with (
-            self._precision(),
+            self.precision(),
             explained(
                 f"{self.output}: rollouts at step {self.step}", lambda: "lower train: eval_inputs"
             ),
