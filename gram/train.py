@@ -87,6 +87,8 @@ def watch(trainer: Trainer, stops: Stops, bar: tqdm[Any]) -> None:
     if trainer.losses_due:
         trainer.log_losses()
     if processes.first and trainer.rollouts_due:
+        # Shown at once before the first step, where nothing else tells that this goes on.
+        bar.set_postfix_str("rolling out", refresh=trainer.step == 0)
         with suppress(Stopped), stops.allowed():
             bar.set_postfix_str(describe(trainer.log_rollouts()))
     # So that a signal to one process stops all of them here.
