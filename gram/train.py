@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from gram.models.factory import parameter_count
 from gram.progress import progress
 from gram.stopping import Stopped, Stops, listening
 from gram.trainer import Trainer
+from gram.writer import only_writer
 
 # Seconds for a step on GPUs, or of several processes, which is not given up; torchrun, like Slurm, kills after 30.
 STEP_PATIENCE = 20.0
@@ -120,10 +121,11 @@ def main() -> None:
     processes = distributed.join()
     try:
         settings, device = load_run(args.config), processes.device(args.device)
-        trainer = Trainer(settings, args.data, args.output, device, processes)
-        if processes.first:
-            introduce(trainer)
-        train(trainer, refuses_long=args.long_trainings == "refuse")
+        with only_writer(args.output) if processes.first else nullcontext():
+            trainer = Trainer(settings, args.data, args.output, device, processes)
+            if processes.first:
+                introduce(trainer)
+            train(trainer, refuses_long=args.long_trainings == "refuse")
     except (GramError, Stopped) as error:
         if not processes.speaks(error):
             sys.exit(error.exit_code)

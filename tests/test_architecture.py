@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # The one copy of the order. A package (tasks, models) is one room; a module imports only from rooms to its left.
 ROOMS = """
-stopping errors launch code_version files progress seeds settings config restore tasks data
+stopping errors launch code_version files writer progress seeds settings config restore tasks data
 checksums models losses adam_atan2 optim objectives stream provenance checkpoint initial samplers
 inference elbo distributed machine watch trainer duration train keep bench metrics evaluate pool
 scaling compare_samplers tables figures reports
