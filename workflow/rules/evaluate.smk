@@ -33,7 +33,7 @@ rule evaluate:
     resources:
         gpu=1,
         mem_mb=4000,
-        device=config["device"],
+        device=DEVICE,
     params:
         settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
     message:
@@ -102,7 +102,7 @@ rule scale_depth_and_width:
     resources:
         gpu=1,
         mem_mb=4000,
-        device=config["device"],
+        device=DEVICE,
     params:
         settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),
@@ -144,7 +144,7 @@ rule compare_samplers:
     resources:
         gpu=1,
         mem_mb=4000,
-        device=config["device"],
+        device=DEVICE,
     params:
         settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),

@@ -70,7 +70,7 @@ rule train:
         gpu=lambda wildcards: processes_of(wildcards.task, wildcards.method),
         mem_mb=lambda wildcards: 4000 * processes_of(wildcards.task, wildcards.method),
         # Resources, because these are not tracked: another device must not train anew.
-        device=config["device"],
+        device=DEVICE,
         long_trainings=config["long_trainings"],
     message:
         "Train {wildcards.method} on {wildcards.task}, seed {wildcards.seed}; to watch it: tail -f {log}"
