@@ -118,7 +118,7 @@ class Processes:
                 "another process of this run has ended without a message; run the same command again"
             ) from error
 
-    def speaks(self, error: GramError) -> bool:
+    def speaks(self, error: BaseException) -> bool:
         """Whether this process is the one to print ``error``: the first that asks. The others end silently."""
         try:
             return self._asks_first()

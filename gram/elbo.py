@@ -18,6 +18,7 @@ from gram.data import Split, spread_rows
 from gram.models.gram import GRAM
 from gram.models.guidance import Source, kl_divergence
 from gram.models.network import Network
+from gram.progress import progress_of_part
 from gram.settings import TrainConfig
 
 Bounds = dict[str, dict[str, float]]  # {full, surrogate} -> {cross_entropy, kl}
@@ -67,7 +68,7 @@ def supervised_pass(
     """
     state = model.initial_state(inputs, generator)
     cross_entropy, kl = [], []
-    for _ in range(config.N_sup):
+    for _ in progress_of_part(iterable=range(config.N_sup), desc="bounds", unit="step"):
         noise = model.draw_noise(inputs, generator)
         step = model(
             state,

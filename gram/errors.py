@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable
+
+from gram.stopping import Stopped, listening
 
 SHOWN = 80  # characters of a value, in a message
 LISTED = 12  # names that are listed where none is close to the one given
@@ -57,12 +60,15 @@ def suggestion(wrong: object, known: Iterable[object], what: str, described: str
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call ``main`` and exit; a GramError becomes one line on standard error and its exit code, not a traceback."""
-    try:
-        main()
-    except GramError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("error: interrupted from the keyboard", file=sys.stderr)
-        sys.exit(130)
+    """Call ``main`` and exit; a GramError or a stop request becomes one line on standard error and its exit code."""
+    with listening(ends_process=True) as stops:
+        try:
+            main()
+        except (GramError, Stopped) as error:
+            stops.react()
+            with stops.deferred():
+                print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+                if stops.number:
+                    sys.stdout.flush()
+                    os._exit(error.exit_code)  # tidying up the interpreter takes half a second
+                sys.exit(error.exit_code)

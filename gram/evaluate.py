@@ -21,7 +21,7 @@ from gram.errors import GramError, run
 from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape
-from gram.progress import progress
+from gram.progress import progress_of_part
 from gram.provenance import choose_device, provenance, seeded_generator
 from gram.restore import KEPT
 from gram.samplers import make_sampler
@@ -29,7 +29,6 @@ from gram.settings import EvaluateConfig, RunSettings
 from gram.tasks import Task, Tokens, make_task
 
 WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
-BAR_DELAY = 10  # seconds: a shorter rollout shows no bar of its own
 
 
 class Drawn(NamedTuple):
@@ -62,9 +61,7 @@ def draw_at(
     index = np.repeat(np.arange(len(split.inputs)), draws)
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
     parts = []
-    with progress(
-        total=len(index), desc="rollouts", unit="trajectory", leave=False, delay=BAR_DELAY
-    ) as bar:
+    with progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
         for start in range(0, len(index), rows):
             batch = (
                 torch.from_numpy(split.inputs[index[start : start + rows]])

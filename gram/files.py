@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gram import stopping
 from gram.errors import GramError
 
 MENDS = {
@@ -32,6 +33,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         GramError: the operating system refused to write (full disk, missing permission, ...); ``path`` is as before.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    stopping.leftovers.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -44,6 +46,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        stopping.leftovers.discard(temporary)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gram.models.network import Network, State
+from gram.progress import progress_of_part
 from gram.samplers import Independent
 
 
@@ -64,7 +65,8 @@ def rollouts(
     halted = torch.zeros(B, dtype=torch.bool, device=inputs.device)
     kept: Rollout | None = None
     found: dict[Stop, Rollout] = {}
-    for n in range(1, max(stop.depth for stop in stops) + 1):
+    depth = max(stop.depth for stop in stops)
+    for n in progress_of_part(iterable=range(1, depth + 1), desc="supervision steps", unit="step"):
         read = model.roll(
             state, inputs, noise=sampler.noise(model, inputs, generator), generator=generator
         )

@@ -53,13 +53,18 @@ def visible_gpus() -> list[str]:
 
 
 def candidates(device: str) -> list[str]:
-    """The GPUs that a job on ``device`` (auto, cpu, cuda or cuda:1) may get; empty on the CPU.
+    """The GPUs that a job on ``device`` (auto, gpu, cpu, cuda or cuda:1) may get; empty on the CPU.
 
     Raises:
-        GramError: ``device`` names a GPU that is not there.
+        GramError: ``device`` names a GPU that is not there, or is ``gpu`` and there is none.
     """
     kind, _, number = device.partition(":")
-    gpus = visible_gpus() if kind in ("auto", "cuda") else []
+    gpus = visible_gpus() if kind in ("auto", "gpu", "cuda") else []
+    if kind == "gpu" and not gpus:
+        raise GramError(
+            "a GPU was asked for (--resources gpu=N, as in profiles/local), and none is visible here; to compute on the CPU, set "
+            "device: cpu in the configuration, or leave the profile out"
+        )
     if not number or kind != "cuda":
         return gpus
     if not number.isdigit() or int(number) >= len(gpus):
@@ -129,7 +134,9 @@ def main() -> None:
     """Wait for free GPUs, then become the module: as plain python, or under torchrun with several processes."""
     parser = argparse.ArgumentParser(prog="python -m gram.launch", description=main.__doc__)
     parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda or cuda:0; handed on to the module"
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda or cuda:0, handed on to the module; or gpu: stop where there is none",
     )
     parser.add_argument(
         "--processes",
@@ -148,9 +155,11 @@ def main() -> None:
                 descriptor, True
             )  # through exec; the children of the job do not get it
         os.environ[VISIBLE] = ",".join(taken)
-        device = device.partition(":")[
-            0
-        ]  # the number has done its work: among the visible GPUs it would be another
+        # The number has done its work: among the visible GPUs it would be another.
+        device = device.partition(":")[0]
+        if device == "gpu":
+            # A card that the driver shows has to work. Where only CUDA_VISIBLE_DEVICES names one, torch has the last word.
+            device = "cuda" if installed_gpus() else "auto"
     command = [sys.executable, "-m"]
     if args.processes > 1:
         command += [

@@ -6,51 +6,58 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
+
+from tqdm import tqdm
 
 from gram import distributed
 from gram.config import load_run
-from gram.errors import GramError, Interrupted, run
+from gram.duration import refuse_long
+from gram.errors import GramError, run
 from gram.models.factory import parameter_count
 from gram.progress import progress
+from gram.stopping import Stopped, Stops, listening
 from gram.trainer import Trainer
+from gram.writer import only_writer
+
+# Seconds for a step on GPUs, or of several processes, which is not given up; torchrun, like Slurm, kills after 30.
+STEP_PATIENCE = 20.0
 
 
-class StopRequest:
-    """Remembers the number of SIGTERM or SIGINT until the loop is between two steps; 0 if neither came."""
-
-    def __init__(self) -> None:
-        self.number = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.number = number
-
-
-def train(trainer: Trainer) -> None:
+def train(trainer: Trainer, *, refuses_long: bool = False) -> None:
     """Train to the last step and write the results.
 
+    Args:
+        trainer: the run.
+        refuses_long: stop before the first step if the steps that are left would take more than a day.
+
     Raises:
-        Interrupted: SIGTERM or SIGINT came, to this process or another; the state was saved.
-        GramError: NaN or infinite loss, too little memory, or a file that cannot be written.
+        Interrupted: a signal came, to this process or another; the state was saved.
+        GramError: too long, NaN or infinite loss, too little memory, or a file that cannot be written.
         PeerLost: another process of the run has ended.
     """
-    stop = StopRequest()
+    with listening() as stops, stops.deferred():
+        stops.guard, stops.farewell = trainer.changing, trainer.farewell
+        if not trainer.gives_up_steps:
+            stops.patience = STEP_PATIENCE
+        train_until_stopped(trainer, stops, refuses_long)
+
+
+def train_until_stopped(trainer: Trainer, stops: Stops, refuses_long: bool) -> None:
+    """:func:`train`, while a signal is only remembered."""
     config, processes = trainer.config, trainer.processes
-    resumed = trainer.restore()
+    trainer.restore()
     if processes.most(trainer.step) != trainer.step:
         raise GramError(
             f"{trainer.output}: not all processes find the same resume state; the folder must be one that all share"
         )
-    if not resumed and processes.first:
-        trainer.log_rollouts()
-    before, clock = trainer.seconds, time.monotonic()
+    if refuses_long and processes.first:
+        with stops.allowed():
+            refuse_long(trainer)
     with progress(
         total=config.steps,
         initial=trainer.step,
@@ -58,26 +65,37 @@ def train(trainer: Trainer) -> None:
         desc=trainer.output.name,
         disable=not processes.first,
     ) as bar:
+        watch(trainer, stops, bar)
+        before, clock = trainer.seconds, time.monotonic()
         while trainer.step < config.steps:
             trainer.train_step()
             bar.update()
-            last = trainer.step == config.steps
             trainer.seconds = before + time.monotonic() - clock
-            if last or trainer.step % config.log_every == 0:
-                trainer.log_losses()
-            if processes.first and (last or trainer.step % config.eval_every == 0):
-                bar.set_postfix_str(describe(trainer.log_rollouts()))
-            number = processes.most(
-                stop.number
-            )  # so that a signal to one process stops all of them here
-            if number:
+            watch(trainer, stops, bar)
+            if trainer.step < config.steps and trainer.step % config.save_every == 0:
                 trainer.save_resume_state()
-                name = signal.Signals(number).name
-                message = f"{trainer.output}: {name}: state saved at step {trainer.step}; run the same command again to go on"
-                raise Interrupted(message, number)
-            if not last and trainer.step % config.save_every == 0:
-                trainer.save_resume_state()
+    stops.react()  # what is left is to write the results
     trainer.save_results()
+
+
+def watch(trainer: Trainer, stops: Stops, bar: tqdm[Any]) -> None:
+    """Between two steps: write the lines of the history that are due, and obey a stop request.
+
+    Raises:
+        Interrupted: a signal came, to this process or another; the state was saved.
+    """
+    processes = trainer.processes
+    if trainer.losses_due:
+        trainer.log_losses()
+    if processes.first and trainer.rollouts_due:
+        # Shown at once before the first step, where nothing else tells that this goes on.
+        bar.set_postfix_str("rolling out", refresh=trainer.step == 0)
+        with suppress(Stopped), stops.allowed():
+            bar.set_postfix_str(describe(trainer.log_rollouts()))
+    # So that a signal to one process stops all of them here.
+    if number := processes.most(stops.number):
+        stops.react()
+        raise trainer.stopped(number)
 
 
 def describe(line: dict[str, Any]) -> str:
@@ -93,15 +111,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument(
+        "--long-trainings",
+        choices=("refuse", "allow"),
+        default="refuse",
+        help="what to do with a training that would take more than a day on this device",
+    )
     args = parser.parse_args()
     processes = distributed.join()
     try:
         settings, device = load_run(args.config), processes.device(args.device)
-        trainer = Trainer(settings, args.data, args.output, device, processes)
-        if processes.first:
-            introduce(trainer)
-        train(trainer)
-    except GramError as error:
+        with only_writer(args.output) if processes.first else nullcontext():
+            trainer = Trainer(settings, args.data, args.output, device, processes)
+            if processes.first:
+                introduce(trainer)
+            train(trainer, refuses_long=args.long_trainings == "refuse")
+    except (GramError, Stopped) as error:
         if not processes.speaks(error):
             sys.exit(error.exit_code)
         if not processes.first:

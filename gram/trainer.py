@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from gram import checkpoint, files, initial, losses, optim
 from gram.config import check_card
 from gram.data import load_split
 from gram.distributed import Processes
-from gram.errors import GramError
+from gram.errors import GramError, Interrupted
 from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape, State
@@ -98,8 +100,15 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
+        # A step can take minutes on a CPU, so it can be given up on the way: all that it changes before it has its gradients are
+        # the carry and the generators, of which it leaves a copy. On GPUs steps are short, and memory is not; and several
+        # processes end a step together or not at all.
+        self.gives_up_steps = device.type == "cpu" and self.processes.count == 1
+        self._before: dict[str, dict[str, Tensor]] = {}  # that copy, while a step is on the way
+        # Held by whoever changes the step's number, the weights or the history, or writes them.
+        self.changing = threading.RLock()
 
-    def _precision(self) -> torch.autocast:
+    def precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"
@@ -117,6 +126,9 @@ class Trainer:
             PeerLost: another process has ended.
         """
         config, stream = self.config, self.stream
+        with self.changing:
+            if self.gives_up_steps:
+                self._before = self._carry_and_draws()
         optim.set_rates(self.optimizer, self.step, config)
         # In place: the gradients stay ours, where a CUDA graph would reuse its own memory for those of the next micro-batch.
         self.optimizer.zero_grad(set_to_none=False)
@@ -138,11 +150,22 @@ class Trainer:
             terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), config.grad_clip or math.inf
             )
-            self.optimizer.step()
-            self.ema.update()
-            stream.advance()
-        self._accumulate(terms)
-        self.step += 1
+            with self.changing:
+                self.optimizer.step()
+                self.ema.update()
+                stream.advance()
+                self._accumulate(terms)
+                self.step += 1
+                self._before = {}
+
+    def _carry_and_draws(self) -> dict[str, dict[str, Tensor]]:
+        """A copy of what a step changes before it has its gradients."""
+        carry = {name: tensor.clone() for name, tensor in self.stream.tensors().items()}
+        return {"stream": carry, "draws": self._draw_states()}
+
+    def _draw_states(self) -> dict[str, Tensor]:
+        """The states of the generators."""
+        return {"draws": self.draws.get_state(), "noise": self.noise.get_state()}
 
     def _supervise(self, terms: dict[str, Tensor]) -> Tensor:
         """One supervision step, forward and backward, of this process's rows; adds its share to every mean in ``terms``.
@@ -160,7 +183,7 @@ class Trainer:
             rows = slice(start, start + self.micro_batch)
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            with self._precision():
+            with self.precision():
                 micro_batch = Rows(
                     State(stream.state.h[rows], stream.state.l[rows]),
                     inputs[rows],
@@ -228,14 +251,29 @@ class Trainer:
     def log_losses(self) -> None:
         """A history line with the mean of every loss term since the line before."""
         self.check_finite()
-        last = max((line["step"] for line in self.history if line["event"] == "losses"), default=0)
-        means = {
-            name: float(total) / (self.step - last) for name, total in sorted(self.sums.items())
-        }
-        self.history.append(
-            {"event": "losses", "step": self.step} | means | optim.rates(self.step - 1, self.config)
-        )
-        self.sums = {}
+        steps = self.step - self._last_line("losses", 0)
+        means = {name: float(total) / steps for name, total in sorted(self.sums.items())}
+        rates = optim.rates(self.step - 1, self.config)
+        with self.changing:
+            self.history.append({"event": "losses", "step": self.step} | means | rates)
+            self.sums = {}
+
+    def _last_line(self, event: str, default: int) -> int:
+        """The step of the history's last line of a kind."""
+        steps = (line["step"] for line in reversed(self.history) if line["event"] == event)
+        return next(steps, default)
+
+    @property
+    def losses_due(self) -> bool:
+        """Whether :meth:`log_losses` is to write a line at this step, and has not."""
+        due = self.step == self.config.steps or self.step % self.config.log_every == 0
+        return due and self._last_line("losses", 0) < self.step
+
+    @property
+    def rollouts_due(self) -> bool:
+        """Whether :meth:`log_rollouts` is to write a line at this step, and has not; a stop can come between."""
+        due = self.step == self.config.steps or self.step % self.config.eval_every == 0
+        return due and self._last_line("rollout", -1) < self.step
 
     def log_rollouts(self) -> dict[str, Any]:
         """A history line with what the averaged weights solve and bound: see :func:`gram.watch.observed`."""
@@ -244,13 +282,14 @@ class Trainer:
             return seeded_generator(self.device, self.settings.seed, *names, self.step)
 
         with (
-            self._precision(),
+            self.precision(),
             explained(
                 f"{self.output}: rollouts at step {self.step}", lambda: "lower train: eval_inputs"
             ),
         ):
             found = observed(self.ema.model, self.task, self.splits, self.config, generator)
-        self.history.append({"event": "rollout", "step": self.step} | found)
+        with self.changing:
+            self.history.append({"event": "rollout", "step": self.step} | found)
         return self.history[-1]
 
     # Saving and resuming --------------------------------------------------------------------------------------------
@@ -275,29 +314,55 @@ class Trainer:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def save_resume_state(self) -> None:
-        """Write everything that continuing needs, with as many processes as may be; only if the losses so far were finite."""
-        self.check_finite()
-        carry = {
-            name: self.processes.gather(tensor) for name, tensor in self.stream.tensors().items()
-        }
-        tensors = (
-            checkpoint.prefixed("model", self.model.state_dict())
-            | checkpoint.prefixed("ema", self.ema.model.state_dict())
-            | checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
-            | checkpoint.prefixed("stream", carry)
-            | checkpoint.prefixed("sums", self.sums)
-            | {"draws": self.draws.get_state(), "noise": self.noise.get_state()}
-        )
-        facts = {
-            "identity": self.identity(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "sessions": self.sessions,
-            "history": self.history,
-        }
-        if self.processes.first:
-            checkpoint.write_tensors(self.resume_path, tensors, facts)
-        self.processes.wait()
+        """Write everything that continuing needs, with as many processes as may be; only if the losses so far were finite.
+
+        A step that is on its way is left out: the state is that before it.
+        """
+        with self.changing:
+            self.check_finite()
+            before = self._before or {
+                "stream": self.stream.tensors(),
+                "draws": self._draw_states(),
+            }
+            carry = {
+                name: self.processes.gather(tensor) for name, tensor in before["stream"].items()
+            }
+            tensors = (
+                checkpoint.prefixed("model", self.model.state_dict())
+                | checkpoint.prefixed("ema", self.ema.model.state_dict())
+                | checkpoint.prefixed("optimizer", checkpoint.optimizer_tensors(self.optimizer))
+                | checkpoint.prefixed("stream", carry)
+                | checkpoint.prefixed("sums", self.sums)
+                | before["draws"]
+            )
+            facts = {
+                "identity": self.identity(),
+                "step": self.step,
+                "seconds": self.seconds,
+                "sessions": self.sessions,
+                "history": self.history,
+            }
+            if self.processes.first:
+                checkpoint.write_tensors(self.resume_path, tensors, facts)
+            self.processes.wait()
+
+    def stopped(self, number: int) -> Interrupted:
+        """Save the state, if there is any, and say how a signal has ended the run; called by all processes."""
+        where = f"{self.output}: {signal.Signals(number).name}"
+        if self.step == 0 and not self.processes.most(len(self.history)):
+            return Interrupted(
+                f"{where}: stopped before the first step, with nothing to save", number
+            )
+        self.save_resume_state()
+        again = "run the same command again to go on"
+        return Interrupted(f"{where}: state saved at step {self.step}; {again}", number)
+
+    def farewell(self, number: int) -> str:
+        """What a thread says before it ends the process within a step, whose result is lost."""
+        if self.gives_up_steps:
+            return str(self.stopped(number))
+        where = f"{self.output}: {signal.Signals(number).name}: ended within step {self.step}"
+        return f"{where}; {self._kept()}; run the same command again to go on"
 
     def restore(self) -> bool:
         """Continue from the resume state if there is one for these settings and data; returns whether."""

@@ -44,7 +44,7 @@ methods:
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
     """Training installs its own handlers; pytest keeps its own."""
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
     torch.set_num_threads(1)
     yield

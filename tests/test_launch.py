@@ -186,6 +186,7 @@ def test_several_processes_end_with_torchrun(
             "auto",
         ),  # CUDA reads no further than the first name that it does not know
         ("a,b", ["--device", "cuda:1"], "b", "cuda"),
+        ("a", ["--device", "gpu"], "a", "auto"),  # no driver knows it
     ],
 )
 def test_device_and_visible_gpus(
@@ -216,6 +217,25 @@ def test_locks_have_the_name_of_the_card(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert launch.installed_gpus() == []
 
 
+def test_a_gpu_that_was_asked_for_is_there_or_named(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that the driver shows is used, or the module says why not."""
+    none = machine("")
+    process = none.start("job", "--device", "gpu")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and err.count("\n") == 1
+    assert err.startswith("error: a GPU was asked for") and "device: cpu" in err
+    monkeypatch.setattr(launch, "installed_gpus", lambda: ["GPU-1"])
+    monkeypatch.setattr(launch, "take", lambda gpus, count, folder: {})
+    monkeypatch.setattr(launch.sys, "argv", ["launch", "--device", "gpu", "gram.train"])
+    handed_on: list[str] = []
+    monkeypatch.setattr(launch.os, "execv", lambda _, command: handed_on.extend(command))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    launch.main()
+    assert handed_on[-3:] == ["gram.train", "--device", "cuda"]
+
+
 def test_errors_name_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
     with pytest.raises(
@@ -241,4 +261,4 @@ def test_a_signal_ends_a_waiting_job(machine: Any) -> None:
     second = one.start("second")
     waiting(second)
     second.send_signal(signal.SIGTERM)
-    assert second.wait(timeout=10) == -signal.SIGTERM
+    assert second.wait(timeout=60) == 128 + signal.SIGTERM

@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from gram.bench.flops import row_flops
 from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
-from gram.bench.timing import DTYPES, WARM_UP, matmul_peak, spread, timed
+from gram.bench.timing import DTYPES, WARM_UP, matmul_peak, spread
 from gram.bench.variants import build, variant_settings, with_train
+from gram.duration import timed
 from gram.settings import RunSettings
 from gram.trainer import Trainer
 

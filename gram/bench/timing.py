@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
+
+from gram.duration import timed
 
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # side of the square matrices whose product is the peak
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WARM_UP = 2  # steps before the clock starts; the first one of a compiled variant compiles
-
-
-def drain(device: torch.device) -> None:
-    """Wait until the device has done all it was given; a CPU has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def timed(work: Callable[[], Any], times: int, device: torch.device) -> float:
-    """Seconds per call of ``work``, with the device's queue empty before and after."""
-    drain(device)
-    start = time.perf_counter()
-    for _ in range(times):
-        work()
-    drain(device)
-    return (time.perf_counter() - start) / times
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:

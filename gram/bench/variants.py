@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from gram.bench.timing import WARM_UP, timed
+from gram.bench.timing import WARM_UP
 from gram.config import parse
+from gram.duration import timed
 from gram.errors import GramError
 from gram.provenance import peak_memory_bytes
 from gram.settings import RunSettings, TrainConfig

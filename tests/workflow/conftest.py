@@ -56,6 +56,7 @@ CONFIG = {
     "quick": None,
     "ablations": [{"task": "nqueens6", "methods": ["gram", "deterministic"], "seeds": [0]}],
     "device": "cpu",
+    "long_trainings": "refuse",
     "reference_runs": None,
     "overrides": {
         "nqueens6": {"train": {"weight_decay": 0.5, "beta": 0.5}, "model": {"rope_theta": 100.0}}

@@ -70,3 +70,15 @@ def test_a_training_on_two_gpus_runs_under_torchrun(workflow: Any) -> None:
     assert (
         workflow.planned(f"{run}/weights.safetensors", *LOCAL) == set()
     )  # another number of GPUs trains nothing anew
+
+
+def test_a_gpu_that_is_not_there_is_missed(workflow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    run = "results/runs/nqueens6/gram/seed7/weights.safetensors"
+    output = workflow.snakemake(run, *LOCAL, fails=True)
+    (line,) = {line for line in output.splitlines() if line.startswith("error: ")}
+    assert "a GPU was asked for (--resources gpu=N" in line and "device: cpu" in line
+    # Without the profile nobody asks for one.
+    assert "--device auto" in workflow.snakemake(
+        run, "--config", "device=auto", "--dry-run", "--printshellcmds"
+    )

@@ -376,6 +376,14 @@ def everything(table):
     return [evaluations_of(table), *folds, tables(table), costs_of(table), drawn]
 
 
+def device():
+    """Where jobs compute: as configured. Where --resources gpu=N asks for GPUs, as profiles/local does, `auto` may not do without:
+    gram.launch then refuses a machine that has none. Jobs on other machines, in processes of their own, take what they find.
+    """
+    asked = workflow.is_main_process and workflow.global_resources.get("gpu").value
+    return "gpu" if asked and config["device"] == "auto" else config["device"]
+
+
 def layout_of(table):
     """The table of the paper that a table is laid out as."""
     return "table3" if table == "table3" else "table1"
@@ -420,6 +428,7 @@ def either(names):
 
 read_command_line()
 check_config()
+DEVICE = device()
 EXPERIMENTS = load_experiments()
 # The tables: under which key of the configuration their runs are listed, and those runs.
 LISTED_UNDER = {"table1": "runs", "quick": "quick", "table3": "ablations"}

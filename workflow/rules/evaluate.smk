@@ -34,7 +34,7 @@ rule evaluate:
     resources:
         gpu=1,
         mem_mb=4000,
-        device=config["device"],
+        device=DEVICE,
     params:
         *tracked("evaluate"),
         # With `output`, a param is not tracked; these are, one by one, above.
@@ -107,7 +107,7 @@ rule scale_depth_and_width:
     resources:
         gpu=1,
         mem_mb=4000,
-        device=config["device"],
+        device=DEVICE,
     params:
         *tracked("evaluate"),
         # With `output`, a param is not tracked; these are, one by one, above.
@@ -153,7 +153,7 @@ rule compare_samplers:
     resources:
         gpu=1,
         mem_mb=4000,
-        device=config["device"],
+        device=DEVICE,
     params:
         *tracked("evaluate"),
         # With `output`, a param is not tracked; these are, one by one, above.

@@ -64,13 +64,16 @@ rule train:
     resources:
         gpu=lambda wildcards: processes_of(wildcards.task, wildcards.method),
         mem_mb=lambda wildcards: 4000 * processes_of(wildcards.task, wildcards.method),
-        device=config["device"],  # a resource, because these are not tracked: another device must not train anew
+        # Resources, because these are not tracked: another device must not train anew.
+        device=DEVICE,
+        long_trainings=config["long_trainings"],
     message:
         "Train {wildcards.method} on {wildcards.task}, seed {wildcards.seed}; to watch it: tail -f {log}"
     shell:
         "python -m gram.launch --device {resources.device} --processes {resources.gpu}"
         " gram.train --config {input.config} --data results/data/{wildcards.task}"
-        " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed} > {log} 2>&1"
+        " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
+        " --long-trainings {resources.long_trainings} > {log} 2>&1"
 
 
 if REFERENCE_RUNS:
