@@ -102,7 +102,7 @@ def test_the_front_page_takes_both_pieces(synthetic_evaluation: Make, stem: Any)
     runs = [*pair(synthetic_evaluation, "nqueens8"), odd]
     path = stem(*runs).with_suffix(".summary.rst")
     pieces = [
-        publish_parts(f".. include:: {path}\n   :{which}: {SHORT_TABLE}\n", writer_name="html")
+        publish_parts(f".. include:: {path}\n   :{which}: {SHORT_TABLE}\n", writer="html")
         for which in ("end-before", "start-after")
     ]
     sentences, tables = (piece["html_body"] for piece in pieces)
