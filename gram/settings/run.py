@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,9 @@ class RunSettings:
     train: TrainConfig
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
+        """Plain nested dictionaries, with lists for tuples: what JSON gives back."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return plain
 
     def without_execution(self) -> dict[str, Any]:
         """As :meth:`as_dict`, without the settings of the run's execution."""
