@@ -40,7 +40,7 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     """
     values = _mapping(values, where)
     cls = _member(cls, values, where)
-    hints = _type_hints(cls)
+    hints = _type_hints(cls)  # type: ignore[arg-type]
     _known(values, where, hints, described=f"{cls.__module__.replace('.', '/')}.py")
     missing = [
         f.name
