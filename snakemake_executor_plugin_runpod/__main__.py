@@ -42,8 +42,9 @@ def reap(client: Client, run: str | None, *, yes: bool) -> int:
 
 def print_costs(path: Path) -> None:
     """A Markdown table of what each run cost."""
+    found = costs(read_ledger(path))  # before anything is printed: a broken ledger is an error
     print("| run | pods | hours | dollars |\n|---|---:|---:|---:|")
-    for run, (count, hours, dollars) in costs(read_ledger(path)).items():
+    for run, (count, hours, dollars) in found.items():
         print(f"| {run} | {count} | {hours:.2f} | {dollars:.2f} |")
 
 

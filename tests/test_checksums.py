@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,9 @@ import yaml
 
 from gram.checksums import COLUMNS, Sum, main, measure, read_listed, write_listed
 from gram.config import data_settings, load_experiment, split_fold
-from gram.data import build, content_md5
+from gram.data import TABLES, build, content_md5
 from gram.errors import GramError
+from gram.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 LISTED = ROOT / "resources/checksums.tsv"
@@ -143,6 +148,28 @@ def test_a_difference_names_the_file_both_sums_and_what_to_do(
     ]
     assert [text for text in expected if text not in outcome.err] == []
     assert not (tmp_path / "checked.json").exists()
+
+
+def test_the_mend_of_a_changed_fold_lists_all_folds_at_once(
+    settings: RunSettings, listing: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    split = dataclasses.replace(settings.data.split, folds=3)
+    folds = [f"nqueens5-fold{fold}" for fold in range(3)]
+    for fold in folds:
+        build(dataclasses.replace(settings.data, task=fold, split=split), tmp_path / fold)
+    build(settings.data, tmp_path / "nqueens5-fold3")  # left from when there were four
+    write_listed(listing, {fold: dict.fromkeys(TABLES, OTHER) for fold in folds})
+
+    def verify(fold: str) -> Any:
+        checked = ("--checksums", listing, "--output", tmp_path / "checked.json")
+        return command(main, "verify", "--card", tmp_path / fold / "card.json", *checked)
+
+    error = verify(folds[1]).err
+    assert f"build all folds with `snakemake {tmp_path}/nqueens5-fold{{0..2}}/card.json`" in error
+    mend = error.split("then run `")[1].split("`")[0]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(["bash", "-c", mend], cwd=ROOT, check=True, env=os.environ | {"PATH": path})
+    assert [verify(fold).code for fold in folds] == [0, 0, 0]
 
 
 def test_rows_are_compared_too(

@@ -20,7 +20,8 @@ from gram import data
 from gram.data import SPLITS, assign_splits, build, build_tables, content_md5, load_split
 from gram.errors import GramError
 from gram.settings import DataSettings, RunSettings, SplitConfig
-from gram.tasks import Enumeration, make_task
+from gram.tasks import Enumeration, checked_task, make_task
+from gram.tasks.nqueens import NQueens
 
 SPLIT = SplitConfig(test_fraction=0.2, valid_fraction=0.1, stratify=True)
 
@@ -327,3 +328,22 @@ def test_paper_tasks_are_built_within_ten_seconds(
     card = build(settings_of(f"nqueens{n}", removed), tmp_path)
     assert time.process_time() - start < 10
     assert card["tables"]["completions"]["rows"] == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "generator"), [("nqueens5", {"removed": [3]}), ("coloring4", {"train": 9, "test": 3})]
+)
+def test_a_task_says_whether_it_draws_its_test_inputs(name: str, generator: dict[str, Any]) -> None:
+    task = make_task(name, generator)
+    assert task.draws_tests == (task.enumerate().tested is not None)
+
+
+def test_more_folds_than_inputs_are_refused_without_a_large_enumeration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    split = SplitConfig(folds=126)
+    with pytest.raises(GramError, match=r"nqueens5: split: folds: 126 is more than its 125 inputs"):
+        checked_task(DataSettings("nqueens5", {"removed": [3, 4]}, split))
+    checked_task(DataSettings("nqueens5", {"removed": [3, 4]}, SplitConfig(folds=125)))
+    monkeypatch.setattr(NQueens, "enumerate", None)  # calling it would fail
+    checked_task(DataSettings("nqueens10", {"removed": [7]}, split))

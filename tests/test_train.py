@@ -547,7 +547,8 @@ def test_truncated_data_is_one_line_and_no_traceback(
 
 
 @pytest.mark.parametrize(
-    ("section", "meant"), [("train", "did you mean 'steps'?"), ("model", "known keys: D, ")]
+    ("section", "meant"),
+    [("train", "did you mean 'steps'?"), ("model", "known keys: architecture, D, ")],
 )
 def test_unknown_key_in_config_json(
     run_folder: Path, data_folder: Path, section: str, meant: str, command: Any

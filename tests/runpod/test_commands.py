@@ -90,3 +90,4 @@ def test_costs_are_a_table_of_runs_and_their_total(command: Command, tmp_path: P
     assert (
         status == 1 and "nothing.jsonl: cannot read the ledger: No such file or directory" in output
     )
+    assert "| run |" not in output  # nothing before the error

@@ -60,16 +60,17 @@ def filled(pattern, path, table):
     example = {"task": tasks_of(DEFAULT)[0], "method": "gram", "seed": "0", "table": table}
     parts = [
         given if read_as(part, given) else part.format_map(example)
-        for part, given in zip(pattern.split("/"), path.split("/"))
+        for part, given in zip(Path(pattern).parts, Path(path).parts)
     ]
-    return "/".join(parts)
+    return str(Path(*parts))
 
 
 def meant_by(path):
     """The end of a message about a path or a rule that there is not."""
-    patterns = [one for one in paths_of_rules() if one.count("/") == path.count("/")]
+    depth = len(Path(path).parts)
+    patterns = [pattern for pattern in paths_of_rules() if len(Path(pattern).parts) == depth]
     known = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
-    known += [filled(one, path, table) for one, table in itertools.product(patterns, RUNS)]
+    known += [filled(pattern, path, table) for pattern, table in itertools.product(patterns, RUNS)]
     if close := difflib.get_close_matches(path, known, n=1):
         return f"did you mean {close[0]!r}?"
     milestones = ", ".join(rule.name for rule in workflow.rules if not rule.output)
@@ -85,12 +86,11 @@ def check_target(target):
     path = target if os.path.isabs(target) else os.path.relpath(target)
     if workflow.is_rule(target):
         return
-    for rule in workflow.rules:
-        for product in rule.products():
-            if match := product.match(path):
-                if wrong := wrong_value(match.groupdict()):
-                    raise WorkflowError(f"{target}: {wrong}")
-                return
+    products = itertools.chain.from_iterable(one.products() for one in workflow.rules)
+    if match := next(filter(None, (product.match(path) for product in products)), None):
+        if wrong := wrong_value(match.groupdict()):
+            raise WorkflowError(f"{target}: {wrong}")
+        return
     for wildcards in filter(None, (read_as(pattern, path) for pattern in paths_of_rules())):
         if wrong := wrong_value(wildcards):
             raise WorkflowError(f"{target}: {wrong}")
