@@ -1,4 +1,4 @@
-"""FLOPs of every architecture and every switch of its settings: counted without computing anything, and as torch counts them."""
+"""FLOPs of every architecture and every switch of it: counted without computing, as torch does."""
 
 from __future__ import annotations
 

@@ -42,8 +42,10 @@ def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
 
 
 class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the FLOPs of all matrix products inside it, by torch's formulas, and computes none: nobody looks at
-    the numbers in them."""
+    """Counts the FLOPs of all matrix products inside it, by torch's formulas, and computes none.
+
+    Nobody looks at the numbers in them.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
