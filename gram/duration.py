@@ -124,6 +124,6 @@ def refuse_long(trainer: Trainer, limit: float = DAY) -> None:
     elsewhere = "; config/single_gpu.yaml is for GPUs" if kind == "CPU" else ""
     raise GramError(
         f"{trainer.output}: about {in_words(left)} on this {kind} for {steps} steps of "
-        f"{left / steps:.3g} seconds{elsewhere}; to train all the same, give --long-trainings allow "
-        "(long_trainings: allow in the configuration)"
+        f"{left / steps:.3g} seconds{elsewhere}; to train all the same, give --long-trainings "
+        "allow (long_trainings: allow in the configuration)"
     )

@@ -63,8 +63,8 @@ def candidates(device: str) -> list[str]:
     if kind == "gpu" and not gpus:
         raise GramError(
             "a GPU was asked for (--resources gpu=N, as in profiles/local), and none is visible "
-            "here; to compute on the CPU, set device: cpu in the configuration, or leave the profile "
-            "out"
+            "here; to compute on the CPU, set device: cpu in the configuration, or leave the "
+            "profile out"
         )
     if not number or kind != "cuda":
         return gpus

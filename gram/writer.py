@@ -1,4 +1,4 @@
-"""One training per run folder, by a lock (flock) that the kernel releases however the training ends.
+"""One training per run folder, by a lock (flock) that the kernel releases however that one ends.
 
 A second training in the same folder, say after ``kill -9`` of a Snakemake whose training went on,
 would save over the first one's state.

@@ -1,4 +1,4 @@
-"""Stop requests: whatever a command does, a signal ends it at once, and what it computed is kept."""
+"""Stop requests: whatever a command does, a signal ends it at once, and what it made is kept."""
 
 from __future__ import annotations
 
