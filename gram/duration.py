@@ -1,8 +1,9 @@
 """How long a training will take on this machine, told before its first step by trying a few rows.
 
-FLOPs over a rate would know neither a processor without bf16 nor the overhead of small networks. So forward and backward pass
-are timed as they will run, on one row and, only if that many rows might take too long, on more. On a CPU one thread's processor
-time counts, shared among all threads: other programs, which make threads wait for each other, are not the training's fault.
+FLOPs over a rate would know neither a processor without bf16 nor the overhead of small networks. So
+forward and backward pass are timed as they will run, on one row and, only if that many rows might
+take too long, on more. On a CPU one thread's processor time counts, divided by the number of
+threads: what other programs take is not the training's.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ def pass_seconds(trainer: Trainer, rows: int) -> float:
 
 
 def processor_seconds(work: Callable[[], Any]) -> float:
-    """Processor time of a call of ``work`` in one thread; where the first, which also prepares, was short, that of a second."""
+    """Processor time of a call of ``work`` in one thread.
+
+    Of a second call, if the first, which also prepares what libraries need, was short.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -85,10 +89,11 @@ def processor_seconds(work: Callable[[], Any]) -> float:
 
 
 def seconds_left(trainer: Trainer, limit: float) -> float:
-    """Seconds that the remaining steps will take at least; exact enough to compare it with ``limit``.
+    """Seconds that the remaining steps will take, exact enough to compare them with ``limit``.
 
-    The evaluations on the way, and the optimizer, are not counted. A row takes longer alone than among many, so what one row
-    says is the most; while that is above ``limit``, four times as many rows are tried.
+    The evaluations on the way, and the optimizer, are not counted. A row takes longer alone than
+    among many, so what one row says is the most; while that is above ``limit``, four times as many
+    rows are tried.
     """
     passes = (trainer.config.steps - trainer.step) * trainer.supervision_steps
     rows, own = 1, trainer.rows.stop - trainer.rows.start
@@ -119,6 +124,7 @@ def refuse_long(trainer: Trainer, limit: float = DAY) -> None:
     kind = "GPU" if trainer.device.type == "cuda" else "CPU"
     elsewhere = "; config/single_gpu.yaml is for GPUs" if kind == "CPU" else ""
     raise GramError(
-        f"{trainer.output}: about {in_words(left)} on this {kind} for {steps} steps of {left / steps:.3g} seconds{elsewhere}; "
-        "to train all the same, give --long-trainings allow (long_trainings: allow in the configuration)"
+        f"{trainer.output}: about {in_words(left)} on this {kind} for {steps} steps of "
+        f"{left / steps:.3g} seconds{elsewhere}; to train all the same, give --long-trainings "
+        "allow (long_trainings: allow in the configuration)"
     )

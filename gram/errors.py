@@ -60,7 +60,10 @@ def suggestion(wrong: object, known: Iterable[object], what: str, described: str
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call ``main`` and exit; a GramError or a stop request becomes one line on standard error and its exit code."""
+    """Call ``main`` and exit.
+
+    A GramError or a stop request becomes one line on standard error and its exit code.
+    """
     with listening(ends_process=True) as stops:
         try:
             main()

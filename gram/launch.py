@@ -62,8 +62,9 @@ def candidates(device: str) -> list[str]:
     gpus = visible_gpus() if kind in ("auto", "gpu", "cuda") else []
     if kind == "gpu" and not gpus:
         raise GramError(
-            "a GPU was asked for (--resources gpu=N, as in profiles/local), and none is visible here; to compute on the CPU, set "
-            "device: cpu in the configuration, or leave the profile out"
+            "a GPU was asked for (--resources gpu=N, as in profiles/local), and none is visible "
+            "here; to compute on the CPU, set device: cpu in the configuration, or leave the "
+            "profile out"
         )
     if not number or kind != "cuda":
         return gpus
@@ -158,7 +159,8 @@ def main() -> None:
         # The number has done its work: among the visible GPUs it would be another.
         device = device.partition(":")[0]
         if device == "gpu":
-            # A card that the driver shows has to work. Where only CUDA_VISIBLE_DEVICES names one, torch has the last word.
+            # A card that the driver shows has to work. Where only CUDA_VISIBLE_DEVICES names one,
+            # torch has the last word.
             device = "cuda" if installed_gpus() else "auto"
     command = [sys.executable, "-m"]
     if args.processes > 1:

@@ -17,5 +17,5 @@ def progress(**options: Any) -> tqdm[Any]:
 
 
 def progress_of_part(**options: Any) -> tqdm[Any]:
-    """The bar of a part of a command, which shows itself only where it lasts, and leaves nothing behind."""
+    """The bar of a part of a command, which appears only if that lasts, and leaves nothing."""
     return progress(leave=False, delay=DELAY, **options)

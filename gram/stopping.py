@@ -1,12 +1,14 @@
-"""Stop requests: SIGTERM, SIGINT and SIGHUP end any command within two seconds, by one line and the exit code 128 + number.
+"""Stop requests: SIGTERM, SIGINT and SIGHUP end any command within two seconds.
 
-``kill`` of an evaluation, say: Python calls a handler between two of its instructions, the handler raises :class:`Stopped`, and
-on its way out bars are closed and temporary files removed. Two kinds of work need more than that:
+It prints one line and has the exit code 128 + number. ``kill`` of an evaluation, say: Python calls
+a handler between two of its instructions, the handler raises :class:`Stopped`, and on its way out
+bars are closed and temporary files removed. Two kinds of work need more than that:
 
-* What must not be cut, such as a save, is :meth:`Stops.deferred`: nothing is raised there, and the work asks for ``number`` itself.
-* Python calls no handler while a library computes, such as the backward pass of a large network on a CPU, which can take minutes.
-  So a thread hears of every signal too. If the command has not reacted after ``patience`` seconds, the thread writes the line, and
-  ends the process.
+* What must not be cut, such as a save, is :meth:`Stops.deferred`: nothing is raised there, and the
+  work asks for ``number`` itself.
+* Python calls no handler while a library computes, such as the backward pass of a large network on
+  a CPU, which can take minutes. So a thread hears of every signal too. If the command has not
+  reacted after ``patience`` seconds, the thread writes the line, and ends the process.
 """
 
 from __future__ import annotations
@@ -23,12 +25,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PATIENCE = 0.5  # seconds
 STDERR = 2  # the file descriptor
 
-# Files that are removed when the thread ends the process, since no `finally` runs then: half-written ones, and locks.
+# Files that are removed when the thread ends the process, since no `finally` runs then: locks, and
+# what is half written.
 leftovers: set[Path] = set()
 
 
 class Stopped(KeyboardInterrupt):
-    """A stop request, raised wherever the command was; libraries let it pass, as they do a KeyboardInterrupt.
+    """A stop request, raised wherever the command was.
+
+    A KeyboardInterrupt, because libraries let that pass.
 
     Args:
         number: of the signal.
@@ -36,8 +41,8 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(
-            f"{signal.Signals(number).name}: stopped on request; no file is half written, and the same command begins again "
-            "or goes on where it last saved"
+            f"{signal.Signals(number).name}: stopped on request; no file is half written, and the "
+            "same command begins again or goes on where it last saved"
         )
         self.exit_code = 128 + number
 
@@ -119,7 +124,8 @@ class Stops:
             for path in list(leftovers):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
-            # Not by print: the main thread may hold the lock of sys.stderr. The empty line ends that of a progress bar.
+            # Not by print: the main thread may hold the lock of sys.stderr. The empty line ends
+            # that of a progress bar.
             os.write(STDERR, f"\nerror: {' '.join(line.split())}\n".encode())
             os._exit(128 + number)
 
@@ -132,7 +138,7 @@ def listening(*, ends_process: bool = False) -> Iterator[Stops]:
     """React to stop requests, in the main thread; inside another one, these are that one's.
 
     Args:
-        ends_process: whether a thread ends the process if the command does not; for real commands, and not for tests.
+        ends_process: whether a thread ends the process if the command does not.
     """
     if _listening:
         yield _listening[-1]

@@ -24,7 +24,8 @@ from gram.stopping import Stopped, Stops, listening
 from gram.trainer import Trainer
 from gram.writer import only_writer
 
-# Seconds for a step on GPUs, or of several processes, which is not given up; torchrun, like Slurm, kills after 30.
+# Seconds for a step on GPUs, or of several processes, which is not given up; torchrun, like Slurm,
+# kills after 30.
 STEP_PATIENCE = 20.0
 
 
@@ -33,11 +34,12 @@ def train(trainer: Trainer, *, refuses_long: bool = False) -> None:
 
     Args:
         trainer: the run.
-        refuses_long: stop before the first step if the steps that are left would take more than a day.
+        refuses_long: stop before the first step if those that are left take more than a day.
 
     Raises:
         Interrupted: a signal came, to this process or another; the state was saved.
-        GramError: too long, NaN or infinite loss, too little memory, or a file that cannot be written.
+        GramError: too long, NaN or infinite loss, too little memory, or a file that cannot be
+            written.
         PeerLost: another process of the run has ended.
     """
     with listening() as stops, stops.deferred():

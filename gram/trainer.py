@@ -100,9 +100,10 @@ class Trainer:
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
-        # A step can take minutes on a CPU, so it can be given up on the way: all that it changes before it has its gradients are
-        # the carry and the generators, of which it leaves a copy. On GPUs steps are short, and memory is not; and several
-        # processes end a step together or not at all.
+        # A step can take minutes on a CPU, so it can be given up on the way: until it has its
+        # gradients it changes only the carry and the generators, and it keeps a copy of these.
+        # Not on GPUs, where steps are short and memory is dear; nor for several processes, which
+        # end a step together.
         self.gives_up_steps = device.type == "cpu" and self.processes.count == 1
         self._before: dict[str, dict[str, Tensor]] = {}  # that copy, while a step is on the way
         # Held by whoever changes the step's number, the weights or the history, or writes them.
@@ -271,7 +272,7 @@ class Trainer:
 
     @property
     def rollouts_due(self) -> bool:
-        """Whether :meth:`log_rollouts` is to write a line at this step, and has not; a stop can come between."""
+        """Whether :meth:`log_rollouts` is to write a line at this step, and has not."""
         due = self.step == self.config.steps or self.step % self.config.eval_every == 0
         return due and self._last_line("rollout", -1) < self.step
 
@@ -314,9 +315,12 @@ class Trainer:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def save_resume_state(self) -> None:
-        """Write everything that continuing needs, with as many processes as may be; only if the losses so far were finite.
+        """Write everything that continuing needs, with as many processes as may be.
 
         A step that is on its way is left out: the state is that before it.
+
+        Raises:
+            GramError: a loss was not finite, or the file cannot be written.
         """
         with self.changing:
             self.check_finite()
@@ -347,7 +351,10 @@ class Trainer:
             self.processes.wait()
 
     def stopped(self, number: int) -> Interrupted:
-        """Save the state, if there is any, and say how a signal has ended the run; called by all processes."""
+        """Save the state, if there is any, and say how a signal has ended the run.
+
+        To be called by all processes.
+        """
         where = f"{self.output}: {signal.Signals(number).name}"
         if self.step == 0 and not self.processes.most(len(self.history)):
             return Interrupted(

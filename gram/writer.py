@@ -1,7 +1,7 @@
-"""One training per run folder: a lock (flock) that the kernel releases however the training ends, also by SIGKILL.
+"""One training per run folder, by a lock (flock) that the kernel releases however that one ends.
 
-A second training in the same folder, say after ``kill -9`` of a Snakemake whose training went on, would save over the first one's
-state.
+A second training in the same folder, say after ``kill -9`` of a Snakemake whose training went on,
+would save over the first one's state.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise GramError(
-            f"{path}: cannot be opened ({error.strerror}): choose another folder or change its permissions"
+            f"{path}: cannot be opened ({error.strerror}): choose another folder or change its "
+            "permissions"
         ) from error
 
 
 def _is(path: Path, descriptor: int) -> bool:
-    """Whether the file behind a descriptor still has this name; whoever held its lock may have removed it meanwhile."""
+    """Whether the file behind a descriptor still has this name.
+
+    Whoever held its lock may have removed it meanwhile.
+    """
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), path.stat())
     return False
@@ -45,7 +49,9 @@ def _is(path: Path, descriptor: int) -> bool:
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Be the only training that writes into ``folder``. A file that a killed training left there is no obstacle.
+    """Be the only training that writes into ``folder``.
+
+    A file that a killed training left there is no obstacle.
 
     Raises:
         GramError: another training writes there, with its process; or the folder cannot be written.
@@ -60,7 +66,8 @@ def only_writer(folder: Path) -> Iterator[None]:
             who = os.read(descriptor, 200).decode(errors="replace").strip() or "just started"
             os.close(descriptor)
             raise GramError(
-                f"{folder}: another training writes here ({who}); let it end, or stop it and run the same command again"
+                f"{folder}: another training writes here ({who}); let it end, or stop it and run "
+                "the same command again"
             ) from error
         except OSError as error:  # a file system without locks
             print(f"{path}: no lock ({error.strerror}): start no second training", file=sys.stderr)

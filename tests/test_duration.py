@@ -19,7 +19,8 @@ from gram.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
-# Other processors, and what is not counted: evaluations, the optimizer, threads that wait for each other.
+# Other processors, and what is not counted: evaluations, the optimizer, threads that wait for each
+# other.
 FACTOR = 4
 
 

@@ -21,7 +21,7 @@ def test_the_first_rollout_shows_progress(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before it begins, and, as if every part took long, within it: the steps of rollouts and of the bounds."""
+    """Before it begins, and, as if every part took long, within it."""
     monkeypatch.setattr(progress, "DELAY", 1e-9)
     monkeypatch.setattr(progress, "LOG_INTERVAL", 0)
     trainer = Trainer(change(settings, steps=1), data_folder, tmp_path / "run", torch.device("cpu"))

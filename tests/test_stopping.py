@@ -1,4 +1,4 @@
-"""Stop requests: whatever a command does, a signal ends it at once, by one line, and what was computed is kept."""
+"""Stop requests: whatever a command does, a signal ends it at once, and what it made is kept."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from gram.stopping import Stopped, listening
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 2.0  # within which a command ends
-# A command in which one call of a function does not end. It touches a file when it begins. "deaf" is a single call into a library,
-# as is the backward pass of a large network: Python calls no handler before it has returned, after hours here.
+# A command in which one call of a function does not end. It touches a file when it begins. "deaf"
+# is a single call into a library, as is the backward pass of a large network: Python calls no
+# handler before it has returned, after hours here.
 COMMAND = """
 import importlib, sys, time
 from functools import reduce
@@ -57,7 +58,10 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def stop(tmp_path: Path) -> Callable[..., Ended]:
-    """``stop(number, "gram.data", ("gram.data", "build_tables", 1, "deaf"), ...)``: a signal to a command in its slow call."""
+    """``stop(number, "gram.data", ("gram.data", "build_tables", 1, "deaf"), ...)``.
+
+    Sends a signal to a command in its slow call: module, function, the call's number, and the kind.
+    """
 
     def signalled(
         number: signal.Signals, module: str, slow: tuple[object, ...], *arguments: object
@@ -100,7 +104,7 @@ GOES_ON = "run the same command again to go on"
 @pytest.mark.parametrize(
     ("slow", "number", "says"),
     [
-        # In the first rollout; in that of step 10; before and within the gradient of step 7; and while the state is written.
+        # In the first rollout; in those of step 10; in the first, second and third micro-batch.
         (("gram.watch", "rollout", 1, "sleeps"), signal.SIGINT, "stopped before the first step"),
         (("gram.watch", "rollout", 1, "deaf"), signal.SIGTERM, "stopped before the first step"),
         (("gram.watch", "rollout", 3, "sleeps"), signal.SIGTERM, "state saved at step 10"),
@@ -121,7 +125,7 @@ def test_training_ends_at_once_and_goes_on_to_the_same_bytes(
     run_folder: Path,
     train_run: Any,
 ) -> None:
-    """Three micro-batches a step, of which some have been recorded in the carry when the step is given up."""
+    """Of three micro-batches a step, some are in the carry already when the step is given up."""
     split = change(settings, micro_batch=3)
     files.write_json(run_folder / "config.json", split.as_dict())
     ended = stop(number, "gram.train", slow, *training(run_folder, data_folder))
@@ -189,7 +193,7 @@ def test_data_end_at_once_without_a_half_written_file(
     assert written == ["train.parquet"] * (call - 1)
 
 
-# Within this process ------------------------------------------------------------------------------------------------
+# Within this process ------------------------------------------------------------------------------
 
 
 def test_a_second_signal_does_not_disturb_the_way_out() -> None:

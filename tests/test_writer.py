@@ -66,7 +66,7 @@ def test_a_second_training_is_refused_until_the_first_has_ended(
 def test_a_lock_whose_file_was_removed_meanwhile_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The holder removes the file between the other's opening and locking: the other begins again, with a file of its own."""
+    """Removed between opening and locking: the other begins again, with a file of its own."""
     opened, whole = [], os.open
 
     def opening(path: Any, *arguments: Any, **options: Any) -> int:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from gram import files
@@ -90,6 +91,8 @@ def cost(args: argparse.Namespace) -> None:
         raise GramError("--share must be above 0 and at most 1, and --dollars-per-hour above 0")
     trainings = args.trainings or list(listed(config, args.root))
     plan = list(planned(config, trainings, args.root))
+    print(f"counting the FLOPs of {len(plan)} settings ...", file=sys.stderr, flush=True)
+    torch.set_num_threads(1)  # there is little to compute, and threads would wait for each other
     rate = rate_of(assumed["gpu"], share, dollars, plan[0][0].train.precision, args.root)
     counted = tqdm(plan, desc="count FLOPs", unit="method", leave=False, disable=None)
     estimates = [estimate(settings, runs, memory=args.memory) for settings, runs in counted]

@@ -68,7 +68,8 @@ def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) 
     """
     if config.rope == "sequence":
         return in_sequence(puzzle_tokens + shape.length)
-    coordinates = torch.from_numpy(shape.coordinates)
+    # Not from_numpy, which would leave the device that the rest of the network is built on.
+    coordinates = torch.tensor(shape.coordinates)
     front = torch.arange(-puzzle_tokens, 0)[:, None].expand(-1, coordinates.shape[1])
     positions = torch.cat([front, coordinates])
     if config.rope == "diagonal":

@@ -377,8 +377,11 @@ def everything(table):
 
 
 def device():
-    """Where jobs compute: as configured. Where --resources gpu=N asks for GPUs, as profiles/local does, `auto` may not do without:
-    gram.launch then refuses a machine that has none. Jobs on other machines, in processes of their own, take what they find.
+    """Where jobs compute: as configured.
+
+    Where --resources gpu=N asks for GPUs, as profiles/local does, `auto` may not do without one:
+    gram.launch then refuses a machine that has none. Jobs on other machines, which are processes of
+    their own, take what they find.
     """
     asked = workflow.is_main_process and workflow.global_resources.get("gpu").value
     return "gpu" if asked and config["device"] == "auto" else config["device"]
