@@ -270,10 +270,11 @@ def test_ci_refuses_a_readme_without_one_test_line(readme: str, copy: Path) -> N
     assert "must hold one line" in done.stderr
 
 
-def test_every_fault_survived_names_a_test_that_exists() -> None:
+@pytest.mark.parametrize("page", ["FAULTS.md", "FIRST_HOUR.md"])
+def test_the_tests_that_a_page_names_exist(page: str) -> None:
     named = re.findall(
         r"`(tests/[\w/]+\.py)::(test_\w+)`",
-        (ROOT / "reports/FAULTS.md").read_text(encoding="utf-8"),
+        (ROOT / "reports" / page).read_text(encoding="utf-8"),
     )
     assert len(named) > 10
     missing = [
