@@ -123,8 +123,9 @@ def main() -> None:
     processes = distributed.join()
     try:
         settings, device = load_run(args.config), processes.device(args.device)
+        # Before anything is written: bad settings or data leave no folder behind.
+        trainer = Trainer(settings, args.data, args.output, device, processes)
         with only_writer(args.output) if processes.first else nullcontext():
-            trainer = Trainer(settings, args.data, args.output, device, processes)
             if processes.first:
                 introduce(trainer)
             train(trainer, refuses_long=args.long_trainings == "refuse")

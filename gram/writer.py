@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gram import stopping
+from gram import files, stopping
 from gram.errors import GramError
 
 NAME = ".writer"  # of the locked file, which says whose the lock is; removed at the end
@@ -31,10 +31,8 @@ def _open(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise GramError(
-            f"{path}: cannot be opened ({error.strerror}): choose another folder or change its "
-            "permissions"
-        ) from error
+        mend = files.MENDS.get(error.errno or 0, "choose another folder")
+        raise GramError(f"{path}: cannot be opened ({error.strerror}): {mend}") from error
 
 
 def _is(path: Path, descriptor: int) -> bool:

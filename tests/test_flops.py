@@ -53,7 +53,7 @@ def plain() -> RunSettings:
     return resolve(experiment, "nqueens5-fold0", "gram", 0)
 
 
-@pytest.mark.parametrize("model", switched())
+@pytest.mark.parametrize("model", list(switched()))
 def test_count_is_that_of_a_computation(model: Any, plain: RunSettings) -> None:
     train = dataclasses.replace(plain.train, cross_entropy="softmax")
     settings = dataclasses.replace(plain, model=model, train=train)
@@ -65,7 +65,7 @@ def test_count_is_that_of_a_computation(model: Any, plain: RunSettings) -> None:
     assert row_flops(settings) == counter.get_total_flops() > 0
 
 
-@pytest.mark.parametrize("model", switched())
+@pytest.mark.parametrize("model", list(switched()))
 def test_a_network_is_built_on_the_device_that_was_asked_for(
     model: Any, plain: RunSettings
 ) -> None:

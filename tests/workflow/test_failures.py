@@ -21,7 +21,8 @@ BAD = {
     "unknown key": (
         {"sedds": [0]},
         [
-            "config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, reference_runs, estimate",
+            "config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, "
+            "long_trainings, reference_runs, estimate",
         ],
     ),
     "unknown key in a run": (
