@@ -19,8 +19,10 @@ from matplotlib.text import Text
 
 from gram import files
 from gram.config import load_experiment
+from gram.elbo import GROUPS
 from gram.figures import boards, samplers, style
 from gram.figures.axes import nats_axis, nats_limits, step_axis
+from gram.figures.carried import carried_data, draw_carried
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.samplers import draw_samplers, samplers_data
@@ -244,6 +246,19 @@ def test_methods_of_a_scaling_figure_share_their_axes(scalings: list[dict[str, A
     figure = draw_scaling(scaling_data(scalings))
     for upper, lower in zip(figure.axes[1:4], figure.axes[5:8], strict=True):
         assert upper.get_xlim() == lower.get_xlim()
+
+
+@pytest.mark.parametrize("depth", [1, 4, 16, 64])
+def test_carried_can_be_read(depth: int) -> None:
+    made = evaluations(LONG_METHODS, {1: 10})
+    nats = ratio(2.5, 1)
+    for one in made:
+        one["by_supervision_step"] = [
+            {"group": group, "step": step, "log_m": nats, "kl": nats}
+            for group in GROUPS
+            for step in range(1, depth + 1)
+        ]
+    assert complaints(draw_carried(carried_data(made))) == []
 
 
 def test_samplers_can_be_read() -> None:

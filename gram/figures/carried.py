@@ -83,6 +83,7 @@ def group_panel(axes: Axes, part: pd.DataFrame, group: str, top: float) -> None:
     axes.axhline(part["log_m"].mean(), linestyle="--", color=CEILING, linewidth=1.1)
     axes.set_ylim(-0.03 * top, top)
     axes.set_xlim(0.5, last + 0.5)
-    axes.set_xticks(sorted({1, *range(4, last + 1, 4)}))
+    apart = max(last // 4, 1)
+    axes.set_xticks(sorted({1, *range(apart, last + 1, apart)}))
     axes.set_xlabel("supervision step")
     axes.set_title("1 completion" if group == "1" else f"{group} completions")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gram import files
 from gram.errors import GramError, run, suggestion
+from gram.reports.carried import carried
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.optimization import benchmarks
@@ -41,6 +42,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "samplers": samplers,
     "scaling": scaling,
     "datasets": datasets,
+    "carried": carried,
     "benchmarks": benchmarks,
 }
 

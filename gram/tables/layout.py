@@ -95,11 +95,15 @@ class Document:
     footnotes: list[str] = field(default_factory=list)
 
 
-def mean_and_std(mean: float, std: float) -> str:
-    """ "88.1 ± 1.0"; without the second part where there is no spread; "—" where there is no mean."""
+def mean_and_std(mean: float, std: float, digits: int = 1) -> str:
+    """ "88.1 ± 1.0", with so many digits after the point.
+
+    Without the second part where there is no spread; "—" where there is no mean.
+    """
     if math.isnan(mean):
         return NOTHING
-    return f"{mean:.1f}" if math.isnan(std) else f"{mean:.1f} ± {std:.1f}"
+    found = f"{mean:.{digits}f}"
+    return found if math.isnan(std) else f"{found} ± {std:.{digits}f}"
 
 
 def value_cell(row: Any) -> str:

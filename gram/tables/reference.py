@@ -80,7 +80,10 @@ def kept_runs(folder: Path, task: str, method: str) -> Runs | None:
 
 
 def reference_evaluations(
-    folder: Path, name: str = "test.json", sections: Sequence[str] = SECTIONS
+    folder: Path,
+    name: str = "test.json",
+    sections: Sequence[str] = SECTIONS,
+    split: str = "test",
 ) -> list[dict[str, Any]]:
     """The evaluations of one folder of reference runs; empty where there is none.
 
@@ -88,11 +91,10 @@ def reference_evaluations(
         folder: one kind of reference runs.
         name: of the files.
         sections: what each must hold beside the facts of its run.
+        split: as of :func:`read_evaluations`.
     """
-    return read_evaluations(
-        sorted(folder.glob(f"eval/*/*/seed*/{name}"), key=lambda path: natural(path.as_posix())),
-        sections,
-    )
+    paths = sorted(folder.glob(f"eval/*/*/seed*/{name}"), key=lambda path: natural(path.as_posix()))
+    return read_evaluations(paths, sections, split)
 
 
 def metas_beside(folder: Path, task: str, method: str, seed: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import subprocess
 REPORTING = "--report-after-run" not in sys.argv and any(
     argument.partition("=")[0] == "--report" for argument in sys.argv
 )
-FIGURES = [*OF_EVERY_TASK, "boards", "scaling", "halting", "samplers"]
+FIGURES = [*OF_EVERY_TASK, "boards", "scaling", "halting", "samplers", "carried"]
 
 
 def config_options():
@@ -44,7 +44,7 @@ def evaluations_to_show(table):
 
 
 def built_parts(table):
-    """What is built of a table: itself, its costs and its figures, those of `scaling` and `samplers` too."""
+    """What is built of a table: itself, its costs and its figures, also those with milestones of their own."""
     costs = costs_of(table) if os.path.exists(f"results/tables/{table}.costs.html") else []
     drawn = [
         f"results/figures/{table}/{task}/{name}.svg" for task in tasks_of(table) for name in FIGURES
