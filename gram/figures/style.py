@@ -29,6 +29,7 @@ COLOURS = {
     "direct32": "#882255",
     "ar": "#888888",
     "mdlm": "#333333",
+    "diagonal-once": "#7A7A1F",  # a variant of GRAM with a sign of its own: no baseline's is left
 }
 # The variants of GRAM that 7x7 and 8x8 are trained with take the signs of baselines that no
 # configuration shows beside them.
@@ -52,7 +53,7 @@ MARKERS = {
     "direct8": "<",
     "direct32": ">",
 }
-MARKERS |= {"ar": "P", "mdlm": "*"}
+MARKERS |= {"ar": "P", "mdlm": "*", "diagonal-once": "h"}
 STYLE: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # ships with matplotlib, so it is there on every machine
     "font.size": 9,
