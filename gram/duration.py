@@ -16,8 +16,7 @@ from typing import Any
 import torch
 
 from gram.errors import GramError
-from gram.models.network import State
-from gram.objectives import Rows, supervise
+from gram.objectives import supervise
 from gram.provenance import seeded_generator
 from gram.trainer import Trainer
 
@@ -47,12 +46,9 @@ def pass_seconds(trainer: Trainer, rows: int) -> float:
     It changes nothing of the run but gradients, which every step sets to zero first.
     """
     stream, config, device = trainer.stream, trainer.config, trainer.device
-    inputs = stream.inputs[:rows]
+    some = stream.taken(None).part(slice(rows))
     generator = seeded_generator(device, 0, "duration")
-    noise = trainer.model.training_noise(inputs, generator)
-    state = State(stream.state.h[:rows], stream.state.l[:rows])
-    last, age = stream.last[:rows], stream.age[:rows]
-    some = Rows(state, inputs, stream.targets[:rows], noise, last, age)
+    some = some._replace(noise=trainer.model.training_noise(some.inputs, generator))
 
     def once() -> None:
         with trainer.precision():

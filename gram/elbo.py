@@ -93,6 +93,21 @@ def supervised_pass(
     return torch.stack(cross_entropy), torch.stack(kl)
 
 
+def pass_as_trained(
+    model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor] | None:
+    """:func:`supervised_pass` with noise and charges as the run's settings say."""
+    return supervised_pass(
+        model,
+        inputs,
+        targets,
+        config,
+        generator,
+        uncharged_noise=config.uncharged_noise,
+        charge_all=config.charged == "all",
+    )
+
+
 def bounds(
     model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Bounds | None:
@@ -120,15 +135,7 @@ def bounds(
         model, inputs, targets, config, generator, uncharged_noise="posterior", charge_all=True
     )
     generator.set_state(start)
-    as_trained = supervised_pass(
-        model,
-        inputs,
-        targets,
-        config,
-        generator,
-        uncharged_noise=config.uncharged_noise,
-        charge_all=config.charged == "all",
-    )
+    as_trained = pass_as_trained(model, inputs, targets, config, generator)
     if full is None or as_trained is None:
         return None
     cross_entropy, kl = full
@@ -184,14 +191,7 @@ def by_supervision_step(
         rows = within[spread_rows(len(within), pairs // len(GROUPS))]
         if not len(rows):
             continue
-        paid = supervised_pass(
-            model,
-            *pairs_at(split, rows, generator.device),
-            config,
-            generator,
-            uncharged_noise=config.uncharged_noise,
-            charge_all=config.charged == "all",
-        )
+        paid = pass_as_trained(model, *pairs_at(split, rows, generator.device), config, generator)
         if paid is None:
             return None
         cross_entropy, kl = paid

@@ -8,6 +8,7 @@ from torch import Tensor
 from gram.data import Split
 from gram.errors import GramError
 from gram.models.network import Network, State, Step
+from gram.objectives import Rows
 from gram.settings import TrainConfig
 
 
@@ -164,6 +165,10 @@ class Stream:
     def last(self) -> Tensor:
         """Whether the present step is the row's N_sup-th: bool [b]."""
         return self.age + 1 >= self.config.N_sup
+
+    def taken(self, noise: Tensor | None) -> Rows:
+        """What the present supervision step takes of all rows, with the noise [..., b, ...] for them."""
+        return Rows(self.state, self.inputs, self.targets, noise, self.last, self.age)
 
     @property
     def finishing(self) -> Tensor:

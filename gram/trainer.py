@@ -22,8 +22,8 @@ from gram.distributed import Processes
 from gram.errors import GramError, Interrupted
 from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Shape, State
-from gram.objectives import Rows, supervise
+from gram.models.network import Shape
+from gram.objectives import supervise
 from gram.provenance import peak_memory_bytes, provenance, seeded_generator
 from gram.seeds import child_seed
 from gram.settings import RunSettings
@@ -175,26 +175,19 @@ class Trainer:
             The reward r of each row, if this is its last step: fp32 [b].
         """
         config, stream = self.config, self.stream
-        inputs, targets = stream.inputs, stream.targets
+        taken = stream.taken(None)
+        inputs = taken.inputs
         # Drawn for the rows of all processes, so that theirs do not depend on how many there are.
         noise = self.model.training_noise(inputs[:1].expand(config.batch_size, -1), self.noise)
-        noise = noise[:, self.rows] if noise is not None else None
+        taken = taken._replace(noise=noise[:, self.rows] if noise is not None else None)
         rewards = []
         for start in range(0, len(inputs), self.micro_batch):
             rows = slice(start, start + self.micro_batch)
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self.precision():
-                micro_batch = Rows(
-                    State(stream.state.h[rows], stream.state.l[rows]),
-                    inputs[rows],
-                    targets[rows],
-                    noise[:, rows] if noise is not None else None,
-                    stream.last[rows],
-                    stream.age[rows],
-                )
                 step, hits, row_terms, weights = supervise(
-                    self.model, config, self.step, micro_batch
+                    self.model, config, self.step, taken.part(rows)
                 )
             means = {name: self._mean(term) for name, term in row_terms.items()}
             loss = sum(

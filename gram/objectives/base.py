@@ -22,6 +22,17 @@ class Rows(NamedTuple):
     last: Tensor  # [B] bool, whether this is the N_sup-th step of the row
     age: Tensor  # [B] int64, supervision steps that the row has had before this one
 
+    def part(self, rows: slice) -> Rows:
+        """Some of these rows."""
+        return Rows(
+            State(self.state.h[rows], self.state.l[rows]),
+            self.inputs[rows],
+            self.targets[rows],
+            None if self.noise is None else self.noise[:, rows],
+            self.last[rows],
+            self.age[rows],
+        )
+
 
 class Supervised(NamedTuple):
     """One supervision step with its losses."""

@@ -30,8 +30,11 @@ def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     weights = {"cross_entropy": 1.0}
     if step.charges:
         terms["kl"], terms["kl_nats"] = losses.balanced_kl(step.charges, config)
-        factors = torch.tensor(optim.beta_factors(number, config), device=rows.age.device)
-        terms["kl"] = terms["kl"] * factors[rows.age.clamp(max=len(factors) - 1)]
+        *earlier, factor = optim.beta_factors(number, config)
+        factors = torch.full_like(terms["kl"], factor)
+        for age, factor in enumerate(earlier):  # no tensor from a list, for which a GPU would wait
+            factors = torch.where(rows.age == age, factor, factors)
+        terms["kl"] = terms["kl"] * factors
         weights["kl"] = optim.beta(number, config)
     terms["halt_loss"] = losses.halt_loss(step.halt, exact)
     terms["posterior_exact"] = posterior_hits.all(dim=-1).float()

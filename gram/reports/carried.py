@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from gram.figures.carried import SECTIONS, carried_data
-from gram.reports.reference import NOT_MEASURED
+from gram.reports.reference import NOT_MEASURED, pictures
 from gram.tables.layout import mean_and_std
 from gram.tables.names import in_order, label
 from gram.tables.reference import REFERENCE, reference_evaluations
@@ -27,9 +27,7 @@ def carried(root: Path) -> str:
         data = carried_data(measured)
         for task in sorted(data["task"].unique(), key=natural):
             lines += [*carried_table(data[data["task"] == task]), ""]
-            for path in sorted(folder.glob(f"figures/*/{task}/carried.png")):
-                image = path.relative_to(root).as_posix()
-                lines += [f"![KL of each supervision step on {task}](../{image})", ""]
+            lines += pictures(root, folder, task, ["carried"])
     return "\n".join(lines).rstrip() or NOT_MEASURED
 
 

@@ -12,7 +12,7 @@ from gram.figures.samplers import INDEPENDENT
 from gram.figures.samplers import SECTIONS as COMPARISON
 from gram.figures.scaling import CHOOSERS, scaling_data
 from gram.figures.scaling import SECTIONS as SCALING
-from gram.reports.reference import NOT_MEASURED, signed
+from gram.reports.reference import NOT_MEASURED, pictures, signed
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import label
 from gram.tables.reference import REFERENCE, reference_evaluations
@@ -45,17 +45,8 @@ def of_reference_runs(
         for task, methods in by_task_and_method(
             reference_evaluations(folder, name, sections)
         ).items():
-            drawn = [
-                path
-                for figure in figures
-                for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png"))
-            ]
-            images = [
-                f"![{path.stem} of {task}](../{path.relative_to(root).as_posix()})"
-                for path in drawn
-            ]
             lines += [line for seeds in methods.values() for line in (*write(seeds), "")]
-            lines += [line for image in images for line in (image, "")]
+            lines += pictures(root, folder, task, figures)
     return "\n".join(lines).rstrip() or NOT_MEASURED
 
 

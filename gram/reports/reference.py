@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import HEADLINES
 from gram.tables.reference import REFERENCE
 
-DEFAULT_TASK = "nqueens5"  # of the default runs, the one that the README opens with
 SHOWN = tuple(HEADLINES)
 NOT_MEASURED = f"Not measured yet: `{REFERENCE}` holds no runs of this kind."
 
@@ -30,3 +30,12 @@ def duration(seconds: float) -> str:
 def signed(mean: float, std: float) -> str:
     """ "+1.2 ± 0.3", with a minus sign rather than a hyphen."""
     return f"{'+' if mean >= 0 else '−'}{mean_and_std(abs(mean), std)}"
+
+
+def pictures(root: Path, folder: Path, task: str, figures: Iterable[str]) -> list[str]:
+    """The kept figures of a task in one folder of reference runs, as lines of a page in ``reports/``."""
+    lines = []
+    for figure in figures:
+        for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png")):
+            lines += [f"![{figure} of {task}](../{path.relative_to(root).as_posix()})", ""]
+    return lines

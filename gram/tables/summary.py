@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from gram.tables.headlines import Headline, Row, headlines
-from gram.tables.layout import Table, footnotes
-from gram.tables.names import GRAM, HEADLINES, METHODS, OVERRIDDEN, TWIN, label
+from gram.tables.layout import Table, footnotes, marks
+from gram.tables.names import GRAM, HEADLINES, METHODS, TWIN, label
 from gram.tables.reference import Runs
 from gram.tables.render import html_table
 from gram.tables.rows import Run
@@ -75,12 +75,11 @@ def summarized(
     shown = {(one.task, row.method) for one in found for row in one.rows}
     part = table[[pair in shown for pair in zip(table["task"], table["method"], strict=True)]]
     signs = "Percent of test inputs or their solutions: mean ± sample standard deviation over seeds"
-    marks = {*part["status"], *([OVERRIDDEN] if part["settings"].any() else [])}
     return Summary(
         [f"{task}/{method}/seed{seed}" for task, method, seed in sorted(asked)],
         options,
         found,
-        [f"{signs}.", *footnotes(marks)],
+        [f"{signs}.", *footnotes(marks(part))],
     )
 
 
