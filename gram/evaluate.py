@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from gram.data import SPLITS, Split, load_split
 from gram.errors import GramError, run
 from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network, Shape
+from gram.models.network import Network, Shape, forward_in
+from gram.partial import PartialDraws
 from gram.progress import progress_of_part
 from gram.provenance import choose_device, provenance, seeded_generator
 from gram.restore import KEPT
@@ -46,6 +47,7 @@ def draw_at(
     stops: Sequence[Stop],
     config: EvaluateConfig,
     generator: torch.Generator,
+    partial: PartialDraws | None = None,
 ) -> list[Drawn]:
     """W prior samples of every input; a deterministic model answers once, and its answer stands for all W.
 
@@ -55,14 +57,18 @@ def draw_at(
         stops: where the trajectories are read; one of the list for each.
         config: width, batch size and sampler.
         generator: source of the noise, on the device of the model.
+        partial: where what is drawn is saved on the way, and goes on from.
     """
     draws = config.width if model.samples else 1
     sampler = make_sampler(config, draws)
     index = np.repeat(np.arange(len(split.inputs)), draws)
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
-    parts = []
-    with progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
-        for start in range(0, len(index), rows):
+    parts = partial.resume(generator) if partial else []
+    done = sum(len(part[0].tokens) for part in parts)
+    forward = forward_in(config.precision, generator.device)
+    with forward, progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
+        bar.update(done)
+        for start in range(done, len(index), rows):
             batch = (
                 torch.from_numpy(split.inputs[index[start : start + rows]])
                 .long()
@@ -70,6 +76,8 @@ def draw_at(
             )
             parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
             bar.update(len(batch))
+            if partial:
+                partial.save_if_due(parts, generator)
     shape = (len(split.inputs), draws)
     drawn = []
     for read in zip(*parts, strict=True):
@@ -82,9 +90,15 @@ def draw_at(
     return drawn
 
 
-def draw(model: Network, split: Split, config: EvaluateConfig, generator: torch.Generator) -> Drawn:
+def draw(
+    model: Network,
+    split: Split,
+    config: EvaluateConfig,
+    generator: torch.Generator,
+    partial: PartialDraws | None = None,
+) -> Drawn:
     """:func:`draw_at` the depth of ``config``."""
-    return draw_at(model, split, [Stop(config.depth, config.act)], config, generator)[0]
+    return draw_at(model, split, [Stop(config.depth, config.act)], config, generator, partial)[0]
 
 
 def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
@@ -215,6 +229,7 @@ class Subject:
             "act": config.act,
             "sampler": config.sampler,
             "weights": config.weights,
+            "precision": config.precision,
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
             "rollout_seed": config.seed,
             "draws": config.width if self.model.samples else 1,
@@ -232,6 +247,14 @@ class Subject:
             },
             "evaluated_by": provenance(self.device),
         }
+
+    def partial(self, output: Path, config: EvaluateConfig) -> PartialDraws:
+        """Where the draws of this run with ``config`` are saved on the way to ``output``."""
+        facts = self.facts(config)
+        # Another folder or another moment changes nothing of what is drawn; another machine may.
+        del facts["checkpoint"]
+        facts["settings"] = asdict(config)
+        return PartialDraws(output, facts)
 
 
 def load_subject(
@@ -282,12 +305,12 @@ def load_subjects(
 
 
 def evaluate(
-    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
+    subject: Subject, config: EvaluateConfig, partial: PartialDraws | None = None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The evaluation of one run on one split, as the JSON's content, and the table of its samples."""
-    subject = load_subject(run_folder, data, split_name, config.weights, device)
     split = subject.split
-    drawn = draw(subject.model, split, config, subject.generator("evaluate", config.seed))
+    generator = subject.generator("evaluate", config.seed)
+    drawn = draw(subject.model, split, config, generator, partial)
     scored = score(subject.task, split, drawn)
     # What fewer samples would have found can be told from subsets of independent samples only.
     widths = WIDTHS if config.sampler == "iid" else (config.width,)
@@ -333,11 +356,15 @@ def main() -> None:
     args = parser.parse_args()
     given = {key: value for key in ("depth", "width") if (value := getattr(args, key)) is not None}
     config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
-    content, table = evaluate(args.run, args.data, args.split, config, choose_device(args.device))
+    device = choose_device(args.device)
+    subject = load_subject(args.run, args.data, args.split, config.weights, device)
+    partial = subject.partial(args.output, config)
+    content, table = evaluate(subject, config, partial)
     if args.samples:
         with files.atomic_write(args.samples) as temporary:
             table.to_parquet(temporary, index=False)
     files.write_json(args.output, content)
+    partial.remove()
 
 
 if __name__ == "__main__":

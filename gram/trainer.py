@@ -22,7 +22,7 @@ from gram.distributed import Processes
 from gram.errors import GramError, Interrupted
 from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Shape
+from gram.models.network import Shape, forward_in
 from gram.objectives import supervise
 from gram.provenance import peak_memory_bytes, provenance, seeded_generator
 from gram.seeds import child_seed
@@ -111,9 +111,7 @@ class Trainer:
 
     def precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
-        return torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bf16"
-        )
+        return forward_in(self.config.precision, self.device)
 
     # One step -----------------------------------------------------------------------------------------------------
 

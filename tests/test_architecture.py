@@ -16,7 +16,7 @@ ROOMS = """
 stopping errors __main__ launch code_version files writer progress seeds processor settings config
 restore tasks data checksums models losses adam_atan2 optim objectives stream provenance checkpoint
 initial samplers inference elbo distributed machine watch trainer duration train keep bench metrics
-evaluate pool scaling carried compare_samplers tables figures solve reports
+partial evaluate pool scaling carried compare_samplers tables figures solve reports
 """.split()
 
 MAX_LINES = 500

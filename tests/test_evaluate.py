@@ -18,7 +18,7 @@ from gram import evaluate, files
 from gram.checkpoint import read_tensors, write_tensors
 from gram.data import Split, build, load_split
 from gram.errors import GramError
-from gram.evaluate import draw, samples_table, score
+from gram.evaluate import draw, load_subject, samples_table, score
 from gram.models.network import Read, State
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.tasks import Task, make_task
@@ -183,9 +183,8 @@ def test_samples_table_says_which_completion_each_sample_is(task: Task, split: S
 
 def run_evaluation(run: Path, data: Path, **config: Any) -> tuple[dict[str, Any], pd.DataFrame]:
     """JSON content and samples of a run on the test split."""
-    return evaluate.evaluate(
-        run, data, "test", EvaluateConfig(**{"depth": 3, "width": 4} | config), CPU
-    )
+    settings = EvaluateConfig(**{"depth": 3, "width": 4} | config)
+    return evaluate.evaluate(load_subject(run, data, "test", settings.weights, CPU), settings)
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -200,6 +199,67 @@ def test_same_numbers_twice_and_others_with_another_seed(gram_run: Path, data_fo
     assert json.dumps(again) == json.dumps(content) and same(same_table, table)
     for change in ({"seed": 1}, {"weights": "raw"}, {"depth": 2}):
         assert not same(run_evaluation(gram_run, data_folder, **change)[1], table)
+
+
+def test_bf16_is_another_forward_pass_and_says_so(gram_run: Path, data_folder: Path) -> None:
+    _, table = run_evaluation(gram_run, data_folder)
+    content, other = run_evaluation(gram_run, data_folder, precision="bf16")
+    assert content["run"]["precision"] == "bf16"
+    assert not other["value"].equals(table["value"])
+    assert np.allclose(other["value"], table["value"], atol=0.2)
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends an evaluation on the way."""
+
+
+def interrupted_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let the rollouts of that batch, counted from 0, fail; returns the sizes of all that were asked for."""
+    whole, sizes = evaluate.rollouts, []
+
+    def rollouts(model: Any, inputs: Tensor, **arguments: Any) -> Any:
+        sizes.append(len(inputs))
+        if len(sizes) == batch + 1:
+            raise Interrupted
+        return whole(model, inputs, **arguments)
+
+    monkeypatch.setattr(evaluate, "rollouts", rollouts)
+    return sizes
+
+
+def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
+    gram_run: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = EvaluateConfig(depth=3, width=4, batch_size=8)
+    subject = load_subject(gram_run, data_folder, "test", "ema", CPU)
+    expected, table = evaluate.evaluate(subject, config)
+
+    def once(config: EvaluateConfig) -> tuple[dict[str, Any], pd.DataFrame]:
+        partial = subject.partial(tmp_path / "test.json", config)
+        partial.every = 0.0
+        return evaluate.evaluate(subject, config, partial)
+
+    with monkeypatch.context() as patched:
+        interrupted_at(2, patched)
+        with pytest.raises(Interrupted):
+            once(config)
+    drawn = tmp_path / ".test.drawn.safetensors"
+    first_two = drawn.read_bytes()
+    with monkeypatch.context() as patched:
+        sizes = interrupted_at(-1, patched)
+        content, samples = once(config)
+    assert sum(sizes) == len(table) - 16  # what the first two batches drew is not drawn again
+    assert json.dumps(content) == json.dumps(expected) and same(samples, table)
+
+    # What another call drew, or what is damaged, is as good as none.
+    for damaged in (first_two, first_two[:-9], b""):
+        drawn.write_bytes(damaged)
+        other = dataclasses.replace(config, depth=2)
+        content, samples = once(other)
+        assert content["run"]["depth"] == 2
+        assert same(samples, run_evaluation(gram_run, data_folder, depth=2, batch_size=8)[1])
+    subject.partial(tmp_path / "test.json", config).remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def changed_weights(run: Path, folder: Path, *parts: str) -> Path:

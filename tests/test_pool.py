@@ -40,7 +40,8 @@ def folds(
         build(settings.data, folder / "data")
         run = train_run(settings, folder / "data", folder / "run")
         config = EvaluateConfig(depth=2, width=4)
-        results.append(evaluate.evaluate(run, folder / "data", "test", config, torch.device("cpu")))
+        subject = evaluate.load_subject(run, folder / "data", "test", "ema", torch.device("cpu"))
+        results.append(evaluate.evaluate(subject, config))
     return results
 
 

@@ -370,7 +370,8 @@ def test_widths_are_told_from_subsets_of_independent_samples_only(
 ) -> None:
     for sampler in SAMPLERS:
         config = EvaluateConfig(depth=2, width=4, sampler=sampler, reseed_every=1)  # type: ignore[arg-type]
-        content, _ = evaluate.evaluate(gram_run, data_folder, "test", config, CPU)
+        subject = evaluate.load_subject(gram_run, data_folder, "test", config.weights, CPU)
+        content, _ = evaluate.evaluate(subject, config)
         assert content["run"]["sampler"] == sampler
         assert [row["width"] for row in content["by_width"]] == (
             [1, 2, 3] if sampler == "iid" else [4]

@@ -74,6 +74,11 @@ class Read(NamedTuple):
     halts: Tensor  # [B] bool, whether the trajectory would halt here
 
 
+def forward_in(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which a network runs on ``device``: its forward pass in "fp32" or "bf16"."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
 def draw_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Each token drawn from its softmax at temperature 1: [B, L, vocabulary] -> int64 [B, L]."""
     p = logits.float().softmax(dim=-1)

@@ -21,6 +21,11 @@ class EvaluateConfig:
     )
     seed: int = setting(0, "seed of the rollouts' noise")
     weights: Literal["ema", "raw"] = setting("ema", "which weights are evaluated")
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32",
+        "precision of the forward pass (guidance heads are always fp32); bf16 is quicker on GPUs, and on "
+        "processors that multiply it",
+    )
     batch_size: int = setting(512, "trajectories at a time", least=1)
     sampler: Literal["iid", "antithetic", "quasi", "repulsion", "reseed", "antithetic+reseed"] = (
         setting(
