@@ -31,11 +31,19 @@ from gram.figures.boards import (
     load_task,
     test_inputs,
 )
-from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
+from gram.figures.curves import (
+    PAPERS,
+    PAPERS_SIGN,
+    completions_data,
+    draw_completions,
+    draw_width,
+    width_data,
+)
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
 from gram.figures.training import draw_training, training_data
 from gram.tables.names import METHODS
+from gram.tables.reported import read_figure4
 
 test_inputs.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
 Make = Callable[..., dict[str, Any]]
@@ -226,6 +234,22 @@ def test_two_places_are_not_joined_and_three_are(synthetic_evaluation: Make) -> 
         "2\n(4)",
         "12\n(7)",
     ]
+
+
+def test_the_papers_figure_stands_beside_the_same_board(synthetic_evaluation: Make) -> None:
+    """Its points of 8x8 at the numbers of completions that are tested, in the panel of accuracy alone."""
+    papers = read_figure4(Path(__file__).parents[1] / "resources/figure4.csv")
+    evaluation = synthetic_evaluation(task="nqueens8-cpu")
+    numbers = {row["n_completions"] for row in evaluation["by_completions"]}
+    beside = completions_data([evaluation], papers).query("metric == @PAPERS")
+    assert set(beside["x"]) == numbers & set(papers["x"])
+    left, right = draw_completions(completions_data([evaluation], papers)).axes
+    crosses = [line for line in left.get_lines() if line.get_marker() == PAPERS_SIGN["marker"]]
+    drawn = sorted(value for line in crosses for value in line.get_ydata())
+    assert drawn == sorted(beside["value"])
+    assert PAPERS_SIGN["marker"] not in {line.get_marker() for line in right.get_lines()}
+    evaluation["run"]["task"] = "nqueens7"
+    assert PAPERS not in set(completions_data([evaluation], papers)["metric"])
 
 
 def test_methods_stand_beside_each_other_and_bars_over_hollow_markers(

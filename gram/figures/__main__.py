@@ -22,6 +22,7 @@ from gram.figures.style import save
 from gram.figures.training import draw_training, training_data
 from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
+from gram.tables.reported import read_figure4
 
 
 class OfEvaluations(NamedTuple):
@@ -121,6 +122,9 @@ def main() -> None:
             required=True,
             help=f"JSON of the {of_evaluations.split} split, of all folds",
         )
+    figures.choices["completions"].add_argument(
+        "--reported", type=Path, help="the paper's points, to stand beside: resources/figure4.csv"
+    )
     board = figures.add_parser(
         "boards", help="inputs, GRAM's distinct completions, and the deterministic twin's answer"
     )
@@ -151,7 +155,9 @@ def main() -> None:
         save(draw_elbo(elbo_data(args.histories)), args.output)
     elif args.figure in OF_EVALUATIONS:
         _, sections, data, draw, split = OF_EVALUATIONS[args.figure]
-        save(draw(data(read_evaluations(args.evaluations, sections, split))), args.output)
+        evaluations = read_evaluations(args.evaluations, sections, split)
+        papers = [read_figure4(args.reported)] if getattr(args, "reported", None) else []
+        save(draw(data(evaluations, *papers)), args.output)
     else:
         boards(args)
 

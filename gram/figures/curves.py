@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from gram.config import sized_task
 from gram.figures.axes import beside, log_ticks, percent_axis, room_for, spread_line
 from gram.figures.style import (
     CEILING,
@@ -27,6 +28,8 @@ from gram.figures.style import (
 from gram.tables.names import in_order, label, papers_coverage
 
 JOINED = 3  # places of the horizontal axis from which on their markers are joined by lines
+PAPERS = "accuracy in the paper"  # the metric of its points
+PAPERS_SIGN: Any = {"marker": "x", "markersize": 4, "linestyle": (0, (1, 2)), "linewidth": 1.0}
 # What the panels show, as people say it.
 PANELS = {
     "accuracy": "Valid samples",
@@ -73,11 +76,24 @@ def curve_data(
     )
 
 
-def completions_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """:func:`curve_data` over the number of completions of an input."""
-    return curve_data(
+def completions_data(
+    evaluations: Sequence[dict[str, Any]], papers: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """:func:`curve_data` over the number of completions of an input, with what the paper shows.
+
+    Args:
+        evaluations: as of :func:`curve_data`.
+        papers: from :func:`gram.tables.reported.read_figure4`. Its points of the same board, at
+            numbers that are tested here, are rows whose metric is ``PAPERS`` and whose seed is NaN.
+    """
+    data = curve_data(
         evaluations, "by_completions", "n_completions", ("accuracy", "coverage_macro")
     )
+    if papers is None:
+        return data
+    boards = {sized_task(task) for task in data["task"]}
+    beside = papers[papers["task"].isin(boards) & papers["x"].isin(data["x"])]
+    return pd.concat([data, beside.assign(metric=PAPERS)], ignore_index=True)
 
 
 def width_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
@@ -121,21 +137,39 @@ def ceiling_handle() -> Line2D:
 
 def draw_completions(data: pd.DataFrame) -> Figure:
     """Accuracy and coverage_macro by number of completions; see :func:`completions_data`."""
+    papers = data[data["metric"] == PAPERS]
+    data = data[data["metric"] != PAPERS]
     with matplotlib.rc_context(STYLE):
         figure = new_figure(8, 4)
-        for axes, metric in zip(figure.subplots(1, 2), ("accuracy", "coverage_macro"), strict=True):
+        panels = figure.subplots(1, 2)
+        for axes, metric in zip(panels, ("accuracy", "coverage_macro"), strict=True):
             completions_panel(axes, data[data["metric"] == metric], metric)
+        papers_lines(panels[0], papers, sorted(data["x"].unique()))
         one_found: dict[str, Any] = {"color": "#444444", "linestyle": ":", "linewidth": 1.1}
         more = [ceiling_handle(), Line2D([], [], label="one completion found", **one_found)]
+        more += [
+            Line2D(
+                [], [], color=colour(method), label=f"{label(method)}, the paper's", **PAPERS_SIGN
+            )
+            for method in in_order(papers["method"])
+        ]
         legend(figure, data, more, joined=data["x"].nunique() >= JOINED)
         title = f"{the_task(data)}: accuracy and coverage by number of completions"
         heading(figure, title, seeds_note(data))
     return figure
 
 
+def papers_lines(axes: Axes, papers: pd.DataFrame, numbers: Sequence[int]) -> None:
+    """The paper's points in the colours of the methods, at the places of ``numbers`` of completions."""
+    for method in in_order(papers["method"]):
+        shown = papers[papers["method"] == method].sort_values("x")
+        places = np.searchsorted(numbers, shown["x"])
+        axes.plot(places, shown["value"].to_numpy(), color=colour(method), **PAPERS_SIGN)
+
+
 def completions_panel(axes: Axes, data: pd.DataFrame, metric: str) -> None:
     """One metric: a place per number of completions, where the methods stand side by side."""
-    inputs = data.groupby("x")["inputs"].first()
+    inputs = data.groupby("x")["inputs"].first().astype(int)
     numbers = inputs.index.to_numpy()
     places = data.assign(x=np.searchsorted(numbers, data["x"]))
     draw_ceiling(axes, places)

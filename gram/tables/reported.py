@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,23 +25,31 @@ class Other(NamedTuple):
     notes: list[str]  # where it stands, and under which conditions it was measured
 
 
+def read_columns(path: Path, columns: Sequence[str], text: Sequence[str] = ()) -> pd.DataFrame:
+    """A CSV of the repository, with ``columns`` at least; those of ``text`` are "" where empty.
+
+    Raises:
+        GramError: missing file or column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    except FileNotFoundError as error:
+        raise GramError(
+            f"{path}: no such file; it is part of the repository: restore it with git"
+        ) from error
+    missing = sorted(set(columns) - set(table.columns))
+    if missing:
+        raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
+    return table.fillna(dict.fromkeys(text, ""))
+
+
 def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
     """The rows of one table of the file; ``std`` may be NaN.
 
     Raises:
         GramError: missing file or column.
     """
-    try:
-        table = pd.read_csv(path, dtype={"params": str, "note": str}).fillna(
-            {"params": "", "note": ""}
-        )
-    except FileNotFoundError as error:
-        raise GramError(
-            f"{path}: no such file; it is part of the repository: restore it with git"
-        ) from error
-    missing = sorted(set(COLUMNS) - set(table.columns))
-    if missing:
-        raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
+    table = read_columns(path, COLUMNS, text=("params", "note"))
     return [
         {str(key): value for key, value in row.items()}
         for row in table[table["table"] == name].to_dict("records")
@@ -77,6 +86,27 @@ def read_params(path: Path) -> dict[str, str]:
         for key, method in PAPER_TABLES["table1"].items()
         if method.paper in papers
     }
+
+
+def read_figure4(path: Path) -> pd.DataFrame:
+    """What the paper's Figure 4 (right) shows, read off its axes: accuracy by number of completions.
+
+    Points whose number of completions is not told beside them are taken to stand at 1, 2, 3 and so
+    on, in the order of the axis.
+
+    Returns:
+        Columns task, method (ours), x (completions) and value (percent).
+
+    Raises:
+        GramError: a missing file or column, or a method that the mapping in ``names.py`` does not have.
+    """
+    ours = {method.paper: key for key, method in PAPER_TABLES["table1"].items() if method.paper}
+    columns = {"task": "task", "method": "method", "completions": "x", "accuracy": "value"}
+    table = read_columns(path, list(columns))
+    unknown = sorted(set(table["method"]) - set(ours))
+    if unknown:
+        raise GramError(f"{path}: method {unknown[0]!r}: no such method in gram/tables/names.py")
+    return table.rename(columns=columns).assign(method=table["method"].map(ours))
 
 
 def read_others(path: Path) -> list[Other]:

@@ -88,6 +88,7 @@ rule elbo_figure:
 rule completions_figure:
     input:
         evaluations=lambda wildcards: evaluations_of(wildcards.table, wildcards.task),
+        reported="resources/figure4.csv",
     output:
         svg=report(
             "results/figures/{table}/{task}/completions.svg",
@@ -113,7 +114,7 @@ rule completions_figure:
     message:
         "Draw accuracy and coverage of {wildcards.task} against the number of completions, for {wildcards.table}"
     shell:
-        "python -m gram.figures completions --evaluations {input.evaluations}"
+        "python -m gram.figures completions --evaluations {input.evaluations} --reported {input.reported}"
         " --output results/figures/{wildcards.table}/{wildcards.task}/completions > {log} 2>&1"
 
 
