@@ -30,8 +30,8 @@ import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.config import parse
 from gram.errors import GramError
+from gram.parsing import parse
 from gram.seeds import child_seed
 from gram.settings.generator import ColoringGenerator
 from gram.tasks.base import PAD, Enumeration, Tokens

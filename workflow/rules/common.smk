@@ -18,6 +18,7 @@ from snakemake.utils import update_config
 from gram.code_version import code_hash
 from gram.config import data_settings, evaluate_settings, load_experiment, method_section, resolve
 from gram.errors import GramError, short, suggestion
+from gram.lineage import BASED_ON
 from gram.restore import trained_here
 from gram.tasks import checked_task
 
@@ -230,13 +231,16 @@ def initial_weights_of(task, method, seed):
 
 
 def overrides_of(task, *sections, method=None):
-    """The overrides of a task that a job depends on, as JSON: these sections, and the same ones under its method."""
+    """The overrides of a task that a job depends on, as JSON: these sections, also under its method and what that is based on."""
     overrides = config["overrides"].get(BASE[task], {})
     chosen = {name: overrides[name] for name in sections if name in overrides}
-    own = (overrides.get("methods") or {}).get(method) or {}
-    if kept := {name: own[name] for name in sections if name in own}:
-        chosen["methods"] = {method: kept}
-    return frozen(chosen)
+    given = overrides.get("methods") or {}
+    methods = {}
+    for name in EXPERIMENTS[BASE[task]].ancestors(method) if method else []:
+        own = given.get(name) or {}
+        if kept := {key: own[key] for key in (*sections, BASED_ON) if key in own}:
+            methods[name] = kept
+    return frozen(chosen | {"methods": methods} if methods else chosen)
 
 
 def check_quick():
