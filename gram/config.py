@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gram import files, settings_list
+from gram.agreement import check_restarts, check_run, said_of
 from gram.documents import read_yaml, yaml_option
 from gram.errors import GramError, run, short, suggestion
 from gram.lineage import (
@@ -29,7 +30,6 @@ from gram.settings import (
     SECTIONS,
     DataSettings,
     EvaluateConfig,
-    GramModel,
     RunSettings,
     SplitConfig,
 )
@@ -241,30 +241,8 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
         model=method_section(experiment, method, "model"),
         train=train,
     )
-    _check_agreement(settings, f"{experiment.path}: {method}")
+    said_of(check_run, settings, f"{experiment.path}: {method}")
     return settings
-
-
-def _check_agreement(settings: RunSettings, where: str) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises:
-        GramError: names both keys and what to write.
-    """
-    model, train = settings.model, settings.train
-    factors, initial = train.beta_factors, train.beta_factors_initial
-    if initial is not None and len(initial) != len(factors):
-        raise GramError(
-            f"{where}: train: beta_factors_initial: {len(initial)} values, and beta_factors has "
-            f"{len(factors)}; give as many"
-        )
-    if isinstance(model, GramModel) and model.noise_in == "last":
-        for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):
-            if (value := getattr(train, key)) != needed:
-                raise GramError(
-                    f"{where}: train: {key}: {value}: with model: noise_in: last no other transition "
-                    f"draws noise; write {key}: {needed}, or noise_in: all"
-                )
 
 
 def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
@@ -274,6 +252,7 @@ def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
         GramError: an unknown method, key or value.
     """
     settings: EvaluateConfig = method_section(experiment, method, "evaluate")
+    said_of(check_restarts, settings, f"{experiment.path}: {method}")
     return settings
 
 
@@ -333,13 +312,15 @@ def sections_of(experiment: Experiment, method: str) -> dict[str, dict[str, Any]
     }
 
 
-def check_listed(path: Path) -> None:
+def check_listed(experiment: Experiment) -> None:
     """Refuse an experiment whose text is listed in ``resources/settings.tsv``, and resolves to other settings here.
+
+    Args:
+        experiment: without overrides.
 
     Raises:
         GramError: what :func:`gram.settings_list.check` refuses, or a file that cannot be read.
     """
-    experiment = load_experiment(path)
     settings_list.check(listed_rows(experiment), list_path(experiment.path), experiment.path)
 
 
@@ -410,7 +391,7 @@ def main() -> None:
         for method in methods:
             print(show(experiment, method) if args.method else chain_text(method, experiment.bases))
         return
-    check_listed(args.experiment)
+    check_listed(load_experiment(args.experiment))
     settings = resolve(experiment, args.task or args.experiment.stem, args.method, args.seed)
     files.write_json(args.output, settings.as_dict())
 

@@ -32,12 +32,13 @@ class _Refused(yaml.YAMLError):
         super().__init__(f"line {node.start_mark.line + 1}: {message}")
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str, what: str = "YAML") -> Any:
     """The value of a YAML text; None for an empty one.
 
     Args:
         text: the document.
         where: the file or option it comes from, for messages.
+        what: what was expected there.
 
     Raises:
         GramError: broken YAML, or what this module refuses; one line with ``where`` and the line of the text.
@@ -58,7 +59,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise GramError(f"{where}: nested too deeply to be read") from error
     except (yaml.YAMLError, ValueError, IndexError) as error:
         said = " ".join(str(error).split())
-        raise GramError(f"{where}: not a YAML file: {said[:SHOWN]}") from error
+        raise GramError(f"{where}: not {what}: {said[:SHOWN]}") from error
 
 
 def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> int:
@@ -87,7 +88,7 @@ def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> i
     else:
         size = 1 + sum(_check(value, loader, sizes) for value in node.value)
     if size > LARGEST:
-        raise _Refused(node, f"aliases unfold to more than {LARGEST:,} values; write what is meant")
+        raise _Refused(node, f"more than {LARGEST:,} values, with what its aliases repeat")
     sizes[id(node)] = size
     return size
 
@@ -134,7 +135,7 @@ def read_yaml(path: Path) -> Any:
         raise GramError(f"{path}: not a text in UTF-8 ({error.reason})") from error
     except OSError as error:
         raise GramError(f"{path}: cannot be read: {error.strerror}") from error
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), "a YAML file")
 
 
 def yaml_option(name: str) -> Any:

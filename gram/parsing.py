@@ -124,7 +124,7 @@ def _to_float(value: Any) -> Any:
         try:
             return float(value)
         except OverflowError:
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)

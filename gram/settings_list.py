@@ -70,7 +70,7 @@ def read_list(path: Path) -> list[Row]:
         lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
     except (OSError, ValueError, csv.Error) as error:
         raise GramError(f"{path}: cannot be read ({error}); restore it with git") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines or [[]], start=1):
         if len(line) != len(Row._fields) or (number == 1 and tuple(line) != Row._fields):
             raise GramError(
                 f"{path}: line {number}: expected {', '.join(Row._fields)} separated by tabs; "

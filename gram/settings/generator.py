@@ -30,7 +30,7 @@ class ColoringGenerator:
         most=1,
     )
     colours: int = setting(
-        3, "how many colours there are; graphs that need more are left out", least=1, most=250
+        3, "how many colours there are; graphs that need more are left out", least=1, most=12
     )
     counted: Literal["graphs", "pairs"] = setting(
         "graphs",

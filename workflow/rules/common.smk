@@ -5,20 +5,32 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 import sys
 from pathlib import Path
 
 import jsonschema
-import yaml
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import update_config
 
 from gram.code_version import code_hash
-from gram.config import data_settings, evaluate_settings, load_experiment, method_section, resolve
+from gram.config import (
+    check_listed,
+    data_settings,
+    evaluate_settings,
+    experiment_files,
+    load_experiment,
+    method_section,
+    resolve,
+    split_fold,
+)
+from gram.documents import parse_yaml, read_yaml
 from gram.errors import GramError, short, suggestion
 from gram.lineage import BASED_ON
+from gram.names import RULE, is_experiment_name
 from gram.restore import trained_here
 from gram.tasks import checked_task
 
@@ -33,11 +45,9 @@ def read_command_line():
     """Lay what --config gives over the configuration once more, as YAML: Snakemake reads numbers in lists, and null, as text."""
     for key, text in COMMAND_LINE.items():
         try:
-            update_config(config, {key: yaml.safe_load(text)})
-        except yaml.YAMLError as error:
-            raise WorkflowError(
-                f"--config {key}: {short(text)} is not YAML: {' '.join(str(error).split())}"
-            )
+            update_config(config, {key: parse_yaml(text, f"--config {key}")})
+        except GramError as error:
+            raise WorkflowError(f"{error}")
 
 
 def source_of(key):
@@ -52,12 +62,23 @@ def source_of(key):
     return having[-1]
 
 
+# In JSON's schema 1.0 is an integer, and infinity a number.
+STRICT = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) is int
+            or (type(value) is float and math.isfinite(value)),
+        }
+    ),
+)
+
+
 def check_config():
     """Stop at the first key or value that the schema does not know, naming the file, the key and what was meant."""
-    schema = yaml.safe_load(
-        Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
-    )
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
+    schema = read_yaml(Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+    for error in STRICT(schema).iter_errors(config):
         key_path = "".join(
             f"[{key}]" if isinstance(key, int) else f": {key}" for key in error.absolute_path
         )
@@ -76,31 +97,48 @@ def check_config():
 
 
 def load_experiments():
-    """Every file of config/experiments, with the configuration's overrides; all, so that any task can be asked for."""
-    paths = {path.stem: path for path in sorted(Path("config/experiments").glob("*.yaml"))}
+    """Every file of config/experiments, with the configuration's overrides, so that any task can be asked for.
+
+    Second, what is wrong with those that cannot be read, by their names: it is told to whoever asks for one, and stops no other.
+    """
+    paths = {path.stem: path for path in experiment_files(Path("config/experiments"))}
     for name in config["overrides"]:
         if name not in paths:
             meant = suggestion(name, paths, "known ones")
             raise WorkflowError(
                 f"{source_of('overrides')}: overrides: no experiment {short(name)}; {meant}"
             )
-    experiments = {}
+    experiments, broken = {}, {}
     for name, path in paths.items():
         overrides = config["overrides"].get(name)
-        laid = f" (with the overrides in {source_of('overrides')})" if overrides else ""
         try:
-            experiments[name] = load_experiment(path, overrides)
+            experiments[name] = read_experiment(path, overrides)
         except GramError as error:
-            raise WorkflowError(f"{' '.join(str(error).split())}{laid}")
-        try:
-            checked_task(data_settings(experiments[name], name))
-        except GramError as error:
-            raise WorkflowError(f"{path}: {error}{laid}")
-    return experiments
+            said = " ".join(str(error).split())
+            if overrides:
+                raise WorkflowError(f"{said} (with the overrides in {source_of('overrides')})")
+            broken[name] = said
+    return experiments, broken
+
+
+def read_experiment(path, overrides):
+    """An experiment that is known to make a task, and, without the overrides, to mean here what it meant where it was written."""
+    experiment = load_experiment(path, overrides)
+    try:
+        checked_task(data_settings(experiment, path.stem))
+    except GramError as error:
+        raise GramError(f"{path}: {error}")
+    if workflow.is_main_process:
+        check_listed(load_experiment(path) if overrides else experiment)
+    return experiment
 
 
 def no_experiment(name):
-    """What is said of a task that has no file."""
+    """What is said of a task that has no file, or one that cannot be read."""
+    if split_fold(name)[0] in BROKEN:
+        return BROKEN[split_fold(name)[0]]
+    if not is_experiment_name(split_fold(name)[0]):
+        return f"{short(name)} is no task: {RULE}"
     meant = suggestion(name, EXPERIMENTS, "known ones")
     return f"no experiment {short(name)} in config/experiments; {meant}"
 
@@ -433,14 +471,21 @@ def either(names):
     return "|".join(alike) or "(?!)"
 
 
-read_command_line()
-check_config()
-DEVICE = device()
-EXPERIMENTS = load_experiments()
-# The tables: under which key of the configuration their runs are listed, and those runs.
+# The tables: under which key of the configuration their runs are listed.
 LISTED_UNDER = {"table1": "runs", "quick": "quick", "table3": "ablations"}
-RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
-check_quick()
+try:
+    read_command_line()
+    check_config()
+    DEVICE = device()
+    EXPERIMENTS, BROKEN = load_experiments()
+    RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
+    check_quick()
+    REFERENCE_RUNS = reference_runs()
+except WorkflowError as error:
+    # Once more from here: below the message Snakemake prints the code of every call on the way.
+    raise WorkflowError(str(error)) from None
+for message in BROKEN.values() if workflow.is_main_process else []:
+    logger.warning(f"left out: {message}")
 DEFAULT = "quick" if RUNS["quick"] else "table1"
 # The experiment of every trainable task, and of every experiment.
 BASE = {
@@ -455,7 +500,6 @@ TRAINABLE = either(
 )
 FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.split.folds > 1)
 # Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
-REFERENCE_RUNS = reference_runs()
 RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
 SEED = "0|[1-9][0-9]*"
 
