@@ -395,9 +395,7 @@ class Fleet:
             call = partial(self.pods.end_unanswered, self.jobs)
             patiently(call, left, longest=5.0, clock=self.clock)
         except (ApiError, OSError) as error:
-            self.say(
-                f"RunPod: a pod may exist whose creation was not answered; run reap ({error})"
-            )
+            self.say(f"RunPod: a pod may exist whose creation was not answered; run reap ({error})")
 
     def _pay_all(self) -> None:
         unpaid = [job for job in self.existing() if job.ended is not None]
@@ -426,7 +424,5 @@ class Fleet:
 
 def _plain(text: str) -> str:
     """A rule's name as a part of a pod's name."""
-    letters = [
-        letter if letter.isalnum() and letter.isascii() else "-" for letter in text.lower()
-    ]
+    letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in text.lower()]
     return "".join(letters)[:LONGEST_RULE].strip("-") or "job"

@@ -132,9 +132,7 @@ class Placing:
         refusal.times, refusal.until = refusal.times + 1, now + wait
         refusal.status, refusal.text = status, text
 
-    def _all_refused(
-        self, job: Job, refusals: list[Refusal], now: float, *, asked: bool
-    ) -> None:
+    def _all_refused(self, job: Job, refusals: list[Refusal], now: float, *, asked: bool) -> None:
         last = max(refusals, key=lambda refusal: refusal.until)
         if all(refusal.status == 403 for refusal in refusals):
             raise RunPodError(

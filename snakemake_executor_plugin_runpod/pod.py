@@ -245,7 +245,10 @@ def remove_this_pod(folder: pathlib.Path, job: dict[str, Any], pod_id: str) -> b
     for name, way in WAYS:
         works, said = way(job, pod_id)
         line = f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {name}: {said}"
-        with contextlib.suppress(OSError), open(folder / "removal.txt", "a", encoding="utf-8") as file:
+        with (
+            contextlib.suppress(OSError),
+            open(folder / "removal.txt", "a", encoding="utf-8") as file,
+        ):
             file.write(" ".join(line.replace(key, "<key>").split())[:600] + "\n")
         if works:
             return True

@@ -121,9 +121,9 @@ class Pods:
             ApiError: it refuses, or fails for now; then nothing is known of the pods.
         """
         moment = self.clock.monotonic()
-        if not now and self._looked is not None and self.listing is not None:
-            if moment - self._looked < self.beat / LOOKS_PER_BEAT:
-                return
+        known = self._looked is not None and self.listing is not None
+        if known and not now and moment - (self._looked or 0.0) < self.beat / LOOKS_PER_BEAT:
+            return
         self.listing = None
         listing = {pod["id"]: pod for pod in self.client.pods()}
         self.listing = listing
@@ -180,9 +180,7 @@ class Pods:
         if pod is None:
             first, job.missed_look = job.missed_look is None, self.looks
             return (
-                None
-                if first
-                else f"pod {job.pod_id} has disappeared (preempted, or ended by hand)"
+                None if first else f"pod {job.pod_id} has disappeared (preempted, or ended by hand)"
             )
         job.missed_look = None
         if pod["status"] not in ALIVE:
@@ -273,9 +271,7 @@ class Pods:
         # The pod of a job whose creation was not answered may still be found and used.
         names = {job.name for job in jobs if job.unsure is None}
         strays = [
-            pod
-            for pod in self.listing.values()
-            if pod["name"] in names and pod["id"] not in known
+            pod for pod in self.listing.values() if pod["name"] in names and pod["id"] not in known
         ]
         for pod in strays:
             self.client.delete(pod["id"])

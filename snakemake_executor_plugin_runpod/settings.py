@@ -13,7 +13,9 @@ from snakemake_executor_plugin_runpod.api import URL
 from snakemake_executor_plugin_runpod.errors import RunPodError
 
 CLOUDS = ("SECURE", "COMMUNITY")
-LONGEST_RUN = 20  # pods with names of 60 letters are known to work, and a run is a part of its pods' names
+LONGEST_RUN = (
+    20  # pods with names of 60 letters are known to work, and a run is a part of its pods' names
+)
 
 common_settings = CommonSettings(
     non_local_exec=True,

@@ -35,7 +35,7 @@ def read_json(path: Path) -> Any:
 class Volume:
     """The state folder of one run.
 
-    A copy of the folder is another folder: it gets an identity of its own, since its head would otherwise end the pods of the first.
+    A copy of the folder is another folder, with an identity of its own: its head would otherwise end the pods of the first.
 
     Args:
         folder: the folder, on the volume.

@@ -212,9 +212,7 @@ class StandIn:
                     raise Problem(status, "Told To", detail, retry_after=wait_or_none)
         return {"RateLimit": ", ".join(left)} if left else {}
 
-    def _route(
-        self, method: str, path: str, query: dict[str, str], body: Any
-    ) -> tuple[int, Any]:
+    def _route(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
         if method == "GET" and path == "/v2/catalog/gpus":
             return 200, {"gpus": self._kinds(query)}
         if method == "GET" and path == "/v2/catalog/datacenters":
@@ -273,7 +271,9 @@ class StandIn:
         lines = ["create container", f"pulling {pod.body['image']}"]
         if pod.body["image"] in self.unpullable or not self._may_pull(pod.body):
             lines.append(PULL_ERROR)
-        events = [{"source": "system", "line": line, "ts": "2026-11-28T12:00:00Z"} for line in lines]
+        events = [
+            {"source": "system", "line": line, "ts": "2026-11-28T12:00:00Z"} for line in lines
+        ]
         return "".join(f"id: {event['ts']}\ndata: {json.dumps(event)}\n\n" for event in events)
 
     def _may_pull(self, body: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The stand-in's pods: one is a process of this machine, the other only writes what pod.py would write, by a clock of the test's."""
+"""The stand-in's pods: one is a process of this machine, the other writes what pod.py would, by a pretended clock."""
 
 from __future__ import annotations
 
@@ -138,9 +138,7 @@ class ProcessPod(Pod):
                 continue
             self.starts += 1
             streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self._process = subprocess.Popen(
-                self.command, cwd="/", env=self.environment, **streams
-            )
+            self._process = subprocess.Popen(self.command, cwd="/", env=self.environment, **streams)
             self._process.wait()
             self._kill()  # what a container leaves behind ends with it
             time.sleep(0.1)

@@ -27,43 +27,45 @@ def only(required: list[str], **properties: Any) -> dict[str, Any]:
 
 
 CUDA = {"type": "string", "pattern": r"^\d+\.\d+$"}
-CREATE = jsonschema.Draft202012Validator(only(
-    ["name"],
-    name={"type": "string", "minLength": 1},
-    image=STRING,
-    args=STRING,
-    cmd=STRINGS,
-    entrypoint=STRINGS,
-    disk=WHOLE,
-    env={"type": "object", "additionalProperties": STRING},
-    ports=STRINGS,
-    registry={"type": ["string", "null"]},
-    templateId=STRING,
-    startSsh={"type": "boolean"},
-    startJupyter={"type": "boolean"},
-    mounts=only(
-        [],
-        persistent=only(["size", "path"], size={"type": "integer", "minimum": 10}, path=STRING),
-        network={
-            "type": "array",
-            "maxItems": 1,
-            "items": only(["volumeId", "path"], volumeId=STRING, path=STRING),
-        },
-    ),
-    gpu=only(
-        ["id"],
-        id=STRING,
-        count=WHOLE,
-        minCudaVersion=CUDA,
-        allowedCudaVersions={"type": "array", "items": CUDA},
-        minRamPerGpu=WHOLE,
-        minVcpuCountPerGpu=WHOLE,
-    ),
-    cpu=only(["id", "vcpuCount"], id=STRING, vcpuCount={"type": "integer", "minimum": 2}),
-    cloud={"enum": ["SECURE", "COMMUNITY"]},
-    dataCenterIds=STRINGS,
-    globalNetworking={"type": "boolean"},
-))
+CREATE = jsonschema.Draft202012Validator(
+    only(
+        ["name"],
+        name={"type": "string", "minLength": 1},
+        image=STRING,
+        args=STRING,
+        cmd=STRINGS,
+        entrypoint=STRINGS,
+        disk=WHOLE,
+        env={"type": "object", "additionalProperties": STRING},
+        ports=STRINGS,
+        registry={"type": ["string", "null"]},
+        templateId=STRING,
+        startSsh={"type": "boolean"},
+        startJupyter={"type": "boolean"},
+        mounts=only(
+            [],
+            persistent=only(["size", "path"], size={"type": "integer", "minimum": 10}, path=STRING),
+            network={
+                "type": "array",
+                "maxItems": 1,
+                "items": only(["volumeId", "path"], volumeId=STRING, path=STRING),
+            },
+        ),
+        gpu=only(
+            ["id"],
+            id=STRING,
+            count=WHOLE,
+            minCudaVersion=CUDA,
+            allowedCudaVersions={"type": "array", "items": CUDA},
+            minRamPerGpu=WHOLE,
+            minVcpuCountPerGpu=WHOLE,
+        ),
+        cpu=only(["id", "vcpuCount"], id=STRING, vcpuCount={"type": "integer", "minimum": 2}),
+        cloud={"enum": ["SECURE", "COMMUNITY"]},
+        dataCenterIds=STRINGS,
+        globalNetworking={"type": "boolean"},
+    )
+)
 ACTION = jsonschema.Draft202012Validator(
     only(["action"], action={"enum": ["start", "stop", "restart", "terminate"]})
 )

@@ -69,7 +69,7 @@ def test_waiting_jobs_fail_only_when_the_run_has_had_no_pod_for_the_whole_time(
     run.submit(3)
     run.pass_by(HOUR / 2)
     run.api.without_capacity = set()
-    run.api.room = {name: 0 for name in run.api.GPUS} | {run.api.GPUS[0]: 1}
+    run.api.room = dict.fromkeys(run.api.GPUS, 0) | {run.api.GPUS[0]: 1}
     run.api.job_seconds = 3 * HOUR
     run.pass_by(2 * HOUR)  # two jobs wait for longer than an hour, and one works
     assert run.outcomes == {}
@@ -152,15 +152,15 @@ def test_a_used_up_quota_delays_and_fails_nothing(pretence: Open) -> None:
 
 
 @pytest.mark.parametrize(("failures", "pods"), [(3, 3), (5, 5)])
-def test_failures_before_any_success_stop_the_run(
-    failures: int, pods: int, pretence: Open
-) -> None:
+def test_failures_before_any_success_stop_the_run(failures: int, pods: int, pretence: Open) -> None:
     run = pretence(max_pods=1, max_failures=failures)
     run.api.job_code = 1
     run.submit(100)
     run.pass_by(3 * HOUR)
     assert run.stopped is not None
-    assert f"the first {failures} jobs of run test have failed and none has succeeded" in run.stopped
+    assert (
+        f"the first {failures} jobs of run test have failed and none has succeeded" in run.stopped
+    )
     assert "exit status 1" in run.stopped and "\n" not in run.stopped
     assert len(run.api.all) == pods and run.api.pods == {}
 
