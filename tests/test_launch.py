@@ -230,8 +230,8 @@ def test_a_gpu_that_was_asked_for_is_there_or_named(
     monkeypatch.setattr(launch, "take", lambda gpus, count, folder: {})
     handed_on: list[str] = []
     monkeypatch.setattr(launch.os, "execv", lambda _, command: handed_on.extend(command))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     for device in ("gpu", "auto", "cuda:0"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
         monkeypatch.setattr(launch.sys, "argv", ["launch", "--device", device, "gram.train"])
         launch.main()
         assert handed_on[-3:] == ["gram.train", "--device", "cuda"], device

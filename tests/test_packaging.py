@@ -233,7 +233,7 @@ def copy(tmp_path: Path) -> Path:
         (install_problems, DOCKERFILE, r"^(RUN pip install) -c \S+", r"\1"),
         (install_problems, DOCKERFILE, r"^(RUN pip install .*)", r"\1 numpy==2.4.6"),
         (image_problems, DOCKERFILE, r" gcc ", " "),
-        (image_problems, DOCKERFILE, r" openssh-server", ""),
+        (image_problems, DOCKERFILE, r" openssh-server tmux", ""),
         (image_problems, DOCKERFILE, r"^ARG TORCH_INDEX=.*\n", ""),
         (image_problems, DOCKERFILE, r" /etc/ssh/ssh_host\S+", ""),
         (install_problems, CI, r"^section", "pip install ruff\nsection"),
