@@ -152,7 +152,7 @@ def test_a_preempted_training_resumes_and_the_key_stays_hidden(
     toy: Toy, standin: StandIn, tmp_path: Path
 ) -> None:
     standin.without_capacity = {"NVIDIA A40"}
-    head = toy.start("--verbose", **{"retries": 1})
+    head = toy.start("--verbose")  # without retries: those are for jobs that fail by themselves
     head.wait_for(lambda: toy.saved(1, 2))
     standin.preempt(standin.all[0])
     head.wait_for((toy.folder / "resumed.txt").exists)

@@ -187,7 +187,7 @@ def pod_of(standin: StandIn, run: str) -> Pod:
     return next(
         pod
         for pod in pods
-        if message in Path(pod.body["args"].split()[-1], "log.txt").read_text(encoding="utf-8")
+        if message in Path(pod.command[-1], "log.txt").read_text(encoding="utf-8")
     )
 
 
