@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from gram.stopping import Stopped, listening
+from gram.stopping import Stopped, exit_code, listening
 
 SHOWN = 80  # characters of a value, in a message
 LISTED = 12  # names that are listed where none is close to the one given
@@ -20,11 +20,11 @@ class GramError(Exception):
 
 
 class Interrupted(GramError):
-    """Work stopped on request after its state was saved; ``exit_code`` is 128 + the signal's number."""
+    """Work stopped on request after its state was saved; ``exit_code`` tells the signal."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = exit_code(signal_number)
 
 
 def short(value: object) -> str:
