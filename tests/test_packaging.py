@@ -299,7 +299,7 @@ def test_the_head_of_a_rented_run_wants_a_key_that_may_log_in() -> None:
     assert done.returncode != 0 and "no public key: add one in the account settings" in done.stderr
 
 
-@pytest.mark.parametrize("page", ["FAULTS.md", "FIRST_HOUR.md"])
+@pytest.mark.parametrize("page", ["CLUSTERS.md", "FAULTS.md", "FIRST_HOUR.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     named = re.findall(
         r"`(tests/[\w/]+\.py)::(test_\w+)`",
@@ -312,3 +312,11 @@ def test_the_tests_that_a_page_names_exist(page: str) -> None:
         if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
     ]
     assert missing == []
+
+
+def test_every_finding_on_clusters_that_could_cost_money_is_answered() -> None:
+    page = (ROOT / "reports/CLUSTERS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([CHM]\d+) \| (.+) \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
+    kinds = {"C": 7, "H": 10, "M": 14}
+    wanted = [f"{kind}{number + 1}" for kind, count in kinds.items() for number in range(count)]
+    assert sorted(row[0] for row in rows) == sorted(wanted)
