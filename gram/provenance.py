@@ -115,7 +115,8 @@ def working(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA at all
+    # AssertionError: torch has no CUDA at all.
+    except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
         cause = re.split(r"[.:]?\s*(?:\n|\. |$)", str(error).strip())[0]
         raise GramError(
             f"--device {name}: torch {torch.__version__} has no GPU that works ({cause}); wheels for "

@@ -121,7 +121,7 @@ def follow(place: Path, block: str, where: Path, standin: StandIn) -> tuple[str,
         input=f"{standin.KEY}\n",
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=600,
     )
     assert done.returncode == 0, (block, done.stdout, done.stderr)
     return done.stdout + done.stderr, Path((place / "where").read_text().strip())
