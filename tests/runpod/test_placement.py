@@ -77,7 +77,6 @@ def executor(**settings: Any) -> Executor:
     defaults = {"image": "image", "gpu_types": "NVIDIA A40, NVIDIA L4", "budget": 1.0}
     made.settings = ExecutorSettings(**(defaults | settings))
     made.volume_id, made.data_centers = "volume", ["US-KS-2"]
-    made.workflow = SimpleNamespace(spawned_job_args_factory=None)
     made.envvars = dict  # type: ignore[method-assign]
     return made
 

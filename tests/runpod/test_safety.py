@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from snakemake_executor_plugin_runpod import pod as runner
+from snakemake_executor_plugin_runpod.api import ApiError, Client
 from snakemake_executor_plugin_runpod.errors import RunPodError
 from snakemake_executor_plugin_runpod.fleet import Fleet
+from snakemake_executor_plugin_runpod.key import ApiKey
 from snakemake_executor_plugin_runpod.ledger import Ledger
 from snakemake_executor_plugin_runpod.volume import Heartbeat, Volume
-from tests.runpod.conftest import Pretence, gpu_bodies
+from tests.runpod.conftest import Direct, Pretence, gpu_bodies
 from tests.runpod.standin import StandIn
 
 Open = Callable[..., Pretence]
@@ -358,3 +360,34 @@ def test_names_of_pods_have_at_most_60_letters(pretence: Open) -> None:
     run = pretence(run="a" * 20)
     job = run.fleet.submit("a_rule_with_a_long_name" * 3, gpu_bodies("NVIDIA A40"), {})
     assert len(job.name) <= 60
+
+
+def test_a_volume_that_stalls_for_minutes_loses_no_pod(
+    pretence: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = pretence()
+    at_work(run, 2)
+
+    def stalled(self: Path, *arguments: Any, **more: Any) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", stalled)
+        run.pass_by(240)
+    assert run.outcomes == {} and run.stopped is None
+    run.pass_by(600)
+    assert list(run.outcomes.values()) == ["done", "done"] and len(run.api.all) == 2
+
+
+def test_retired_routes_and_too_large_requests_are_what_runpod_makes_of_them(
+    pretence: Open,
+) -> None:
+    run = pretence()
+    old = Client(ApiKey(run.api.KEY), run.api.url.replace("/v2", "/v1"))
+    old._session.mount(run.api.url.rpartition("/")[0], Direct(run.api))
+    with pytest.raises(ApiError, match="410: Gone"):
+        old.pods()
+    body = {"name": "n", "image": "i", "cmd": ["x" * 110_000], "gpu": {"id": "NVIDIA A40"}}
+    with pytest.raises(ApiError, match="413: Payload Too Large") as caught:
+        run.client.create(body)
+    assert not caught.value.transient
