@@ -33,6 +33,7 @@ configfile: "config/config.yaml"
 report: "workflow/report/front.rst"
 
 
+include: "workflow/rules/configuration.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/data.smk"

@@ -11,11 +11,11 @@ import dataclasses
 from typing import Any
 
 from gram import files
-from gram.config import parse
 from gram.elbo import by_supervision_step
 from gram.errors import GramError, run
 from gram.evaluate import Subject, add_arguments, load_subjects
 from gram.metrics import ratio
+from gram.parsing import parse
 from gram.pool import pool_folds
 from gram.provenance import choose_device
 from gram.settings import EvaluateConfig

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gram import files, metrics
-from gram.config import parse
 from gram.errors import GramError, run
 from gram.evaluate import Subject, add_arguments, draw, load_subjects, score
+from gram.parsing import parse
 from gram.pool import pool_folds
 from gram.progress import progress
 from gram.provenance import choose_device

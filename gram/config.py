@@ -3,135 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
-import functools
-import re
-import types
-import typing
-from collections.abc import Collection, Iterator
+import itertools
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-import yaml
-
-from gram import files
+from gram import files, settings_list
+from gram.agreement import check_restarts, check_run, said_of
+from gram.documents import read_yaml, yaml_option
 from gram.errors import GramError, run, short, suggestion
+from gram.lineage import (
+    BASED_ON,
+    Sections,
+    ancestors,
+    chain_text,
+    lay_section,
+    read_bases,
+    resolve_bases,
+)
+from gram.names import FOLD, RULE, check_name, is_experiment_name
+from gram.parsing import TAG, known, mapping, merge, parse, tags
 from gram.settings import (
     SECTIONS,
     DataSettings,
     EvaluateConfig,
-    GramModel,
     RunSettings,
     SplitConfig,
 )
 
-Section = TypeVar("Section")
 SHARED = (
     "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
 )
-TAG = "architecture"  # the key that tells apart the dataclasses of the section model
-
-
-def parse(cls: type[Section], values: Any, where: str) -> Section:
-    """An instance of the dataclass ``cls`` from a mapping.
-
-    Args:
-        cls: a section, DataSettings or RunSettings; or a union of dataclasses that are told apart by :data:`TAG`.
-        values: the mapping; missing keys take their defaults.
-        where: file and key, for messages.
-
-    Raises:
-        GramError: an unknown key, or a value of the wrong type; the message says what was probably meant.
-    """
-    values = _mapping(values, where)
-    cls = _member(cls, values, where)
-    hints = _type_hints(typing.cast(type, cls))
-    _known(values, where, hints, described=f"{cls.__module__.replace('.', '/')}.py")
-    missing = [
-        f.name
-        for f in dataclasses.fields(cls)  # type: ignore[arg-type]
-        if f.name not in values
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise GramError(f"{where}: the key {missing[0]!r} is missing")
-    converted = {
-        key: _convert(hints[key], value, f"{where}: {key}") for key, value in values.items()
-    }
-    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
-        least, value = f.metadata.get("least"), converted.get(f.name)
-        for number in value if isinstance(value, tuple) else [value]:
-            if least is not None and number is not None and not number >= least:  # NaN fails too
-                raise GramError(f"{where}: {f.name}: {short(number)} is less than {least}")
-    return cls(**converted)
-
-
-@functools.cache
-def _type_hints(cls: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; kept, because the workflow parses hundreds of sections at its start."""
-    return typing.get_type_hints(cls)
-
-
-def tags(cls: Any) -> dict[str, Any]:
-    """The dataclasses of a union by their tag, in order; the first is the default."""
-    members = typing.get_args(cls)
-    return {
-        getattr(member, TAG): member for member in members
-    }  # a default is an attribute of its class
-
-
-def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
-    """The dataclass of a union that ``values`` name by their tag; ``cls`` itself if it is no union."""
-    if not isinstance(cls, types.UnionType):
-        return cls
-    known = tags(cls)
-    tag = values.get(TAG, next(iter(known)))
-    if tag not in known:
-        raise GramError(f"{where}: {TAG}: {short(tag)} is none of {', '.join(map(repr, known))}")
-    return known[tag]
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
-        return parse(typing.cast(type, hint), value, where)
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise GramError(
-                f"{where}: {short(value)} is none of {', '.join(map(repr, typing.get_args(hint)))}"
-            )
-        return value
-    if origin is types.UnionType:
-        return None if value is None else _convert(typing.get_args(hint)[0], value, where)
-    if origin is tuple:
-        return _convert_tuple(typing.get_args(hint)[0], value, where)
-    if origin is dict:
-        hint = dict
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if hint is float and isinstance(value, str):  # YAML reads 1e-4 as a string
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise GramError(f"{where}: {short(value)} is not of type {hint.__name__}")
-    return value
-
-
-def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
-    """A list with at least one value, each of the type ``hint``.
-
-    Raises:
-        GramError: anything else; names the place of a wrong value, counted from 0.
-    """
-    if not isinstance(value, list | tuple) or not value:
-        raise GramError(f"{where}: {value!r} is not a list with at least one value")
-    return tuple(_convert(hint, one, f"{where}: {place}") for place, one in enumerate(value))
-
-
-FOLD = re.compile(r"(?P<base>.+)-fold(?P<fold>\d+)")
+OF_METHODS = ("model", "train", "evaluate")  # the sections that a method may have
+KEYS = ("generator", "methods", *SECTIONS)
 
 
 def split_fold(task: str) -> tuple[str, int | None]:
@@ -147,13 +54,25 @@ def sized_task(task: str) -> str:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of ``config/experiments``: the settings shared by all methods, and each method's own."""
+    """One file of ``config/experiments``: the settings shared by all methods, and each method's own.
+
+    Attributes:
+        path: the file.
+        sources: the files that were read: it, and the shared one that it names.
+        sections: what all methods share, by section.
+        methods: what each method has of its own or of those that it is based on.
+        own: what each method states itself.
+        bases: the names under its ``based_on``.
+    """
 
     path: str
+    sources: tuple[str, ...]
     generator: dict[str, Any]
     split: SplitConfig
-    sections: dict[str, dict[str, Any]]
-    methods: dict[str, dict[str, dict[str, Any]]]
+    sections: Sections
+    methods: dict[str, Sections]
+    own: dict[str, Sections]
+    bases: dict[str, tuple[str, ...]]
 
     def tasks(self, name: str) -> list[str]:
         """The trainable tasks of the experiment ``name``: itself, or its folds."""
@@ -163,105 +82,102 @@ class Experiment:
             else [f"{name}-fold{fold}" for fold in range(self.split.folds)]
         )
 
+    def ancestors(self, method: str) -> list[str]:
+        """A method, then those that it takes settings from."""
+        return ancestors(method, self.bases)
+
+
+def experiment_files(folder: Path) -> list[Path]:
+    """The experiments in a folder, sorted: files ``*.yaml`` with a name that an experiment may have.
+
+    What an editor or a file manager leaves beside them (``.#coloring5.yaml``, ``._x.yaml``, ``nqueens6.bak.yaml``) is none.
+    """
+    return sorted(path for path in folder.glob("*.yaml") if is_experiment_name(path.stem))
+
 
 def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
     """Read and check an experiment file, laid over the one of config/shared that it names, if it does.
 
     Args:
         path: the YAML file.
-        overrides: sections that are merged over the file's, key by key.
+        overrides: sections that are merged over the file's, key by key, as if they stood in it; methods that are based on one
+            of these change with it.
 
     Raises:
-        GramError: missing file, broken YAML, unknown key, or a value of the wrong type in any method.
+        GramError: missing file, broken YAML, a name with other characters than a name may have, an unknown key, a value that
+            makes no sense in any method.
     """
-    known_keys = ["generator", "methods", *SECTIONS]
-    values = _read(path, [SHARED, *known_keys])
-    if SHARED in values:
-        values = merge(
-            _read(path.parents[1] / SHARED / f"{values[SHARED]}.yaml", known_keys), values
+    if not is_experiment_name(path.stem):
+        raise GramError(
+            f"{path}: no name of an experiment: {RULE}; it does not end as that of a fold, as in -fold0"
         )
-    values = merge(values, _known(overrides, f"overrides of {path.stem}", known_keys))
-    given = {key: _mapping(values.get(key), f"{path}: {key}") for key in known_keys}
-    methods = {
-        name: _mapping(own, f"{path}: methods: {name}") for name, own in given["methods"].items()
+    values = known(read_yaml(path), str(path), [SHARED, *KEYS])
+    sources, shared = [path], values.pop(SHARED, None)
+    layers = [_normal(values, str(path))]
+    if shared is not None:
+        sources.append(path.parents[1] / SHARED / f"{check_name(shared, f'{path}: {SHARED}')}.yaml")
+        below = known(read_yaml(sources[-1]), str(sources[-1]), KEYS)
+        layers.insert(0, _normal(below, str(sources[-1])))
+    merged = merge({}, layers[0])
+    for layer in layers[1:]:
+        merged = merge(merged, layer)
+    if overrides:
+        merged = merge(merged, _overrides(overrides, f"overrides of {path.stem}", merged))
+    methods, where = merged["methods"], f"{path}: methods"
+    bases = {
+        name: read_bases(method.pop(BASED_ON, None), f"{where}: {name}: {BASED_ON}")
+        for name, method in methods.items()
     }
+    default = merged["model"].get(TAG, next(iter(tags(SECTIONS["model"]))))
     experiment = Experiment(
         path=str(path),
-        generator=given["generator"],
-        split=parse(SplitConfig, given["split"], f"{path}: split"),
-        sections={name: given[name] for name in ("model", "train", "evaluate")},
-        methods={
-            name: {
-                key: _mapping(section, f"{path}: methods: {name}: {key}")
-                for key, section in own.items()
-            }
-            for name, own in methods.items()
-        },
+        sources=tuple(map(str, sources)),
+        generator=merged["generator"],
+        split=parse(SplitConfig, merged["split"], f"{path}: split"),
+        sections={name: merged[name] for name in OF_METHODS},
+        methods=resolve_bases(methods, bases, default, str(path)),
+        own=methods,
+        bases=bases,
     )
-    for key in ("test_fraction", "valid_fraction"):
-        if getattr(experiment.split, key) >= 1:
-            raise GramError(
-                f"{path}: split: {key}: {getattr(experiment.split, key)} is not in [0, 1)"
-            )
     for method in methods:
         resolve(experiment, path.stem, method, 0)
         evaluate_settings(experiment, method)
     return experiment
 
 
-def _read(path: Path, keys: list[str]) -> dict[str, Any]:
-    """The content of a YAML file that may have ``keys``.
+def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The content of a file with a mapping, if only an empty one, in the place of every section, method and section of a method.
 
     Raises:
-        GramError: missing file, broken YAML, or an unknown key.
+        GramError: something else stands there, or a method has a name or key that none has.
     """
-    try:
-        return _known(yaml.safe_load(path.read_text(encoding="utf-8")), str(path), keys)
-    except FileNotFoundError as error:
-        others = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise GramError(
-            f"{path}: no such file; {suggestion(path.stem, others, 'known ones')}"
-        ) from error
-    except yaml.YAMLError as error:
-        raise GramError(f"{path}: not a YAML file: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise GramError(f"{path}: cannot be read: {error}") from error
+    sections = {key: dict(mapping(values.get(key), f"{where}: {key}")) for key in KEYS}
+    methods = {}
+    for name, own in sections["methods"].items():
+        check_name(name, f"{where}: methods")
+        place = f"{where}: methods: {name}"
+        methods[name] = {
+            key: value if key == BASED_ON else mapping(value, f"{place}: {key}")
+            for key, value in known(own, place, [*OF_METHODS, BASED_ON]).items()
+        }
+    return sections | {"methods": methods}
 
 
-def _known(value: Any, where: str, keys: Collection[str], described: str = "") -> dict[str, Any]:
-    """``value`` if it is a mapping with no other keys than ``keys``, which stand in ``described``; {} for nothing.
+def _overrides(values: Any, where: str, below: dict[str, Any]) -> dict[str, Any]:
+    """Overrides in the form of :func:`_normal`.
 
     Raises:
-        GramError: anything else.
+        GramError: what :func:`_normal` refuses, or a method that is not there and does not say what it is based on: a name
+            with a slip of the pen would else be a new method, which nothing runs.
     """
-    values = _mapping(value, where)
-    unknown = sorted(set(values) - set(keys), key=str)
-    if unknown:
-        meant = suggestion(unknown[0], keys, "known keys", described)
-        raise GramError(f"{where}: unknown key {short(unknown[0])}; {meant}")
-    return values
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    """``value`` if it is a mapping; {} for a key without a value.
-
-    Raises:
-        GramError: anything else.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise GramError(f"{where}: expected keys and values, found {short(value)}")
-    return value
-
-
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with ``over`` laid upon it, nested mappings merged key by key; neither is changed."""
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+    layer = _normal(known(values, where, KEYS), where)
+    for name, own in layer["methods"].items():
+        if name not in below["methods"] and BASED_ON not in own:
+            meant = suggestion(name, below["methods"], "known ones")
+            raise GramError(
+                f"{where}: methods: no {short(name)}; {meant} (a new one says what it is {BASED_ON})"
+            )
+    return layer
 
 
 class Difference(NamedTuple):
@@ -278,7 +194,7 @@ def differences(one: Any, other: Any, keys: tuple[str, ...] = ()) -> Iterator[Di
         for key in dict.fromkeys([*one, *other]):
             yield from differences(one.get(key), other.get(key), (*keys, key))
     elif one != other:
-        yield Difference(": ".join(keys), one, other)
+        yield Difference(": ".join(map(str, keys)), one, other)
 
 
 def first_difference(one: Any, other: Any) -> Difference | None:
@@ -302,12 +218,8 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
     if method not in experiment.methods:
         meant = suggestion(method, experiment.methods, "known ones")
         raise GramError(f"{experiment.path}: methods: no {short(method)}; {meant}")
-    own = _known(
-        experiment.methods[method], f"{experiment.path}: methods: {method}", experiment.sections
-    )
-    shared, values = experiment.sections[section], own.get(section, {})
-    if values.get(TAG) in (None, shared.get(TAG, next(iter(tags(SECTIONS[section])), None))):
-        values = merge(shared, values)
+    shared, own = experiment.sections[section], experiment.methods[method].get(section, {})
+    values = lay_section(shared, own, next(iter(tags(SECTIONS["model"]))))
     return parse(SECTIONS[section], values, f"{experiment.path}: {method}: {section}")
 
 
@@ -329,30 +241,8 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
         model=method_section(experiment, method, "model"),
         train=train,
     )
-    _check_agreement(settings, f"{experiment.path}: {method}")
+    said_of(check_run, settings, f"{experiment.path}: {method}")
     return settings
-
-
-def _check_agreement(settings: RunSettings, where: str) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises:
-        GramError: names both keys and what to write.
-    """
-    model, train = settings.model, settings.train
-    factors, initial = train.beta_factors, train.beta_factors_initial
-    if initial is not None and len(initial) != len(factors):
-        raise GramError(
-            f"{where}: train: beta_factors_initial: {len(initial)} values, and beta_factors has "
-            f"{len(factors)}; give as many"
-        )
-    if isinstance(model, GramModel) and model.noise_in == "last":
-        for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):
-            if (value := getattr(train, key)) != needed:
-                raise GramError(
-                    f"{where}: train: {key}: {value}: with model: noise_in: last no other transition "
-                    f"draws noise; write {key}: {needed}, or noise_in: all"
-                )
 
 
 def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
@@ -362,12 +252,20 @@ def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
         GramError: an unknown method, key or value.
     """
     settings: EvaluateConfig = method_section(experiment, method, "evaluate")
+    said_of(check_restarts, settings, f"{experiment.path}: {method}")
     return settings
 
 
 def load_run(path: Path) -> RunSettings:
-    """The settings in a run's ``config.json``."""
-    return parse(RunSettings, files.read_json(path), str(path))
+    """The settings in a run's ``config.json``.
+
+    Raises:
+        GramError: a missing or broken file, or settings that make no sense.
+    """
+    settings = parse(RunSettings, files.read_json(path), str(path))
+    check_name(settings.task, f"{path}: task")
+    check_name(settings.method, f"{path}: method")
+    return settings
 
 
 def check_card(card: Path, wanted: DataSettings, config: Path | str) -> None:
@@ -390,24 +288,110 @@ def check_card(card: Path, wanted: DataSettings, config: Path | str) -> None:
         )
 
 
+def list_path(experiment: str) -> Path:
+    """The list of settings that belongs to an experiment's file: that of the repository in which it lies."""
+    return Path(experiment).resolve().parents[2] / settings_list.PATH
+
+
+def listed_rows(experiment: Experiment) -> list[settings_list.Row]:
+    """The lines of an experiment in the list of settings, as they are here."""
+    name, written = Path(experiment.path).stem, settings_list.written(experiment.sources)
+    data = dataclasses.asdict(data_settings(experiment, name))
+    return [
+        settings_list.Row(name, method, written, settings_list.digest([data, resolved]))
+        for method in experiment.methods
+        for resolved in [sections_of(experiment, method)]
+    ]
+
+
+def sections_of(experiment: Experiment, method: str) -> dict[str, dict[str, Any]]:
+    """A method's sections with all their values, as plain mappings."""
+    return {
+        section: dataclasses.asdict(method_section(experiment, method, section))
+        for section in OF_METHODS
+    }
+
+
+def check_listed(experiment: Experiment) -> None:
+    """Refuse an experiment whose text is listed in ``resources/settings.tsv``, and resolves to other settings here.
+
+    Args:
+        experiment: without overrides.
+
+    Raises:
+        GramError: what :func:`gram.settings_list.check` refuses, or a file that cannot be read.
+    """
+    settings_list.check(listed_rows(experiment), list_path(experiment.path), experiment.path)
+
+
+def origin(experiment: Experiment, method: str, section: str, key: str) -> str:
+    """Where a method's value of a setting was written: in it, in another method, for all methods, or nowhere."""
+    tag = experiment.methods[method].get("model", {}).get(TAG)
+    for name in _by_weight(method, experiment.bases):
+        own = experiment.own[name].get(section, {})
+        if key in own and own.get(TAG, tag) == tag:
+            return name
+    return "all methods" if key in experiment.sections[section] else "default"
+
+
+def _by_weight(method: str, bases: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """A method and those under it, those that count more first."""
+    yield method
+    for base in reversed(bases[method]):
+        yield from _by_weight(base, bases)
+
+
+def show(experiment: Experiment, method: str) -> str:
+    """A method's settings as lines, each with its origin, below what the method is based on."""
+    lines = [f"# {chain_text(method, experiment.bases)}"]
+    for section, values in sections_of(experiment, method).items():
+        lines.append(f"{section}:")
+        for key, value in values.items():
+            text = f"  {key}: {json.dumps(value)} "
+            lines.append(f"{text:<45}# {origin(experiment, method, section, key)}")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Freeze the settings of one run to JSON: the file that training reads."""
+    """Freeze the settings of one run to JSON, the file that training reads; or show, or list, what settings there are."""
     parser = argparse.ArgumentParser(prog="python -m gram.config", description=main.__doc__)
-    parser.add_argument(
-        "--experiment", type=Path, required=True, help="a file of config/experiments"
-    )
+    parser.add_argument("--experiment", type=Path, help="a file of config/experiments")
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
-    parser.add_argument("--method", required=True)
+    parser.add_argument("--method")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--overrides",
-        type=yaml.safe_load,
+        type=yaml_option("--overrides"),
         default={},
         help="sections as YAML or JSON, merged over the file",
     )
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, help="the JSON file to write")
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="print what the method is based on, and all its settings with the place where each was written; "
+        "without --method what each method is based on",
+    )
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help=f"write what the methods of config/experiments resolve to, as digests, to {settings_list.PATH}",
+    )
     args = parser.parse_args()
+    if args.list:
+        paths = experiment_files(Path("config/experiments"))
+        rows = [listed_rows(load_experiment(path)) for path in paths]
+        settings_list.write_list(settings_list.PATH, itertools.chain.from_iterable(rows))
+        return
+    if not args.experiment or not (args.show or (args.method and args.output)):
+        parser.error("--experiment with --show, or with --method and --output, or --list is needed")
     experiment = load_experiment(args.experiment, args.overrides)
+    if args.show:
+        methods = [args.method] if args.method else experiment.methods
+        for method in methods:
+            print(show(experiment, method) if args.method else chain_text(method, experiment.bases))
+        return
+    check_listed(load_experiment(args.experiment))
     settings = resolve(experiment, args.task or args.experiment.stem, args.method, args.seed)
     files.write_json(args.output, settings.as_dict())
 

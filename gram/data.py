@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 
 from gram import files
 from gram.config import data_settings, load_experiment, split_fold
+from gram.documents import yaml_option
 from gram.errors import GramError, run
 from gram.settings import DataSettings, SplitConfig
 from gram.tasks import Enumeration, Tokens, checked_task
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
     parser.add_argument(
         "--overrides",
-        type=yaml.safe_load,
+        type=yaml_option("--overrides"),
         default={},
         help="sections as YAML or JSON, merged over the file",
     )

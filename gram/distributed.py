@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
+from gram.agreement import check_rows
 from gram.errors import GramError
 from gram.provenance import choose_device
 
@@ -55,11 +56,8 @@ class Processes:
         Raises:
             GramError: the rows cannot be split evenly.
         """
-        share, rest = divmod(batch_size, self.count)
-        if rest:
-            raise GramError(
-                f"train: batch_size: {batch_size} is not a multiple of the {self.count} processes; change one of them"
-            )
+        check_rows(batch_size, self.count)
+        share = batch_size // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def most(self, value: int) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 import sys
 from collections.abc import Callable, Iterable
 
 from gram.stopping import Stopped, exit_code, listening
 
 SHOWN = 80  # characters of a value, in a message
+WHOLE = 10_000  # parts of a value that is spelt out before it is cut
+COMPARED = 200  # letters of a name that is not known
+SKETCH = reprlib.Repr()  # first parts and first levels only
 LISTED = 12  # names that are listed where none is close to the one given
 
 
@@ -29,11 +33,33 @@ class Interrupted(GramError):
 
 def short(value: object) -> str:
     """``repr(value)``, cut in its middle to what a line can hold: a value may be a whole file."""
-    text = repr(value)
+    try:
+        text = repr(value) if _is_shown_whole(value) else SKETCH.repr(value)
+    except (
+        ValueError,
+        RecursionError,
+    ):  # an integer of thousands of digits, lists in lists in lists
+        text = f"a value of type {type(value).__name__} that is too large to be shown"
     if len(text) <= SHOWN:
         return text
     half = (SHOWN - 5) // 2
     return f"{text[:half]} ... {text[-half:]}"
+
+
+def _is_shown_whole(value: object) -> bool:
+    """Whether a value has at most WHOLE parts: aliases of YAML make of a few lines what no memory could spell out."""
+    parts, waiting = 0, [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str | bytes | dict | list | tuple | set):
+            parts += len(one)
+        if parts > WHOLE:
+            return False
+        if isinstance(one, dict):
+            waiting += [*one, *one.values()]
+        elif isinstance(one, list | tuple | set):
+            waiting += one
+    return True
 
 
 def suggestion(wrong: object, known: Iterable[object], what: str, described: str = "") -> str:
@@ -49,7 +75,8 @@ def suggestion(wrong: object, known: Iterable[object], what: str, described: str
         For example ``did you mean 'steps'?``; if no name is close, ``known keys: steps, N_sup``, of many only the first.
     """
     names = {str(name).casefold(): str(name) for name in known}
-    if close := difflib.get_close_matches(str(wrong).casefold(), names):
+    given = wrong if isinstance(wrong, str) else short(wrong)
+    if close := difflib.get_close_matches(given[:COMPARED].casefold(), names):
         *others, last = (repr(names[one]) for one in close)
         return f"did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
     listed = ", ".join(list(names.values())[:LISTED]) or "none"

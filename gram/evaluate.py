@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from numpy.typing import NDArray
 
 from gram import checkpoint, files, metrics
-from gram.config import check_card, load_run, merge, parse
+from gram.config import check_card, load_run
 from gram.data import SPLITS, Split, load_split
+from gram.documents import yaml_option
 from gram.errors import GramError, run
 from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape, forward_in
+from gram.parsing import merge, parse
 from gram.partial import PartialDraws
 from gram.progress import progress_of_part
 from gram.provenance import choose_device, provenance, seeded_generator
@@ -340,7 +341,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
     )
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument(
-        "--settings", type=yaml.safe_load, default={}, help="section evaluate as YAML or JSON"
+        "--settings",
+        type=yaml_option("--settings"),
+        default={},
+        help="section evaluate as YAML or JSON",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")

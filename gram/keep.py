@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gram import checkpoint, files
-from gram.config import first_difference, load_run, parse
+from gram.config import first_difference, load_run
 from gram.errors import GramError, run, short
+from gram.parsing import parse
 from gram.restore import KEPT, trained_here
 from gram.settings import RunSettings
 

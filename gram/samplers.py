@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gram.agreement import check_restarts
 from gram.errors import GramError
 from gram.models.network import Network, State
 from gram.settings import EvaluateConfig
@@ -180,10 +181,6 @@ def make_sampler(config: EvaluateConfig, width: int) -> Independent:
         return Quasi(width)
     if config.sampler == "repulsion":
         return Repulsion(width, config.repulsion)
-    if config.depth < 2 * config.reseed_every:
-        raise GramError(
-            f"evaluate: reseed_every: {config.reseed_every} leaves no restart within depth {config.depth}; "
-            "use at most half the depth"
-        )
+    check_restarts(config)
     restarting = Reseed if config.sampler == "reseed" else AntitheticReseed
     return restarting(width, config.reseed_every, config.depth)

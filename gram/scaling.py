@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gram import files, metrics
-from gram.config import merge, parse
 from gram.errors import run
 from gram.evaluate import (
     Drawn,
@@ -34,6 +33,7 @@ from gram.evaluate import (
     score,
 )
 from gram.inference import Stop
+from gram.parsing import merge, parse
 from gram.pool import pool_folds
 from gram.provenance import choose_device
 from gram.settings import EvaluateConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gram.agreement import check_halting
 from gram.data import Split
 from gram.errors import GramError
 from gram.models.network import Network, State, Step
@@ -48,10 +49,7 @@ class Stream:
         generator: torch.Generator,
         rows: slice | None = None,
     ) -> None:
-        if config.halt == "q" and config.supervision == "all":
-            raise GramError(
-                "train: halt: q replaces rows early, but supervision: all runs every row to N_sup; change one of them"
-            )
+        check_halting(config)
         device = generator.device
         self.config = config
         self.generator = generator

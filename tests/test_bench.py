@@ -476,5 +476,7 @@ def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
 def test_a_broken_configuration_is_named(text: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(GramError, match=r"broken\.yaml: not a readable YAML file"):
+    with pytest.raises(
+        GramError, match=r"broken\.yaml: (not a YAML file|expected keys and values)"
+    ):
         estimate.workflow_config(path, ROOT)

@@ -19,13 +19,11 @@ from gram.config import (
     evaluate_settings,
     load_experiment,
     load_run,
-    merge,
-    parse,
     resolve,
     split_fold,
-    tags,
 )
 from gram.errors import GramError
+from gram.parsing import merge, parse, tags
 from gram.settings import SECTIONS, EvaluateConfig, GramModel, RunSettings, SplitConfig, TrainConfig
 from gram.settings.baselines import ArModel
 
@@ -260,7 +258,7 @@ def test_lists_of_numbers(write: Any) -> None:
         ("[]", "[] is not a list with at least one value"),
         ("[1, x]", "beta_factors: 1: 'x' is not of type float"),
         ("[1, -2]", "beta_factors: -2.0 is less than 0"),
-        ("[.nan]", "beta_factors: nan is less than 0"),
+        ("[.nan]", "beta_factors: 0: nan is not a finite number"),
     ):
         with pytest.raises(GramError, match=re.escape(said)):
             load_experiment(write(f"train: {{beta_factors: {value}}}\nmethods: {{gram: }}"))

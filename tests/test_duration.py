@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from gram import files, train
-from gram.config import load_experiment, parse, resolve
+from gram.config import load_experiment, resolve
 from gram.data import build
 from gram.duration import DAY, in_words, refuse_long, seconds_left
 from gram.errors import GramError
+from gram.parsing import parse
 from gram.settings import RunSettings
 from gram.trainer import Trainer
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 
-from gram import files
+from gram import documents, files
 from gram.bench.flops import row_flops, run_flops, shape_of, supervised_loss
-from gram.config import load_experiment, merge, resolve, split_fold
+from gram.config import load_experiment, resolve, split_fold
 from gram.errors import GramError, short, suggestion
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network
+from gram.parsing import mapping, merge
 from gram.settings import RunSettings
 
 # fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving average.
@@ -46,15 +46,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         GramError: it is not one.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise GramError(
-            f"{path}: not a readable YAML file with keys and values: {error}"
-        ) from error
-    if not isinstance(content, dict):
-        raise GramError(f"{path}: not a readable YAML file with keys and values")
-    return content
+    return mapping(documents.read_yaml(path), str(path))
 
 
 def workflow_config(workflow: Path, root: Path) -> dict[str, Any]:

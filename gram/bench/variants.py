@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from gram.bench.timing import WARM_UP
-from gram.config import parse
 from gram.duration import timed
 from gram.errors import GramError
+from gram.parsing import parse
 from gram.provenance import peak_memory_bytes
 from gram.settings import RunSettings, TrainConfig
 from gram.trainer import Trainer

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon, Rectangle
 
 from gram import files
-from gram.config import parse
 from gram.data import load_split
 from gram.errors import GramError
 from gram.figures.style import STYLE, heading, legend_below, letters_in, new_figure
+from gram.parsing import parse
 from gram.settings import DataSettings
 from gram.tables.names import label
 from gram.tasks import Tokens, make_task

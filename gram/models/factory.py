@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gram.errors import GramError
+from gram.agreement import check_axes, check_model
 from gram.models.autoregressive import Autoregressive
 from gram.models.diffusion import MaskedDiffusion
 from gram.models.direct import Direct
@@ -41,10 +41,7 @@ def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
     Raises:
         GramError: settings of the architecture that exclude each other.
     """
-    if config.D % (2 * config.heads):
-        raise GramError(
-            f"model: D: {config.D} is not a multiple of 2 x heads ({config.heads}), which RoPE needs"
-        )
+    check_model(config)
     with torch.random.fork_rng(
         devices=[]
     ):  # initialisers know only the global generator; it is put back afterwards
@@ -75,11 +72,7 @@ def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) 
     if config.rope == "diagonal":
         one, other = positions.T
         positions = torch.stack([one, other, one + other, one - other], dim=1)
-    head_dim, axes = config.D // config.heads, positions.shape[1]
-    if head_dim % (2 * axes):
-        raise GramError(
-            f"model: rope: {config.rope}: D / heads is {head_dim}, not a multiple of 2 x {axes}, for as many axes"
-        )
+    check_axes(config, positions.shape[1])
     return positions
 
 
@@ -107,17 +100,7 @@ def plain_stack(
 
 
 def build_gram(config: GramModel, shape: Shape) -> GRAM:
-    """GRAM, its deterministic twin or another ablation of it.
-
-    Raises:
-        GramError: sigma_min leaves no room for sigma.
-    """
-    if not config.sigma_min < min(
-        config.sigma_init, 1
-    ):  # 1 is the sigma of guidance by the mean alone
-        raise GramError(
-            f"model: sigma_min: {config.sigma_min} is not below sigma_init ({config.sigma_init}) and 1"
-        )
+    """GRAM, its deterministic twin or another ablation of it."""
     positions = in_place(config, shape, config.puzzle_tokens)
     tokens = len(positions)
     z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gram.errors import GramError
+from gram import agreement
 from gram.models.network import Network, State, Step
 from gram.settings import TrainConfig
 
@@ -51,10 +51,7 @@ def check_softmax(model: Network, config: TrainConfig) -> None:
     Raises:
         GramError: the cross-entropy is another.
     """
-    if config.cross_entropy != "softmax":
-        raise GramError(
-            f"train: cross_entropy: {config.cross_entropy}: {type(model).__name__} draws its tokens from a softmax; use softmax"
-        )
+    agreement.check_softmax(config, type(model).__name__)
 
 
 @singledispatch

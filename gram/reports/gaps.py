@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gram.config import TAG, Experiment, load_experiment, method_section, parse
+from gram.config import Experiment, experiment_files, load_experiment, method_section
 from gram.errors import GramError
+from gram.parsing import TAG, parse
 from gram.reports.reference import NOT_MEASURED, SHOWN, signed
 from gram.settings import SECTIONS, RunSettings
 from gram.settings.generator import ColoringGenerator
@@ -68,7 +69,7 @@ def gap_defaults(root: Path) -> str:
     )
     rows = []
     for path in sorted(
-        (root / "config/experiments").glob("*.yaml"), key=lambda path: natural(path.stem)
+        experiment_files(root / "config/experiments"), key=lambda path: natural(path.stem)
     ):
         experiment = load_experiment(path)
         for gap in gap_settings():

@@ -6,27 +6,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gram.settings.field import setting
+from gram.settings.limits import REPEATS, ROWS, SEED
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Test-time compute; always from the prior."""
 
-    depth: int = setting(16, "supervision steps of a rollout", least=1)
+    depth: int = setting(16, "supervision steps of a rollout", least=1, most=REPEATS)
     width: int = setting(
-        20, "trajectories per input for models that sample (20 in the paper)", least=1
+        20, "trajectories per input for models that sample (20 in the paper)", least=1, most=REPEATS
     )
     act: bool = setting(
         False, "stop a trajectory when its halting probability passes 0.5", gap="Open for Table 1."
     )
-    seed: int = setting(0, "seed of the rollouts' noise")
+    seed: int = setting(0, "seed of the rollouts' noise", least=0, most=SEED)
     weights: Literal["ema", "raw"] = setting("ema", "which weights are evaluated")
     precision: Literal["fp32", "bf16"] = setting(
         "fp32",
         "precision of the forward pass (guidance heads are always fp32); bf16 is quicker on GPUs, and on "
         "processors that multiply it",
     )
-    batch_size: int = setting(512, "trajectories at a time", least=1)
+    batch_size: int = setting(512, "trajectories at a time", least=1, most=ROWS)
     sampler: Literal["iid", "antithetic", "quasi", "repulsion", "reseed", "antithetic+reseed"] = (
         setting(
             "iid",
@@ -40,10 +41,12 @@ class EvaluateConfig:
         "with reseed: supervision steps between two comparisons of answers, and the fewest after a restart",
         gap="Not in the paper.",
         least=1,
+        most=REPEATS,
     )
     repulsion: float = setting(
         0.1,
         "with repulsion: how far two near-equal states move apart per supervision step, in units of the state's root mean square",
         gap="Not in the paper.",
         least=0,
+        most=100,
     )

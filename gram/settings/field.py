@@ -7,13 +7,28 @@ from typing import Any
 
 
 def setting(
-    default: Any, doc: str, gap: str = "", *, least: float | None = None, execution: bool = False
+    default: Any,
+    doc: str,
+    gap: str = "",
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    execution: bool = False,
 ) -> Any:
     """A dataclass field with its meaning and, where the paper leaves the choice open, why this default (``gap``).
 
-    ``least`` is the smallest value that makes sense. ``execution`` marks what says how a machine carries out a run, not which
-    run it is: it moves only the last bits of a result, and an unfinished run may go on with another value.
+    Every number has two ends, which :func:`gram.parsing.parse` checks: ``least``, the smallest value that makes sense, and
+    ``most``, the largest, or ``below``, which it does not reach (a decay of 1 would forget nothing). ``most`` of a size is far
+    beyond what was ever trained: it tells a slip from a plan. ``execution`` marks what says how a machine carries out a run, not
+    which run it is: it moves only the last bits of a result, and an unfinished run may go on with another value.
     """
-    return dataclasses.field(
-        default=default, metadata={"doc": doc, "gap": gap, "least": least, "execution": execution}
-    )
+    metadata = {
+        "doc": doc,
+        "gap": gap,
+        "least": least,
+        "most": most,
+        "below": below,
+        "execution": execution,
+    }
+    return dataclasses.field(default=default, metadata=metadata)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gram.settings.field import setting
+from gram.settings.limits import BASE, HEADS, LAYERS, REPEATS, TOKENS, WIDTH
 
 ROPE = (
     "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
@@ -19,17 +20,18 @@ class GramModel:
 
     architecture: Literal["gram"] = setting("gram", "which network it is")
 
-    D: int = setting(512, "width of the latent state, per token", least=1)
-    heads: int = setting(8, "attention heads", least=1)
-    ffn_hidden: int = setting(512, "inner width of the SwiGLU in f_L and f_H", least=1)
-    layers: int = setting(2, "layers in f_L, and in f_H", least=1)
-    K: int = setting(4, "low-level updates per transition", least=1)
+    D: int = setting(512, "width of the latent state, per token", least=1, most=WIDTH)
+    heads: int = setting(8, "attention heads", least=1, most=HEADS)
+    ffn_hidden: int = setting(512, "inner width of the SwiGLU in f_L and f_H", least=1, most=WIDTH)
+    layers: int = setting(2, "layers in f_L, and in f_H", least=1, most=LAYERS)
+    K: int = setting(4, "low-level updates per transition", least=1, most=REPEATS)
     T: int = setting(
         3,
         "transitions per supervision step; gradients flow through the last one only",
         gap="What carries gradient without deep supervision (Table 3: N_sup = 1, and T the transitions of all N_sup steps) is "
         "open. Here it is the last transition as everywhere else, so that memory does not grow with the depth.",
         least=1,
+        most=REPEATS,
     )
     puzzle_tokens: int = setting(
         16,
@@ -37,6 +39,7 @@ class GramModel:
         gap="Stated for ARC; whether the constraint tasks use all 16 is open. 0 on the CPU boards, where 16 of 41 "
         "tokens would be padding.",
         least=0,
+        most=TOKENS,
     )
     hierarchy: Literal["two", "flat"] = setting(
         "two",
@@ -56,12 +59,14 @@ class GramModel:
         gap="With a posterior that sees [u, e_y] (2D wide), 384 gives the four heads the 3.15M parameters by which GRAM "
         "(10.5M) exceeds its deterministic core (7.3M).",
         least=1,
+        most=WIDTH,
     )
     decoder_hidden: int = setting(
         128,
         "inner width of the SwiGLU decoder",
         gap="The paper calls the decoder a SwiGLU head without a width; 128 keeps the counts at 7.3M and 10.5M.",
         least=1,
+        most=WIDTH,
     )
     posterior: Literal["token", "pooled"] = setting(
         "token",
@@ -89,12 +94,14 @@ class GramModel:
         "standard deviation of the noise before training",
         gap="Open. Small noise keeps the untrained state close to the deterministic one (0.69 = softplus(0) is the other choice).",
         least=0,
+        most=10,
     )
     sigma_min: float = setting(
         1e-3,
         "added to softplus(raw): the least standard deviation",
         gap="Open; bounds the KL.",
         least=0,
+        below=1,
     )
     z0: Literal["tokens", "vector", "random"] = setting(
         "tokens",
@@ -113,11 +120,16 @@ class GramModel:
         "network has to learn.",
     )
     rope_theta: float = setting(
-        10000.0, "base of the rotary position embedding", gap="Open; the usual value.", least=0
+        10000.0,
+        "base of the rotary position embedding",
+        gap="Open; the usual value.",
+        least=1,
+        most=BASE,
     )
     norm_eps: float = setting(
         1e-5,
         "epsilon of the gainless post-norm RMSNorm",
         gap="Norm style is open; as in HRM and TRM.",
         least=0,
+        most=1,
     )

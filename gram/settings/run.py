@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gram.settings.architectures import ModelConfig
+from gram.settings.limits import SEED
 from gram.settings.split import SplitConfig
 from gram.settings.train import TrainConfig
 
@@ -30,7 +31,7 @@ class RunSettings:
 
     task: str
     method: str
-    seed: int
+    seed: int = dataclasses.field(metadata={"least": 0, "most": SEED})
     data: DataSettings
     model: ModelConfig
     train: TrainConfig

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gram.settings.field import setting
+from gram.settings.limits import REPEATS, ROWS, STEPS, WEIGHT
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Objective, optimizer and what is logged (sections 2.3 and B.1)."""
 
-    steps: int = setting(28000, "optimizer steps", least=1)
-    N_sup: int = setting(16, "supervision steps that an input stays in the carry", least=1)
+    steps: int = setting(28000, "optimizer steps", least=1, most=STEPS)
+    N_sup: int = setting(
+        16, "supervision steps that an input stays in the carry", least=1, most=REPEATS
+    )
     supervision: Literal["streaming", "all"] = setting(
         "streaming",
         "what an optimizer step holds: one supervision step of every row of a carry, in which finished rows are replaced; or the "
@@ -21,19 +24,20 @@ class TrainConfig:
         gap="Open, and with it what the paper's epoch means. streaming is what the code of HRM and TRM does; the paper's 3000 "
         "epochs of 8x8 are then about 28,000 supervision steps. With all they are as many optimizer steps of N_sup times the work.",
     )
-    batch_size: int = setting(768, "rows in the carry, over all processes", least=1)
+    batch_size: int = setting(768, "rows in the carry, over all processes", least=1, most=ROWS)
     micro_batch: int | None = setting(
         None,
         "rows of one forward and backward pass; a step sums as many as it needs, in less memory; null or 0: all rows of a process",
         least=0,
         execution=True,
+        most=ROWS,
     )
     optimizer: Literal["adamw", "adam_atan2"] = setting(
         "adamw",
         "AdamW, or AdamATan2, with which HRM and TRM are trained, and with it SignSGD for their puzzle vector",
     )
-    learning_rate: float = setting(1e-4, "peak learning rate", least=0)
-    weight_decay: float = setting(1.0, "decoupled weight decay", least=0)
+    learning_rate: float = setting(1e-4, "peak learning rate", least=0, most=10)
+    weight_decay: float = setting(1.0, "decoupled weight decay", least=0, most=100)
     decay: Literal["all", "matrices"] = setting(
         "all",
         "what decays: all weights, or those of two dimensions and more, embeddings included and biases not",
@@ -45,47 +49,61 @@ class TrainConfig:
         "decay of the gradient's mean in the optimizer",
         gap="Open; as in HRM and TRM.",
         least=0,
+        below=1,
     )
     beta2: float = setting(
         0.95,
         "decay of the squared gradient's mean in the optimizer",
         gap="Open; as in HRM and TRM.",
         least=0,
+        below=1,
     )
     warmup_steps: int = setting(
-        2000, "linear warm-up of the learning rate", gap="Open; as in HRM and TRM.", least=0
+        2000,
+        "linear warm-up of the learning rate",
+        gap="Open; as in HRM and TRM.",
+        least=0,
+        most=STEPS,
     )
     schedule: Literal["constant", "cosine"] = setting(
         "constant", "learning rate after the warm-up", gap="Open; as in TRM."
     )
     final_learning_rate: float = setting(
-        0.1, "with cosine: the last learning rate as a share of the peak", gap="Open.", least=0
+        0.1,
+        "with cosine: the last learning rate as a share of the peak",
+        gap="Open.",
+        least=0,
+        most=1,
     )
     final_weight_decay: float = setting(
         1.0,
         "with cosine: the last weight decay as a share of the first",
         gap="Not in the paper; 1, the default, changes nothing.",
         least=0,
+        most=100,
     )
-    grad_clip: float = setting(1.0, "largest norm of the gradient; 0: any", least=0)
+    grad_clip: float = setting(1.0, "largest norm of the gradient; 0: any", least=0, most=WEIGHT)
     ema_decay: float = setting(
         0.9999,
         "decay of the weights' exponential moving average, which is evaluated; 0: the weights themselves",
         least=0,
+        below=1,
     )
     cross_entropy: Literal["softmax", "stablemax"] = setting(
         "softmax",
         "normaliser of the cross-entropy",
         gap="Open. TRM uses stablemax in float64; softmax needs no float64.",
     )
-    beta: float = setting(0.07, "weight of the KL (8x8: 0.07)", least=0)
+    beta: float = setting(0.07, "weight of the KL (8x8: 0.07)", least=0, most=WEIGHT)
     beta_initial: float | None = setting(
         None,
         "with a value: beta moves linearly from here to beta within beta_decay_steps",
         gap="Not in the paper; off by default.",
+        least=0,
+        most=WEIGHT,
     )
     beta_decay_steps: int = setting(
-        0, "see beta_initial", gap="Not in the paper; off by default.", least=0
+        0, "see beta_initial", gap="Not in the paper; off by default.", least=0, most=STEPS
     )
     beta_factors: tuple[float, ...] = setting(
         (1.0,),
@@ -95,6 +113,7 @@ class TrainConfig:
         "solve a board yet, and the target's help is worth much even where there is nothing to "
         "choose; a rollout has no such help. A dearer first step lets it compute first.",
         least=0,
+        most=WEIGHT,
     )
     beta_factors_initial: tuple[float, ...] | None = setting(
         None,
@@ -102,9 +121,10 @@ class TrainConfig:
         "beta_factors within beta_decay_steps",
         gap="Not in the paper; off by default.",
         least=0,
+        most=WEIGHT,
     )
     kl_balance: float = setting(
-        0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0
+        0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0, most=1
     )
     kl_channels: Literal["sum", "mean"] = setting(
         "sum",
@@ -123,6 +143,7 @@ class TrainConfig:
         "KL per row and supervision step that costs the posterior nothing",
         gap="Not in the paper; off by default.",
         least=0,
+        most=WEIGHT,
     )
     charged: Literal["last", "all"] = setting(
         "last",
@@ -142,18 +163,21 @@ class TrainConfig:
         gap="Not in the paper; off by default. The posterior carries states that the target has steered, and a rollout of the "
         "prior soon leaves them; with the prior, every supervision step learns from states as a rollout meets them.",
         least=0,
+        most=STEPS,
     )
     halt_weight: float = setting(
         0.5,
         "weight of the halting loss; no gradient into the core",
         gap="Open; as in TRM.",
         least=0,
+        most=WEIGHT,
     )
     lprm_weight: float = setting(
         0.5,
         "weight of the value (LPRM) loss; no gradient into the core",
         gap="Open; only scales the head's own gradient.",
         least=0,
+        most=WEIGHT,
     )
     lprm_reward: Literal["exact", "tokens"] = setting(
         "exact",
@@ -172,6 +196,7 @@ class TrainConfig:
         gap="Not in the paper; 0, the default, changes nothing. Such inputs follow from the constraints alone, are made of the "
         "training pairs, and are in no split.",
         least=0,
+        most=1,
     )
     stagger: bool = setting(
         True,
@@ -190,6 +215,7 @@ class TrainConfig:
         "at every step",
         gap="Open; as in HRM and TRM.",
         least=0,
+        most=1,
     )
     initial_weights: str | None = setting(
         None,
@@ -210,18 +236,20 @@ class TrainConfig:
         "CPU threads of a training process; the last bits of a CPU result depend on it",
         least=1,
         execution=True,
+        most=256,
     )
     processes: int = setting(
         1,
         "processes under torchrun, each on its own GPU, between which the rows of a batch are split",
         least=1,
         execution=True,
+        most=256,
     )
     eval_every: int = setting(
-        500, "steps between prior rollouts on training and validation inputs", least=1
+        500, "steps between prior rollouts on training and validation inputs", least=1, most=STEPS
     )
     eval_inputs: int = setting(
-        128, "training and validation inputs that are rolled out at most", least=0
+        128, "training and validation inputs that are rolled out at most", least=0, most=ROWS
     )
-    log_every: int = setting(50, "steps between lines of the history", least=1)
-    save_every: int = setting(500, "steps between saves of the resume state", least=1)
+    log_every: int = setting(50, "steps between lines of the history", least=1, most=STEPS)
+    save_every: int = setting(500, "steps between saves of the resume state", least=1, most=STEPS)

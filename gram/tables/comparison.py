@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram.config import parse
 from gram.errors import GramError
+from gram.parsing import parse
 from gram.processor import described, same_type
 from gram.settings import RunSettings
 from gram.tables.layout import NOTHING, mean_and_std

@@ -20,11 +20,11 @@ from gram.config import (
     differences,
     evaluate_settings,
     load_experiment,
-    parse,
     resolve,
     split_fold,
 )
 from gram.errors import GramError
+from gram.parsing import parse
 from gram.settings import RunSettings
 from gram.tables.reference import Runs
 

@@ -30,8 +30,8 @@ import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.config import parse
 from gram.errors import GramError
+from gram.parsing import parse
 from gram.seeds import child_seed
 from gram.settings.generator import ColoringGenerator
 from gram.tasks.base import PAD, Enumeration, Tokens
@@ -103,16 +103,12 @@ class Coloring:
         """Check the generator section and build the task.
 
         Raises:
-            GramError: unknown key, wrong value, a probability above 1, or a size that cannot be enumerated.
+            GramError: unknown key, a value that makes no sense, or a size that cannot be enumerated.
         """
         settings = parse(ColoringGenerator, generator, f"{name}: generator")
         if not 2 <= size <= LARGEST:
             raise GramError(
                 f"{name}: {size} vertices; all colourings are enumerated for 2 to {LARGEST}"
-            )
-        if settings.edge_probability > 1:
-            raise GramError(
-                f"{name}: generator: edge_probability: {settings.edge_probability} is more than 1"
             )
         return cls(name, size, settings)
 

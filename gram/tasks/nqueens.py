@@ -17,6 +17,9 @@ from gram.errors import GramError, short, suggestion
 from gram.tasks.base import Enumeration, Tokens
 
 EMPTY, QUEEN = 1, 2
+LARGEST = (
+    12  # rows of a board; it has 14,200 solutions, and each row more has about six times as many
+)
 CELLS = {".": EMPTY, "Q": QUEEN, "q": QUEEN}  # q: as answers are written, so that one can be read
 
 
@@ -94,9 +97,9 @@ class NQueens:
         """Check the generator section, whose one key is ``removed``, and build the task.
 
         Raises:
-            GramError: unknown key, a board without solutions, or a removed count outside 1..n-1.
+            GramError: unknown key, a board without solutions or with too many, or a removed count outside 1..n-1 or twice.
         """
-        unknown = sorted(set(generator) - {"removed"})
+        unknown = sorted(set(generator) - {"removed"}, key=str)
         if unknown:
             meant = suggestion(unknown[0], ["removed"], "known keys")
             raise GramError(f"{name}: generator: unknown key {short(unknown[0])}; {meant}")
@@ -105,6 +108,8 @@ class NQueens:
             raise GramError(
                 f"{name}: {size} queens on a {size}x{size} board have no solution; use n = 1 or n >= 4"
             )
+        if size > LARGEST:
+            raise GramError(f"{name}: all boards are enumerated, which is done up to n = {LARGEST}")
         if not isinstance(removed, list) or not removed or not all(type(k) is int for k in removed):
             raise GramError(
                 f"{name}: generator: removed: expected a list of counts such as [5, 6, 7], found {short(removed)}"
@@ -114,6 +119,8 @@ class NQueens:
             raise GramError(
                 f"{name}: generator: removed: {short(wrong[0])} is not between 1 and {size - 1} (n - 1)"
             )
+        if len(set(removed)) < len(removed):
+            raise GramError(f"{name}: generator: removed: {short(removed)}: name each count once")
         return cls(name, size, removed)
 
     def encode(self, columns: NDArray[np.int64]) -> Tokens:

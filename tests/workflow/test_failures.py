@@ -145,7 +145,7 @@ def test_a_failed_method_is_a_hole_in_its_table_that_the_next_run_fills(
     tiny: Any, tmp_path: Path
 ) -> None:
     workflow = tiny(tmp_path / "gram")
-    rate = {"train": {"learning_rate": 1e30}}  # NaN within a step
+    rate = {"train": {"learning_rate": 10.0, "weight_decay": 100.0}}  # NaN within a few steps
     workflow.edit(
         "config/experiments/nqueens6.yaml",
         lambda content: content["methods"]["deterministic"].update(rate),

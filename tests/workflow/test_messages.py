@@ -87,10 +87,11 @@ def test_the_command_line_is_read_as_yaml_and_named_where_it_is_wrong(fresh: Any
         "--config: runs[0]: seeds[0]: 'three' is not of type 'integer'"
     )
     overrides = "overrides={nqueens6: {train: {stepz: 3}}}"
-    assert told(fresh, "--config", overrides).endswith(
-        "unknown key 'stepz'; did you mean 'steps'? (with the overrides in config/config.yaml + --config)"
-    )
-    assert told(fresh, "--config", "runs=[").startswith("--config runs: '[' is not YAML: ")
+    output = fresh.snakemake("--dry-run", "--config", overrides, fails=True)
+    message, _, below = output.partition("(with the overrides in config/config.yaml + --config)\n")
+    assert message.endswith("unknown key 'stepz'; did you mean 'steps'? ")
+    assert below.count('File "') <= 2, output  # not every call on the way
+    assert told(fresh, "--config", "runs=[").startswith("--config runs: not YAML: ")
 
 
 def test_the_file_is_named_from_which_a_wrong_value_came(tiny: Any, tmp_path: Path) -> None:
@@ -114,10 +115,37 @@ def test_a_broken_configuration_is_told_with_its_line(tiny: Any, tmp_path: Path)
     )
 
 
-def test_an_experiment_of_no_family_is_told_at_the_start(tiny: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_no_experiment_stops_only_who_asks_for_it(tiny: Any, tmp_path: Path) -> None:
     workflow = tiny(tmp_path / "gram")
-    shutil.copy(workflow / NQUEENS6, workflow / "config/experiments/mytask.yaml")
-    assert told(workflow).startswith("config/experiments/mytask.yaml: task 'mytask': no such task")
+    folder = workflow / "config/experiments"
+    shutil.copy(workflow / NQUEENS6, folder / "mytask.yaml")
+    (folder / "nqueens4.yaml").write_text("methods: {gram: {train: {steps: 0}}}", encoding="utf-8")
+    (folder / ".#nqueens6.yaml").symlink_to("me@host.1:2")  # the lock of an editor
+    for name in ("._nqueens6", ".hidden", "nqueens6.bak", "nqueens6-fold0", "a b"):
+        (folder / f"{name}.yaml").write_bytes(b"\xff")
+    output = workflow.snakemake("--dry-run", CONFIGS[0])
+    mytask = "config/experiments/mytask.yaml: task 'mytask': no such task"
+    left_out = "config/experiments/nqueens4.yaml: gram: train: steps: 0 is less than 1"
+    assert f"left out: {mytask}" in output and f"left out: {left_out}\n" in output
+    assert output.count("left out") == 2
+    for task, expected in {
+        "nqueens4": left_out,
+        "nqueens6.bak": "'nqueens6.bak' is no task: a name has letters",
+    }.items():
+        target = f"results/eval/{task}/gram/seed0/test.json"
+        assert told(workflow, target).startswith(f"{target}: {expected}")
+
+
+def test_a_key_that_stands_twice_is_told_with_its_lines(fresh: Any, tmp_path: Path) -> None:
+    path = tmp_path / "more.yaml"
+    path.write_text("device: cpu\nquick: null\ndevice: cuda", encoding="utf-8")
+    expected = f"{path}: line 3: the key 'device' stands there twice, first in line 1"
+    assert told(fresh, "--configfile", str(path)).startswith(expected)
+
+
+def test_a_folder_of_kept_runs_has_no_signs_of_a_shell(fresh: Any) -> None:
+    said = told(fresh, "--config", "reference_runs=ref`touch pwned`")
+    assert "'ref`touch pwned`' does not fit: A folder of kept runs (python -m gram.keep)" in said
 
 
 def test_a_rerun_names_the_settings_that_changed_and_no_others(tiny: Any, tmp_path: Path) -> None:

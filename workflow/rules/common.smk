@@ -9,146 +9,13 @@ import os
 import sys
 from pathlib import Path
 
-import jsonschema
-import yaml
-from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config
+from snakemake.logging import logger
 
 from gram.code_version import code_hash
-from gram.config import data_settings, evaluate_settings, load_experiment, method_section, resolve
+from gram.config import data_settings, evaluate_settings, method_section, resolve, split_fold
 from gram.errors import GramError, short, suggestion
-from gram.restore import trained_here
-from gram.tasks import checked_task
-
-# Those that --configfile names come first, and of them the last counts most; the one of the Snakefile stands at the end.
-CONFIG_FILES = [os.path.relpath(path) for path in workflow.configfiles]
-COMMAND_LINE = dict(
-    entry.split("=", maxsplit=1) for entry in workflow.config_settings.config_args or []
-)
-
-
-def read_command_line():
-    """Lay what --config gives over the configuration once more, as YAML: Snakemake reads numbers in lists, and null, as text."""
-    for key, text in COMMAND_LINE.items():
-        try:
-            update_config(config, {key: yaml.safe_load(text)})
-        except yaml.YAMLError as error:
-            raise WorkflowError(
-                f"--config {key}: {short(text)} is not YAML: {' '.join(str(error).split())}"
-            )
-
-
-def source_of(key):
-    """Where the value of a key of the configuration comes from: a file, --config, or all that are merged into it."""
-    by_weight = [CONFIG_FILES[-1], *CONFIG_FILES[:-1]]
-    contents = {path: load_configfile(path) for path in by_weight} | {"--config": COMMAND_LINE}
-    having = [path for path, content in contents.items() if key in content]
-    if not having:  # a key that is missing
-        return " + ".join(by_weight)
-    if isinstance(config[key], dict):
-        return " + ".join(path for path in having if contents[path][key])
-    return having[-1]
-
-
-def check_config():
-    """Stop at the first key or value that the schema does not know, naming the file, the key and what was meant."""
-    schema = yaml.safe_load(
-        Path(workflow.basedir, "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8")
-    )
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
-        key_path = "".join(
-            f"[{key}]" if isinstance(key, int) else f": {key}" for key in error.absolute_path
-        )
-        # The message begins with the value, which may be a whole list of runs.
-        message = error.message.replace(repr(error.instance), short(error.instance))
-        first = next(iter(error.absolute_path), None)
-        if error.validator == "additionalProperties":
-            known = error.schema["properties"]
-            unknown = next(key for key in error.instance if key not in known)
-            message = f"unknown key {short(unknown)}; {suggestion(unknown, known, 'known keys')}"
-            first = unknown if first is None else first
-        elif error.validator == "pattern":  # whose first sentence says more than the expression
-            expected = error.schema["description"].partition(". ")[0]
-            message = f"{short(error.instance)} does not fit: {expected}"
-        raise WorkflowError(f"{source_of(first)}{key_path}: {message}")
-
-
-def load_experiments():
-    """Every file of config/experiments, with the configuration's overrides; all, so that any task can be asked for."""
-    paths = {path.stem: path for path in sorted(Path("config/experiments").glob("*.yaml"))}
-    for name in config["overrides"]:
-        if name not in paths:
-            meant = suggestion(name, paths, "known ones")
-            raise WorkflowError(
-                f"{source_of('overrides')}: overrides: no experiment {short(name)}; {meant}"
-            )
-    experiments = {}
-    for name, path in paths.items():
-        overrides = config["overrides"].get(name)
-        laid = f" (with the overrides in {source_of('overrides')})" if overrides else ""
-        try:
-            experiments[name] = load_experiment(path, overrides)
-        except GramError as error:
-            raise WorkflowError(f"{' '.join(str(error).split())}{laid}")
-        try:
-            checked_task(data_settings(experiments[name], name))
-        except GramError as error:
-            raise WorkflowError(f"{path}: {error}{laid}")
-    return experiments
-
-
-def no_experiment(name):
-    """What is said of a task that has no file."""
-    meant = suggestion(name, EXPERIMENTS, "known ones")
-    return f"no experiment {short(name)} in config/experiments; {meant}"
-
-
-def no_method(name, task):
-    """What is said of a method that the experiment of a task does not have."""
-    known = EXPERIMENTS[task].methods
-    return f"no {short(name)} in {task}; {suggestion(name, known, 'known ones')}"
-
-
-def configured_runs(key):
-    """(task, method, seed) of every entry of the list under ``key``, each once and in order; none for null."""
-    found = set()
-    for number, entry in enumerate(config[key] or []):
-        where = f"{source_of(key)}: {key}[{number}]"
-        if entry["task"] not in EXPERIMENTS:
-            raise WorkflowError(f"{where}: task: {no_experiment(entry['task'])}")
-        for method in entry["methods"]:
-            if method not in EXPERIMENTS[entry["task"]].methods:
-                raise WorkflowError(f"{where}: methods: {no_method(method, entry['task'])}")
-        found |= {
-            (entry["task"], method, seed) for method in entry["methods"] for seed in entry["seeds"]
-        }
-    return sorted(found)
-
-
-def reference_runs():
-    """The runs, as task/method/seed0, that are restored from ``reference_runs`` instead of trained."""
-    if config["reference_runs"] is None:
-        return []
-    where = f"{source_of('reference_runs')}: reference_runs: {config['reference_runs']}"
-    found = [
-        path.parent
-        for path in sorted(
-            Path(config["reference_runs"]).glob("runs/*/*/seed*/weights.safetensors")
-        )
-    ]
-    if not found:
-        raise WorkflowError(
-            f"{where}: holds no runs/{{task}}/{{method}}/seed{{seed}}/weights.safetensors; null trains all runs"
-        )
-    names = ["/".join(path.parts[-3:]) for path in found]
-    for name in names:
-        # Snakemake would delete it to make the place for the restored one.
-        if trained_here(Path("results/runs", name)):
-            raise WorkflowError(
-                f"{where}: would replace results/runs/{name}, which was trained here; move that away, or set reference_runs to null"
-            )
-    return names
+from gram.lineage import BASED_ON
 
 
 def frozen(settings):
@@ -247,23 +114,16 @@ def initial_weights_of(task, method, seed):
 
 
 def overrides_of(task, *sections, method=None):
-    """The overrides of a task that a job depends on, as JSON: these sections, and the same ones under its method."""
+    """The overrides of a task that a job depends on, as JSON: these sections, also under its method and what that is based on."""
     overrides = config["overrides"].get(BASE[task], {})
     chosen = {name: overrides[name] for name in sections if name in overrides}
-    own = (overrides.get("methods") or {}).get(method) or {}
-    if kept := {name: own[name] for name in sections if name in own}:
-        chosen["methods"] = {method: kept}
-    return frozen(chosen)
-
-
-def check_quick():
-    """Stop where `quick` asks for more than `runs`, which is what a file laid over the default forgets."""
-    more = sorted(set(RUNS["quick"]) - set(RUNS["table1"]))
-    if more:
-        task, method, seed = more[0]
-        raise WorkflowError(
-            f"{source_of('quick')}: quick: {method} on {task}, seed {seed}, is not among runs; list there what is, or `quick: null`"
-        )
+    given = overrides.get("methods") or {}
+    methods = {}
+    for name in EXPERIMENTS[BASE[task]].ancestors(method) if method else []:
+        own = given.get(name) or {}
+        if kept := {key: own[key] for key in (*sections, BASED_ON) if key in own}:
+            methods[name] = kept
+    return frozen(chosen | {"methods": methods} if methods else chosen)
 
 
 def runs_of(table, task, methods=None):
@@ -448,14 +308,21 @@ def either(names):
     return "|".join(alike) or "(?!)"
 
 
-read_command_line()
-check_config()
-DEVICE = device()
-EXPERIMENTS = load_experiments()
-# The tables: under which key of the configuration their runs are listed, and those runs.
+# The tables: under which key of the configuration their runs are listed.
 LISTED_UNDER = {"table1": "runs", "quick": "quick", "table3": "ablations"}
-RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
-check_quick()
+try:
+    read_command_line()
+    check_config()
+    DEVICE = device()
+    EXPERIMENTS, BROKEN = load_experiments()
+    RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
+    check_quick()
+    REFERENCE_RUNS = reference_runs()
+except WorkflowError as error:
+    # Once more from here: below the message Snakemake prints the code of every call on the way.
+    raise WorkflowError(str(error)) from None
+for message in BROKEN.values() if workflow.is_main_process else []:
+    logger.warning(f"left out: {message}")
 DEFAULT = "quick" if RUNS["quick"] else "table1"
 # The experiment of every trainable task, and of every experiment.
 BASE = {
@@ -470,7 +337,6 @@ TRAINABLE = either(
 )
 FOLDED = either(name for name, experiment in EXPERIMENTS.items() if experiment.split.folds > 1)
 # Begins the constraint of the wildcard that opens a path, and looks ahead to its seed.
-REFERENCE_RUNS = reference_runs()
 RESTORED = f"(?:{either(REFERENCE_RUNS)})/"
 SEED = "0|[1-9][0-9]*"
 

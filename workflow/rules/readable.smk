@@ -1,15 +1,18 @@
 # The configuration as a file: where it is no YAML, Snakemake would say neither the line nor the file. Included before it is read.
 #
-# in:   config/config.yaml
+# in:   config/config.yaml, and what --configfile lays over it
 # out:  no files
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 
+from gram.documents import read_yaml
+from gram.errors import GramError
+
 try:
-    yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-except (yaml.YAMLError, UnicodeDecodeError) as error:
-    raise WorkflowError(f"config/config.yaml: not a YAML file: {' '.join(str(error).split())}")
-except FileNotFoundError:
-    pass  # which Snakemake itself says
+    for path in [Path("config/config.yaml"), *workflow.config_settings.configfiles]:
+        # One that is missing, Snakemake itself tells; one from a pipe can be read only once.
+        if path.is_file() and path.suffix != ".json":
+            read_yaml(path)
+except GramError as error:
+    raise WorkflowError(f"{error}") from None

@@ -9,8 +9,6 @@ import re
 from snakemake.cli import get_argument_parser
 from snakemake.io import strip_wildcard_constraints
 
-from gram.config import split_fold
-
 WILDCARD = re.compile(r"{(\w+)}")
 
 
@@ -102,5 +100,8 @@ def check_target(target):
     raise WorkflowError(f"{target}: nothing makes this; {meant_by(path)}")
 
 
-for target in asked_for():
-    check_target(target)
+try:
+    for target in asked_for():
+        check_target(target)
+except WorkflowError as error:
+    raise WorkflowError(str(error)) from None  # without the code of every call on the way
