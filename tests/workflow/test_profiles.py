@@ -98,21 +98,10 @@ def test_what_the_jobs_of_a_cluster_are_told(tiny: Any, tmp_path: Path) -> None:
         lambda content: content["methods"]["deterministic"].update(train={"processes": 2}),
     )
 
-    def told(*arguments: str) -> list[str]:
-        """The command of the training."""
-        run = "results/runs/nqueens6/deterministic/seed0/weights.safetensors"
-        output = workflow.snakemake(run, "--dry-run", "--printshellcmds", *arguments)
-        (command,) = [line for line in output.splitlines() if " gram.train " in line]
-        return command.split()
-
-    def value(command: list[str], option: str) -> str:
-        """What an option is set to."""
-        return command[command.index(option) + 1]
-
     named = ["train:gpu=0", "train:gres='gpu:2'", "train:runtime=720"]
-    command = told("--profile", "profiles/slurm", "--set-resources", *named)
-    assert value(command, "--processes") == "2" and value(command, "--time-limit") == "42600"
-    assert value(command, "--device") == "cuda"
-    command = told()
-    assert value(command, "--processes") == "2" and value(command, "--time-limit") == "0"
-    assert value(command, "--device") == "cpu"
+    run = "results/runs/nqueens6/deterministic/seed0/weights.safetensors"
+    slurm = ("--profile", "profiles/slurm", "--dry-run", "--printshellcmds")
+    output = workflow.snakemake(run, *slurm, "--set-resources", *named)
+    (command,) = [line for line in output.splitlines() if " gram.train " in line]
+    for told in ("--processes 2", "--time-limit 42600", "--device cuda"):
+        assert told in command
