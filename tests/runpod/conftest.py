@@ -23,7 +23,8 @@ from tests.runpod.standin import StandIn, reply
 from tests.runpod.standin_pods import PretendedPod
 
 BEAT = 0.1
-STALE = 1.5
+STALE = 30.0  # busy machines are slow
+SOON = 1.5  # where a test waits for it
 
 
 @pytest.fixture
@@ -42,7 +43,9 @@ def gpu_bodies(*names: str) -> list[dict[str, Any]]:
 class FleetRun:
     """A fleet on a folder, and the loop that the executor is in reality."""
 
-    def __init__(self, folder: Path, standin: StandIn, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, standin: StandIn, stale: float = STALE, **settings: Any
+    ) -> None:
         self.folder = folder
         self.lines: list[str] = []
         volume = Volume(folder)
@@ -52,7 +55,7 @@ class FleetRun:
             "budget": 10.0,
             "say": self.lines.append,
         }
-        heartbeat = Heartbeat(volume.head, BEAT, STALE)
+        heartbeat = Heartbeat(volume.head, BEAT, stale)
         self.fleet = Fleet(
             Client(ApiKey(standin.KEY), standin.url), volume, heartbeat, **{**defaults, **settings}
         )

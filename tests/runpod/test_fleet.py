@@ -12,7 +12,7 @@ import pytest
 
 from snakemake_executor_plugin_runpod.errors import RunPodError
 from snakemake_executor_plugin_runpod.ledger import Ledger, costs, read_ledger
-from tests.runpod.conftest import STALE, FleetRun
+from tests.runpod.conftest import SOON, FleetRun
 from tests.runpod.standin import StandIn
 
 MakeFleet = Callable[..., FleetRun]
@@ -251,7 +251,7 @@ def test_an_unknown_field_is_refused_with_what_is_wrong(fleet_run: MakeFleet) ->
 
 
 def test_pods_end_themselves_when_the_head_is_gone(fleet_run: MakeFleet, standin: StandIn) -> None:
-    run = fleet_run()
+    run = fleet_run(stale=SOON)
     job = run.submit("echo ran >> ran.txt; sleep 60")
     run.until(lambda: (run.folder / "ran.txt").exists(), job)
     run.fleet.heartbeat._end.set()  # as if the head were killed
@@ -261,14 +261,14 @@ def test_pods_end_themselves_when_the_head_is_gone(fleet_run: MakeFleet, standin
         time.sleep(0.05)
     assert (
         json.loads((job.folder / "exit.json").read_text())["reason"]
-        == f"no heartbeat of the head for {STALE:g} s"
+        == f"no heartbeat of the head for {SOON:g} s"
     )
 
 
 def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
     fleet_run: MakeFleet, standin: StandIn
 ) -> None:
-    first = fleet_run()
+    first = fleet_run(stale=SOON)
     jobs = [first.submit("echo start >> ran.txt; sleep 60; echo end >> ran.txt") for _ in range(2)]
     first.until(
         lambda: (first.folder / "ran.txt").exists() and all(job.pod_id for job in jobs), *jobs
@@ -276,7 +276,7 @@ def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
     standin.preempt(standin.pods[str(jobs[0].pod_id)])
     first.fleet.heartbeat._end.set()
     first.fleet.heartbeat._thread.join()
-    second = fleet_run()
+    second = fleet_run(stale=SOON)
     assert standin.pods == {}
     assert any("waiting 1.5 s to see whether" in line for line in second.lines)
     assert outcomes(second) == ["ended by the next head", "vanished while no head was watching"]
@@ -286,13 +286,13 @@ def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
     first.fleet.closed = True
     third_lines = len(second.fleet.ledger.lines())
     second.fleet.close()
-    assert len(fleet_run().fleet.ledger.lines()) == third_lines  # paid once
+    assert len(fleet_run(stale=SOON).fleet.ledger.lines()) == third_lines  # paid once
 
 
 def test_a_second_head_at_the_same_time_is_refused(fleet_run: MakeFleet) -> None:
-    fleet_run()
+    fleet_run(stale=SOON)
     with pytest.raises(RunPodError, match="is running this workflow"):
-        fleet_run()
+        fleet_run(stale=SOON)
 
 
 def test_the_pods_of_another_folder_are_left_alone(
