@@ -129,7 +129,7 @@ class Processes:
         Raises:
             GramError: no such device, or one GPU for several processes.
         """
-        device = choose_device(name)
+        device = choose_device(name, tried=self.count == 1)
         if self.count == 1 or device.type == "cpu":
             return device
         if ":" in name:

@@ -8,7 +8,7 @@ import reprlib
 import sys
 from collections.abc import Callable, Iterable
 
-from gram.stopping import Stopped, listening
+from gram.stopping import Stopped, exit_code, listening
 
 SHOWN = 80  # characters of a value, in a message
 WHOLE = 10_000  # parts of a value that is spelt out before it is cut
@@ -24,11 +24,11 @@ class GramError(Exception):
 
 
 class Interrupted(GramError):
-    """Work stopped on request after its state was saved; ``exit_code`` is 128 + the signal's number."""
+    """Work stopped on request after its state was saved; ``exit_code`` tells the signal."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number
+        self.exit_code = exit_code(signal_number)
 
 
 def short(value: object) -> str:

@@ -158,9 +158,9 @@ def main() -> None:
         os.environ[VISIBLE] = ",".join(taken)
         # The number has done its work: among the visible GPUs it would be another.
         device = device.partition(":")[0]
-        if device == "gpu":
-            # A card that the driver shows has to work. Where only CUDA_VISIBLE_DEVICES names one,
-            # torch has the last word.
+        if device in ("auto", "gpu"):
+            # A card that the driver shows has to work: who holds one does not compute beside it.
+            # Where only CUDA_VISIBLE_DEVICES names one, torch has the last word.
             device = "cuda" if installed_gpus() else "auto"
     command = [sys.executable, "-m"]
     if args.processes > 1:

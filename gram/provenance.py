@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import platform
+import re
 import resource
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -64,11 +67,16 @@ def seeded_generator(device: torch.device, seed: int, *names: str | int) -> torc
     return generator
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, *, tried: bool = True) -> torch.device:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` as a device.
 
+    Args:
+        name: what the user calls it.
+        tried: whether a number is put on the GPU, so that a broken one is told at once.
+
     Raises:
-        GramError: the GPU that was asked for is not there, or the name is none of these.
+        GramError: the GPU that was asked for is not there or does not work, or the name is none of
+            these.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -78,8 +86,40 @@ def choose_device(name: str) -> torch.device:
         raise GramError(
             f"--device {name}: no such device; use auto, cpu, cuda or cuda:0"
         ) from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type != "cuda":
+        return device
+    with working(name):
+        # Not by the number of devices: with a driver that is too old there are some, too.
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    if (device.index or 0) >= torch.cuda.device_count():
         raise GramError(
             f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu or auto"
         )
+    if tried:
+        with working(name):
+            try_out(device)
     return device
+
+
+def try_out(device: torch.device) -> None:
+    """Put a number there."""
+    torch.zeros((), device=device)
+
+
+@contextmanager
+def working(name: str) -> Iterator[None]:
+    """Turn what torch raises where CUDA does not work into one line.
+
+    Raises:
+        GramError: torch's own words for it, and what can be done.
+    """
+    try:
+        yield
+    # AssertionError: torch has no CUDA at all.
+    except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
+        cause = re.split(r"[.:]?\s*(?:\n|\. |$)", str(error).strip())[0]
+        raise GramError(
+            f"--device {name}: torch {torch.__version__} has no GPU that works ({cause}); wheels for "
+            "older drivers: docs/CLUSTERS.md; to compute on the CPU: --device cpu, for the workflow "
+            "--config device=cpu"
+        ) from error

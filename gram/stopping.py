@@ -1,6 +1,7 @@
 """Stop requests: SIGTERM, SIGINT and SIGHUP end any command within two seconds.
 
-It prints one line and has the exit code 128 + number. ``kill`` of an evaluation, say: Python calls
+It prints one line and has the exit code 128 + number. SIGALRM, by which a training with a time limit
+wakes itself, ends it as SIGTERM does. ``kill`` of an evaluation, say: Python calls
 a handler between two of its instructions, the handler raises :class:`Stopped`, and on its way out
 bars are closed and temporary files removed. Two kinds of work need more than that:
 
@@ -21,13 +22,23 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 PATIENCE = 0.5  # seconds
 STDERR = 2  # the file descriptor
 
 # Files that are removed when the thread ends the process, since no `finally` runs then: locks, and
 # what is half written.
 leftovers: set[Path] = set()
+
+
+def exit_code(number: int) -> int:
+    """What a command ends with after a signal: 128 + its number, and 143 at a time limit."""
+    return 128 + (signal.SIGTERM if number == signal.SIGALRM else number)
+
+
+def named(number: int) -> str:
+    """What a message calls a signal: ``SIGTERM``, ``time limit``."""
+    return "time limit" if number == signal.SIGALRM else signal.Signals(number).name
 
 
 class Stopped(KeyboardInterrupt):
@@ -41,10 +52,10 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(
-            f"{signal.Signals(number).name}: stopped on request; no file is half written, and the "
+            f"{named(number)}: stopped on request; no file is half written, and the "
             "same command begins again or goes on where it last saved"
         )
-        self.exit_code = 128 + number
+        self.exit_code = exit_code(number)
 
 
 class Stops:
@@ -120,14 +131,14 @@ class Stops:
             try:
                 line = self.farewell(number)
             except Exception as error:  # such as a full disk
-                line = f"{signal.Signals(number).name}: {error}"
+                line = f"{named(number)}: {error}"
             for path in list(leftovers):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
             # Not by print: the main thread may hold the lock of sys.stderr. The empty line ends
             # that of a progress bar.
             os.write(STDERR, f"\nerror: {' '.join(line.split())}\n".encode())
-            os._exit(128 + number)
+            os._exit(exit_code(number))
 
 
 _listening: list[Stops] = []

@@ -21,6 +21,7 @@ from gram.errors import GramError, run
 from gram.models.factory import parameter_count
 from gram.progress import progress
 from gram.stopping import Stopped, Stops, listening
+from gram.timelimit import TimeLimit, add_time_limit_argument, began
 from gram.trainer import Trainer
 from gram.writer import only_writer
 
@@ -29,15 +30,17 @@ from gram.writer import only_writer
 STEP_PATIENCE = 20.0
 
 
-def train(trainer: Trainer, *, refuses_long: bool = False) -> None:
+def train(trainer: Trainer, *, refuses_long: bool = False, limit: TimeLimit | None = None) -> None:
     """Train to the last step and write the results.
 
     Args:
         trainer: the run.
         refuses_long: stop before the first step if those that are left take more than a day.
+        limit: save and end before it.
 
     Raises:
-        Interrupted: a signal came, to this process or another; the state was saved.
+        Interrupted: a signal came, to this process or another, or the time is up; the state was
+            saved.
         GramError: too long, NaN or infinite loss, too little memory, or a file that cannot be
             written.
         PeerLost: another process of the run has ended.
@@ -46,10 +49,13 @@ def train(trainer: Trainer, *, refuses_long: bool = False) -> None:
         stops.guard, stops.farewell = trainer.changing, trainer.farewell
         if not trainer.gives_up_steps:
             stops.patience = STEP_PATIENCE
-        train_until_stopped(trainer, stops, refuses_long)
+        with (limit or TimeLimit()).kept(stops.patience, trainer.model) as kept:
+            train_until_stopped(trainer, stops, refuses_long, kept)
 
 
-def train_until_stopped(trainer: Trainer, stops: Stops, refuses_long: bool) -> None:
+def train_until_stopped(
+    trainer: Trainer, stops: Stops, refuses_long: bool, limit: TimeLimit
+) -> None:
     """:func:`train`, while a signal is only remembered."""
     config, processes = trainer.config, trainer.processes
     trainer.restore()
@@ -75,7 +81,8 @@ def train_until_stopped(trainer: Trainer, stops: Stops, refuses_long: bool) -> N
             trainer.seconds = before + time.monotonic() - clock
             watch(trainer, stops, bar)
             if trainer.step < config.steps and trainer.step % config.save_every == 0:
-                trainer.save_resume_state()
+                with limit.saving():
+                    trainer.save_resume_state()
     stops.react()  # what is left is to write the results
     trainer.save_results()
 
@@ -119,8 +126,10 @@ def main() -> None:
         default="refuse",
         help="what to do with a training that would take more than a day on this device",
     )
+    add_time_limit_argument(parser)
     args = parser.parse_args()
     processes = distributed.join()
+    limit = TimeLimit(args.time_limit, since=began(processes.count))
     try:
         settings, device = load_run(args.config), processes.device(args.device)
         # Before anything is written: bad settings or data leave no folder behind.
@@ -128,7 +137,7 @@ def main() -> None:
         with only_writer(args.output) if processes.first else nullcontext():
             if processes.first:
                 introduce(trainer)
-            train(trainer, refuses_long=args.long_trainings == "refuse")
+            train(trainer, refuses_long=args.long_trainings == "refuse", limit=limit)
     except (GramError, Stopped) as error:
         if not processes.speaks(error):
             sys.exit(error.exit_code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -27,6 +26,7 @@ from gram.objectives import supervise
 from gram.provenance import peak_memory_bytes, provenance, seeded_generator
 from gram.seeds import child_seed
 from gram.settings import RunSettings
+from gram.stopping import named
 from gram.stream import Stream
 from gram.tasks import make_task
 from gram.watch import observed
@@ -346,7 +346,7 @@ class Trainer:
 
         To be called by all processes.
         """
-        where = f"{self.output}: {signal.Signals(number).name}"
+        where = f"{self.output}: {named(number)}"
         if self.step == 0 and not self.processes.most(len(self.history)):
             return Interrupted(
                 f"{where}: stopped before the first step, with nothing to save", number
@@ -359,7 +359,7 @@ class Trainer:
         """What a thread says before it ends the process within a step, whose result is lost."""
         if self.gives_up_steps:
             return str(self.stopped(number))
-        where = f"{self.output}: {signal.Signals(number).name}: ended within step {self.step}"
+        where = f"{self.output}: {named(number)}: ended within step {self.step}"
         return f"{where}; {self._kept()}; run the same command again to go on"
 
     def restore(self) -> bool:

@@ -6,4 +6,6 @@ Snakemake finds the plugin by this module's name and takes these three names fro
 from snakemake_executor_plugin_runpod.executor import Executor
 from snakemake_executor_plugin_runpod.settings import ExecutorSettings, common_settings
 
+__version__ = "0.1.0"
+
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -13,10 +14,12 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from snakemake_executor_plugin_runpod.api import Client
+from snakemake_executor_plugin_runpod.api import Client, patiently
+from snakemake_executor_plugin_runpod.catalogue import place_of
 from snakemake_executor_plugin_runpod.errors import RunPodError
-from snakemake_executor_plugin_runpod.fleet import Fleet
+from snakemake_executor_plugin_runpod.fleet import SECONDS_TO_END, Fleet
 from snakemake_executor_plugin_runpod.key import VARIABLE, load_key
+from snakemake_executor_plugin_runpod.pods import Job
 from snakemake_executor_plugin_runpod.settings import ExecutorSettings, check, words
 from snakemake_executor_plugin_runpod.volume import Heartbeat, Volume
 
@@ -38,9 +41,16 @@ class Executor(RemoteExecutor):
             if VARIABLE in self.envvars():
                 raise RunPodError(f"envvars: {VARIABLE} would be handed to the pods; take it out")
             self.key = load_key(settings.key_file)
-            volume = Volume(settings.state)
+            client = Client(self.key, settings.api_url)
+            self.volume_id, self.data_centers = patiently(
+                lambda: place_of(
+                    client, settings.volume_id, words(settings.data_centers), os.environ
+                ),
+                SECONDS_TO_END,
+            )
+            volume = Volume(settings.state, self.volume_id)
             self.fleet = Fleet(
-                Client(self.key, settings.api_url),
+                client,
                 volume,
                 Heartbeat(volume.head, settings.beat, settings.stale),
                 run=settings.run,
@@ -48,13 +58,20 @@ class Executor(RemoteExecutor):
                 budget=float(settings.budget or 0),
                 start_timeout=settings.start_timeout,
                 capacity_timeout=settings.capacity_timeout,
+                max_failures=settings.max_failures,
                 python=self.get_python_executable(),
                 say=self.logger.info,
             )
             self.fleet.open()
         except RunPodError as error:
             raise WorkflowError(str(error)) from None
+        except OSError as error:
+            raise WorkflowError(f"runpod-state: {settings.state}: {error}") from None
         self.ready = True
+        self.logger.info(
+            f"RunPod: run {settings.run} has cost {self.fleet.spent():.2f} of {self.fleet.budget:.2f} dollars so far; at most"
+            f" {settings.max_pods} pods at a time, in {', '.join(self.data_centers) or 'any data center'}"
+        )
         if not settings.cpu_types:
             # Snakemake runs local rules by itself, here; which rules need a pod is a matter of this executor alone.
             self.workflow.localrules(
@@ -116,10 +133,12 @@ class Executor(RemoteExecutor):
             "disk": resources.get("runpod_disk", settings.disk),
             "cloud": resources.get("runpod_cloud", settings.cloud),
             "env": self.envvars(),
-            "mounts": {"network": [{"volumeId": settings.volume_id, "path": settings.mount_path}]},
+            "mounts": {"network": [{"volumeId": self.volume_id, "path": settings.mount_path}]},
         }
-        if centers := words(resources.get("runpod_data_centers", settings.data_centers)):
+        if centers := words(resources.get("runpod_data_centers")) or self.data_centers:
             body["dataCenterIds"] = centers
+        if registry := resources.get("runpod_registry", settings.registry):
+            body["registry"] = registry
         count = int(resources.get("gpu") or 0)
         if count == 0 and (names := words(settings.cpu_types)):
             vcpus = 1 << (max(2, job.threads) - 1).bit_length()  # RunPod has powers of two
@@ -140,27 +159,60 @@ class Executor(RemoteExecutor):
                 self.report_job_error(info, msg="The head was told to stop, and ended the pod. ")
             return
         try:
-            # Also without jobs: the API may have refused to end a pod so far.
-            if not self.failed and (active_jobs or self.fleet.existing()):
-                self.fleet.refresh()
-            for info in list(active_jobs):
-                job = info.aux["job"]
-                outcome = None if self.failed else self.fleet.step(job)
-                if outcome is None:
-                    continue
-                active_jobs.remove(info)
-                if outcome == "done":
-                    self.report_job_success(info)
-                else:
-                    self.report_job_error(
-                        info, msg=f"RunPod: {outcome}. ", aux_logs=[str(job.folder / "log.txt")]
-                    )
+            if not self.failed:
+                self._advance(active_jobs)
         except RunPodError as error:
             self.failed = True
             self.fleet.close()
             self.workflow.scheduler.executor_error_callback(WorkflowError(str(error)))
         for info in active_jobs:
             yield info
+
+    def _advance(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Carry the jobs on, and take those that have ended off the list.
+
+        Raises:
+            RunPodError: the run cannot go on.
+        """
+        troubles: list[OSError] = []
+        try:
+            # Also without jobs: the API may have refused to end a pod so far.
+            if active_jobs or self.fleet.existing():
+                self.fleet.refresh()
+        except OSError as error:
+            troubles.append(error)
+        for info in list(active_jobs):
+            job = info.aux["job"]
+            try:
+                outcome = self.fleet.step(job)
+            except OSError as error:  # a job that cannot begin must not keep others from ending
+                troubles.append(error)
+                continue
+            if outcome is not None and not self._given_another_pod(info, job, outcome):
+                active_jobs.remove(info)
+                self._report(info, job, outcome)
+        if troubles:
+            self.fleet.trouble(troubles[0])
+        else:
+            self.fleet.well()
+
+    def _given_another_pod(self, info: SubmittedJobInfo, job: Job, outcome: str) -> bool:
+        """Whether a job begins once more because its pod was lost; Snakemake's retries are for jobs that fail by themselves."""
+        if not job.lost or job.losses >= self.settings.lost_pods:
+            return False
+        info.aux["job"] = again = self.fleet.again(job)
+        self.logger.info(
+            f"RunPod: {outcome}: {job.name} goes on as {again.name}, on another pod"
+            f" (loss {again.losses} of {self.settings.lost_pods} that a job may have)"
+        )
+        return True
+
+    def _report(self, info: SubmittedJobInfo, job: Job, outcome: str) -> None:
+        if outcome == "done":
+            self.report_job_success(info)
+        else:
+            log = [str(job.folder / "log.txt")]
+            self.report_job_error(info, msg=f"RunPod: {outcome}. ", aux_logs=log)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """End every pod: also those of jobs that are being checked at this moment, which the list does not hold."""

@@ -5,29 +5,38 @@ Nothing here knows Snakemake. Time is counted by this machine's monotonic clock;
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from snakemake_executor_plugin_runpod import pod as runner
-from snakemake_executor_plugin_runpod.api import (
-    ALIVE,
-    REFUSED,
-    ApiError,
-    Client,
-    backoff,
-    patiently,
-)
+from snakemake_executor_plugin_runpod.api import ALIVE, ApiError, Client, backoff, patiently
+from snakemake_executor_plugin_runpod.clock import CLOCK, Clock
 from snakemake_executor_plugin_runpod.errors import RunPodError
-from snakemake_executor_plugin_runpod.ledger import Ledger, compute_of, iso_date
+from snakemake_executor_plugin_runpod.ledger import Ledger
+from snakemake_executor_plugin_runpod.placing import Placing
 from snakemake_executor_plugin_runpod.pods import Job, Pods
 from snakemake_executor_plugin_runpod.volume import Heartbeat, Volume, read_json
 
 PREFIX = "smk"
+LONGEST_RULE = 18  # letters of a rule's name in a pod's; with a run's 20, names have at most 60
 SECONDS_TO_END = 90.0  # how long the end of a run waits for the API to take its pods away
+# A pod that has not begun is asked for its machine's log after this part of the time that it may take.
+PART_OF_START = 0.2
+# What a machine says of an image that will never start.
+HOPELESS = (
+    "manifest unknown",
+    "manifest for",
+    "no matching manifest",
+    "unauthorized",
+    "pull access denied",
+    "pull rate limit",
+    "no space left on device",
+    "exec format error",
+)
 
 
 class Fleet:
@@ -41,9 +50,11 @@ class Fleet:
         max_pods: how many pods may exist at a time.
         budget: dollars that the run may cost, over all its heads.
         start_timeout: seconds until a pod must have begun its job.
-        capacity_timeout: seconds to keep asking while every candidate is refused.
+        capacity_timeout: seconds to keep asking while every candidate is refused and no pod exists; None for ever.
+        max_failures: the run stops after so many failed jobs if none has succeeded before.
         python: the pods' interpreter.
         say: prints a line.
+        clock: of this machine.
     """
 
     def __init__(
@@ -55,26 +66,32 @@ class Fleet:
         run: str,
         max_pods: int,
         budget: float,
-        start_timeout: float = 1800.0,
-        capacity_timeout: float = 3600.0,
+        start_timeout: float = 900.0,
+        capacity_timeout: float | None = 3600.0,
+        max_failures: int = 3,
         python: str = "python3",
         say: Callable[[str], None] = print,
+        clock: Clock = CLOCK,
     ) -> None:
         self.client = client
         self.volume = volume
         self.heartbeat = heartbeat
-        self.ledger = Ledger(volume.ledger, run, heartbeat.session)
+        self.clock = clock
+        self.ledger = Ledger(volume.ledger, run, heartbeat.session, clock)
         self.run = run
         self.label = f"{PREFIX}-{run}-{volume.identity}-"
-        self.pods = Pods(client, self.ledger, self.label, heartbeat.beat, say)
-        self.max_pods = max_pods
+        self.pods = Pods(client, self.ledger, self.label, heartbeat.beat, say, clock)
+        self.placing = Placing(self.pods, max_pods=max_pods, capacity_timeout=capacity_timeout)
         self.budget = budget
         self.start_timeout = start_timeout
-        self.capacity_timeout = capacity_timeout
+        self.max_failures = max_failures
         self.python = python
         self.say = say
         self.jobs: list[Job] = []
         self.closed = False
+        self._succeeded = False
+        self._failed = 0
+        self._troubled: float | None = None  # since when the volume is out of order
         self._lock = threading.RLock()  # the end of a run may come from another thread
 
     # The run
@@ -86,120 +103,125 @@ class Fleet:
             RunPodError: another head is alive, or the API refuses.
         """
         # The API first: a wrong key must not wait for anything.
-        patiently(self.client.pods, SECONDS_TO_END)
+        self._list()
+        if self.volume.copied is not None:
+            identity, folder = self.volume.copied
+            self.say(
+                f"RunPod: {self.volume.folder} is a copy of {folder}, or was there before; pods that a head there has made"
+                f" are not touched from here. `reap` lists them: their names begin with {PREFIX}-{self.run}-{identity}-"
+            )
         self.heartbeat.start(self.say)
         # From here on, pods of an earlier head end their jobs by themselves, too.
-        mine = [
-            pod
-            for pod in patiently(self.client.pods, SECONDS_TO_END)
-            if pod["name"].startswith(self.label)
-        ]
+        mine = [pod for pod in self._list() if pod["name"].startswith(self.label)]
         for pod in mine:
             self.say(
                 f"RunPod: ending pod {pod['id']} ({pod['name']}), which an earlier head left behind"
             )
-            patiently(lambda pod_id=pod["id"]: self.client.delete(pod_id), SECONDS_TO_END)  # type: ignore[misc]
+            self._patiently(partial(self.client.delete, pod["id"]))
         ids = {pod["id"] for pod in mine}
-        end = time.monotonic() + SECONDS_TO_END
-        while left := ids & {
-            pod["id"]
-            for pod in patiently(self.client.pods, SECONDS_TO_END)
-            if pod["status"] in ALIVE
-        }:
-            if time.monotonic() > end:
+        end = self.clock.monotonic() + SECONDS_TO_END
+        while left := ids & {pod["id"] for pod in self._list() if pod["status"] in ALIVE}:
+            if self.clock.monotonic() > end:
                 raise RunPodError(
                     f"RunPod still runs pods of an earlier head: {', '.join(sorted(left))}; try again, or use reap"
                 )
-            time.sleep(min(1.0, self.heartbeat.beat))
+            self.clock.sleep(min(1.0, self.heartbeat.beat))
         self.pods.pay_leftovers(self.volume.jobs, {pod["id"]: pod for pod in mine})
 
     def existing(self) -> list[Job]:
-        """The jobs whose pods exist, and are paid for."""
+        """The jobs whose pods exist, or are not paid for yet."""
         return [job for job in self.jobs if job.pod_id is not None and not job.paid]
 
     def spent(self) -> float:
         """Dollars that the run has cost, estimated for pods that still exist."""
-        now = time.monotonic()
-        running = sum(job.price * (now - job.started) / 3600 for job in self.existing())
-        return self.ledger.dollars + running
+        now = self.clock.monotonic()
+        hours = [
+            job.price * ((now if job.ended is None else job.ended) - job.started) / 3600
+            for job in self.existing()
+        ]
+        return self.ledger.dollars + sum(hours)
 
     def close(self) -> None:
-        """End every pod and stop the heartbeat. May be called more than once."""
+        """End every pod, then pay, then stop the heartbeat, whatever the volume says. May be called more than once."""
         with self._lock:
             self.closed = True
-            end = time.monotonic() + SECONDS_TO_END
-            for job in self.existing():
-                job.outcome = job.outcome or "ended with the head"
+            end = self.clock.monotonic() + SECONDS_TO_END
+            try:
+                self._end_all(end)
+                self._end_unanswered(end)
+                self._pay_all()
+            finally:
                 try:
-                    left = max(0.0, end - time.monotonic())
-                    patiently(partial(self.pods.end, job), left, longest=5.0)
-                except ApiError as error:
-                    self.say(
-                        f"RunPod: pod {job.pod_id} could not be ended and is billed on; run reap ({error})"
-                    )
-            if any(job.unsure for job in self.jobs):
-                try:
-                    patiently(
-                        lambda: self.pods.end_unanswered(self.jobs),
-                        max(0.0, end - time.monotonic()),
-                        longest=5.0,
-                    )
-                except ApiError as error:
-                    self.say(
-                        f"RunPod: a pod may exist whose creation was not answered; run reap ({error})"
-                    )
-            self.heartbeat.stop()
+                    self.heartbeat.stop()
+                except OSError as error:
+                    self.say(f"RunPod: the end of this head could not be written: {error}")
+
+    def trouble(self, error: OSError) -> None:
+        """The volume does not work. Nothing is lost by waiting a while; then the run stops.
+
+        Raises:
+            RunPodError: it has not worked for as long as a head may be silent.
+        """
+        now = self.clock.monotonic()
+        if self._troubled is None:
+            self._troubled = now
+            self.say(f"RunPod: the volume does not work, and is tried again: {error}")
+        if now - self._troubled > self.heartbeat.stale:
+            raise RunPodError(
+                f"the volume has not worked for {now - self._troubled:.0f} s: {error}; every pod is ended; make room or"
+                " wait until it works again, and the same command goes on"
+            )
 
     # The jobs
 
-    def submit(self, what: str, bodies: list[dict[str, Any]], task: dict[str, Any]) -> Job:
-        """Put a job on the list; :meth:`refresh` and :meth:`step` do the rest.
+    def submit(
+        self, what: str, bodies: list[dict[str, Any]], task: dict[str, Any], losses: int = 0
+    ) -> Job:
+        """Put a job on the list; :meth:`refresh` and :meth:`step` do the rest. Writes nothing.
 
         Args:
             what: the rule, for the pod's name.
             bodies: requests that would create the pod, the preferred first, without name and command.
             task: command, cwd, grace and limit, as the runner reads them; and jobs, for the ledger.
+            losses: how often this job had a pod that was lost.
         """
         name = f"{self.label}{_plain(what)}-{secrets.token_hex(4)}"
-        folder = self.volume.jobs / name
-        folder.mkdir()
-        pace = {
-            "session": self.heartbeat.session,
-            "beat": self.heartbeat.beat,
-            "stale": self.heartbeat.stale,
-        }
-        runner.write(folder / "job.json", {**task, **pace})
-        command = f"{self.python} {self.volume.runner} {folder}"
-        job = Job(name, folder, [{**body, "name": name, "args": command} for body in bodies])
+        job = Job(name, what, self.volume.jobs / name, bodies, task, losses=losses)
         with self._lock:
             self.jobs.append(job)
         return job
+
+    def again(self, job: Job) -> Job:
+        """The same job once more, after its pod was lost."""
+        return self.submit(job.what, job.bodies, job.task, job.losses + 1)
 
     def refresh(self) -> None:
         """Ask the API once how the pods are, and end those that should have ended.
 
         Raises:
-            RunPodError: the budget is spent, or the API refuses.
+            RunPodError: the budget is spent, another head has taken over, or the API refuses.
+            OSError: the volume does not work.
         """
         with self._lock:
-            self.pods.listing = None
-            if self.closed or time.monotonic() < self.pods.paused_until:
+            if self.closed:
                 return
+            # Neither needs the API, so neither waits where it is busy.
             if self.spent() >= self.budget:
                 raise RunPodError(
                     f"the budget of run {self.run} is spent: {self.spent():.2f} of {self.budget:.2f} dollars;"
                     " nothing more is submitted, and its pods are ended; raise runpod-budget to go on"
                 )
+            if other := self.heartbeat.successor():
+                raise RunPodError(
+                    f"{other} has taken over run {self.run}, because this one was silent for more than"
+                    f" {self.heartbeat.stale:g} s; it has ended the pods of this one, which stops"
+                )
+            self._end_finished()
+            if self.clock.monotonic() < self.pods.paused_until:
+                return
             try:
-                self.pods.look()
-                for job in self.jobs:
-                    if (
-                        job.pod_id is not None
-                        and job.outcome is not None
-                        and (not job.paid or self.pods.works(job.pod_id))
-                    ):
-                        self.pods.end(job)
-                self.pods.end_strays(self.jobs, {job.name for job in self.jobs if job.unsure})
+                self.pods.look(self.jobs)
+                self.pods.end_strays(self.jobs)
             except ApiError as error:
                 self.pods.pause(error)
 
@@ -207,14 +229,15 @@ class Fleet:
         """Carry one job on by what is known now; its outcome once it has ended.
 
         Raises:
-            RunPodError: the API refuses for a reason that no job will survive.
+            RunPodError: the API refuses for a reason that no job will survive, or every job so far has failed.
+            OSError: the volume does not work.
         """
         with self._lock:
             if self.closed:
                 return None
             if job.outcome is None:
                 if job.pod_id is None:
-                    self._place(job)
+                    self.placing.place(job, self._prepare, self.jobs)
                 else:
                     self._watch(job)
             # A job whose pod is lost fails only when the pod is gone for sure: its second run must not meet the first.
@@ -223,98 +246,183 @@ class Fleet:
             # First its line in the ledger: the job that comes next may be the one that adds the ledger up.
             if job.pod_id is not None and not job.paid:
                 return None
+            self._count(job)
             return job.outcome
 
-    # How a job gets its pod
+    def well(self) -> None:
+        """A whole round went well: the volume works."""
+        self._troubled = None
 
-    def _place(self, job: Job) -> None:
-        now = time.monotonic()
-        if self.pods.listing is None or now < job.not_before or now < self.pods.paused_until:
-            return
-        if job.unsure:  # an earlier request had no answer, and may have made the pod
-            job.unsure = False
-            for pod in self.pods.listing.values():
-                if pod["name"] == job.name:
-                    return self._placed(job, pod)
-        if len(self.existing()) >= self.max_pods:
-            job.asked_since = now
-            return
-        refusal = ""
-        while job.next_body < len(job.bodies):
-            body = job.bodies[job.next_body]
-            try:
-                return self._placed(job, self.client.create(body))
-            except ApiError as error:
-                if error.transient:
-                    job.unsure = error.status != 429
-                    return self.pods.pause(error)
-                if error.status not in REFUSED:
-                    raise
-                job.next_body += 1
-                refusal = str(error)
-        job.next_body = 0
-        job.not_before = now + backoff(
-            job.rounds, first=self.heartbeat.beat, longest=20 * self.heartbeat.beat
-        )
-        job.rounds += 1
-        if now - job.asked_since > self.capacity_timeout:
-            job.outcome = f"no pod for {now - job.asked_since:.0f} s: every type is refused; the last answer: {refusal}"
-            job.over = True
-        else:
-            wait = job.not_before - now
-            self.say(
-                f"RunPod: no pod for {job.name}: every type is refused; asking again in {wait:.0f} s; last answer: {refusal}"
-            )
+    # How it begins and ends
 
-    def _placed(self, job: Job, pod: dict[str, Any]) -> None:
-        job.pod_id, job.price = pod["id"], float(pod.get("cost") or 0.0)
-        job.compute = compute_of(pod)
-        job.started, job.began = time.monotonic(), iso_date(time.time())
-        job.heard = (None, job.started)
-        runner.write(
-            job.folder / "pod.json",
-            {"id": job.pod_id, "compute": job.compute, "price": job.price, "start": job.began},
-        )
-        self.say(
-            f"RunPod: {job.name} has pod {job.pod_id}: {job.compute} at {job.price:.2f} dollars per hour"
-        )
-
-    # How it ends
+    def _prepare(self, job: Job) -> list[str]:
+        """Write what a pod will read; the command that it runs, in exec form: no shell sees the paths."""
+        job.folder.mkdir(exist_ok=True)
+        record = job.folder / "job.json"
+        if not record.exists():
+            heartbeat, url = self.heartbeat, self.client.url
+            known = {
+                "session": heartbeat.session,
+                "beat": heartbeat.beat,
+                "stale": heartbeat.stale,
+                "api_url": url,
+                "graphql_url": f"{url.rpartition('/')[0]}/graphql",
+            }
+            runner.write(record, {**job.task, **known})
+        return [self.python, str(self.volume.runner), str(job.folder)]
 
     def _watch(self, job: Job) -> None:
+        self.pods.note(job)
         if self._read_exit(job):
-            return self.pods.end_if_possible(job)
-        now = time.monotonic()
+            return self._end(job)
+        now = self.clock.monotonic()
         beat = read_json(job.folder / "heartbeat")
         if beat is not None and beat != job.heard[0]:
             job.heard = (beat, now)
         silence = now - job.heard[1]
-        if job.heard[0] is None and silence > self.start_timeout:
-            job.outcome = f"pod {job.pod_id} did not begin its job within {self.start_timeout:g} s"
+        if job.heard[0] is None and silence > PART_OF_START * self.start_timeout:
+            job.outcome = self._not_begun(job, silence)
         elif job.heard[0] is not None and silence > self.heartbeat.stale:
             job.outcome = f"pod {job.pod_id} sends no heartbeat since {silence:.0f} s"
-        elif self.pods.listing is not None:
+        if job.outcome is None and self.pods.listing is not None:
             job.outcome = self.pods.lost(job)
         if job.outcome is not None:
+            job.lost = True
             self._read_exit(job)  # it may have ended well in the meantime
-            self.pods.end_if_possible(job)
+            self._end(job)
+
+    def _not_begun(self, job: Job, silence: float) -> str | None:
+        """Why a pod that has not begun its job never will, or None as long as it may."""
+        late = silence > self.start_timeout
+        if job.log_read and not late:
+            return None
+        job.log_read = True
+        assert job.pod_id is not None
+        lines = self.client.system_log(job.pod_id)
+        hopeless = [line for line in lines if any(word in line.lower() for word in HOPELESS)]
+        if not late and not hopeless:
+            return None
+        with contextlib.suppress(OSError), open(job.folder / "log.txt", "a") as file:
+            file.writelines(f"{line}\n" for line in lines)
+        last = (hopeless or lines or ["nothing"])[-1]
+        return f"pod {job.pod_id} did not begin its job within {silence:.0f} s; its machine says: {last}"
 
     def _read_exit(self, job: Job) -> bool:
         ended = read_json(job.folder / "exit.json")
         if ended is None:
             return False
         job.over = True
+        job.lost = bool(ended.get("lost"))
         job.outcome = (
             "done" if ended["code"] == 0 else ended["reason"] or f"exit status {ended['code']}"
         )
         return True
 
+    def _end(self, job: Job) -> None:
+        self.pods.end_if_possible(job)
+        if job.ended is not None:
+            self.placing.freed()
+
+    def _count(self, job: Job) -> None:
+        """Stop the run where nothing has ever worked: the next jobs would cost as much for the same reason."""
+        began = job.heard[0] is not None or job.over
+        if job.outcome == "done":
+            self._succeeded = True
+        elif job.pod_id is not None and not (job.lost and began):
+            self._failed += 1
+        if not self._succeeded and self._failed >= self.max_failures:
+            raise RunPodError(
+                f"the first {self._failed} jobs of run {self.run} have failed and none has succeeded, the last one with:"
+                f" {job.outcome} ({job.folder / 'log.txt'}); nothing more is submitted, and its pods are ended; mend the"
+                " cause and start again (runpod-max-failures says after how many)"
+            )
+
+    # Ends of several
+
+    def _end_finished(self) -> None:
+        """End the pods of jobs that have ended, and pay; one that cannot be is no reason to leave the others.
+
+        Raises:
+            OSError: the ledger cannot be written.
+            ApiError: the API refuses.
+        """
+        failed: Exception | None = None
+        for job in self.jobs:
+            if job.pod_id is None or job.outcome is None:
+                continue
+            lingers = self.pods.looks > job.ended_look and self.pods.works(job.pod_id)
+            if not job.paid or lingers:
+                try:
+                    self._end(job)
+                except (OSError, ApiError) as error:
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    def _end_all(self, end: float) -> None:
+        """End every pod, in rounds, so that one that cannot be does not hold up the others. Touches no file."""
+        left = [job for job in self.jobs if job.exists]
+        attempt = 0
+        while left:
+            failed: dict[str, Exception] = {}
+            for job in left:
+                job.outcome = job.outcome or "ended with the head"
+                try:
+                    self.pods.end(job)
+                except Exception as error:  # whatever it is, the other pods must be ended
+                    failed[job.name] = error
+            left = [job for job in left if job.name in failed]
+            wait = backoff(attempt, longest=5.0)
+            attempt += 1
+            hopeful = [
+                error
+                for error in failed.values()
+                if not isinstance(error, ApiError) or error.transient
+            ]
+            if not hopeful or self.clock.monotonic() + wait > end:
+                break
+            self.clock.sleep(wait)
+        for job in left:
+            self.say(
+                f"RunPod: pod {job.pod_id} could not be ended and is billed on; run reap ({failed[job.name]})"
+            )
+
+    def _end_unanswered(self, end: float) -> None:
+        if not any(job.unsure is not None for job in self.jobs):
+            return
+        try:
+            left = max(0.0, end - self.clock.monotonic())
+            call = partial(self.pods.end_unanswered, self.jobs)
+            patiently(call, left, longest=5.0, clock=self.clock)
+        except (ApiError, OSError) as error:
+            self.say(f"RunPod: a pod may exist whose creation was not answered; run reap ({error})")
+
+    def _pay_all(self) -> None:
+        unpaid = [job for job in self.existing() if job.ended is not None]
+        try:
+            if self.heartbeat.successor() is not None:  # which has paid for what it ended
+                lines = {line["pod"] for line in self.ledger.lines()}
+                unpaid = [job for job in unpaid if job.pod_id not in lines]
+            for job in unpaid:
+                self.pods.pay(job)
+        except (OSError, RunPodError) as error:
+            cost = self.spent() - self.ledger.dollars
+            self.say(
+                f"RunPod: {cost:.2f} dollars for {len([job for job in unpaid if not job.paid])} ended pods are not in the"
+                f" ledger, which could not be written: {error}"
+            )
+
+    # The API, with patience
+
+    def _patiently(self, call: Callable[[], Any]) -> Any:
+        return patiently(call, SECONDS_TO_END, clock=self.clock)
+
+    def _list(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._patiently(self.client.pods)
+        return found
+
 
 def _plain(text: str) -> str:
     """A rule's name as a part of a pod's name."""
-    return (
-        "".join(
-            letter if letter.isalnum() and letter.isascii() else "-" for letter in text.lower()
-        )[:24].strip("-")
-        or "job"
-    )
+    letters = [letter if letter.isalnum() and letter.isascii() else "-" for letter in text.lower()]
+    return "".join(letters)[:LONGEST_RULE].strip("-") or "job"

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from snakemake_executor_plugin_runpod.clock import CLOCK, Clock
 from snakemake_executor_plugin_runpod.errors import RunPodError
 from snakemake_executor_plugin_runpod.volume import read_json
 
@@ -33,17 +33,23 @@ class Ledger:
         path: the file.
         run: the run's name.
         session: the head's.
+        clock: tells the date.
     """
 
-    def __init__(self, path: Path, run: str, session: str) -> None:
+    def __init__(self, path: Path, run: str, session: str, clock: Clock = CLOCK) -> None:
         self.path = path
         self.run = run
         self.session = session
-        if path.exists():
-            text = path.read_bytes()
-            if not text.endswith(b"\n"):  # a crash cut the last line off; its pod is paid for anew
-                os.truncate(path, text.rfind(b"\n") + 1)
+        self.clock = clock
+        self._mend()
         self.dollars = sum(line["cost"] for line in self.lines() if line["run"] == run)
+
+    def _mend(self) -> None:
+        """Take off a last line that a crash or a full volume cut off; its pod is paid for anew."""
+        if self.path.exists():
+            text = self.path.read_bytes()
+            if not text.endswith(b"\n"):
+                os.truncate(self.path, text.rfind(b"\n") + 1)
 
     def lines(self) -> list[dict[str, Any]]:
         """All lines so far, also of other runs."""
@@ -69,6 +75,9 @@ class Ledger:
             start: when it began, as an ISO date.
             seconds: how long it existed.
             outcome: ``done``, or why it ended.
+
+        Raises:
+            OSError: the volume does not take it; then nothing is counted, and it can be tried again.
         """
         hours = max(0.0, seconds) / 3600
         cost = round(price * hours, 6)
@@ -86,6 +95,7 @@ class Ledger:
             "outcome": outcome,
             "jobs": self.jobs_of(name),
         }
+        self._mend()  # a volume that was full has perhaps taken half of a line
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -98,16 +108,26 @@ class Ledger:
         jobs: list[dict[str, Any]] = task.get("jobs", [])
         return jobs
 
-    def pay_listed(self, pod: dict[str, Any], outcome: str) -> None:
-        """Add the line of a pod of which only the API's own record is known."""
-        seconds = time.time() - timestamp(pod["createdAt"])
+    def pay_listed(self, pod: dict[str, Any], outcome: str, seen: float) -> None:
+        """Add the line of a pod of which only the API's own record is known.
+
+        Args:
+            pod: the record.
+            outcome: why it ended.
+            seen: when this machine first saw it, in seconds since 1970: its start where the record has no date that can be read.
+        """
+        now = self.clock.time()
+        try:
+            start = timestamp(str(pod.get("createdAt")))
+        except ValueError:
+            start = min(seen, now)
         self.pay(
             pod["name"],
             pod["id"],
             compute_of(pod),
-            float(pod.get("cost") or 0.0),
-            pod["createdAt"],
-            seconds,
+            price_of(pod),
+            iso_date(start),
+            now - start,
             outcome,
         )
 
@@ -152,8 +172,17 @@ def compute_of(pod: dict[str, Any]) -> str:
     return f"{part.get('count', part.get('vcpuCount', 1))} x {part.get('id')}"
 
 
+def price_of(pod: dict[str, Any]) -> float:
+    """Dollars per hour of a pod, from the API's record of it; 0 where it has none yet."""
+    return float(pod.get("cost") or 0.0)
+
+
 def timestamp(date: str) -> float:
-    """Seconds since 1970 of an ISO date."""
+    """Seconds since 1970 of an ISO date.
+
+    Raises:
+        ValueError: it is none.
+    """
     return datetime.fromisoformat(date).timestamp()
 
 

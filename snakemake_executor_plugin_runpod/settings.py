@@ -13,6 +13,9 @@ from snakemake_executor_plugin_runpod.api import URL
 from snakemake_executor_plugin_runpod.errors import RunPodError
 
 CLOUDS = ("SECURE", "COMMUNITY")
+LONGEST_RUN = (
+    20  # pods with names of 60 letters are known to work, and a run is a part of its pods' names
+)
 
 common_settings = CommonSettings(
     non_local_exec=True,
@@ -36,8 +39,13 @@ class ExecutorSettings(ExecutorSettingsBase):
     image: Optional[str] = setting(
         None, "Container image of the pods; it must hold Python and Snakemake. Required."
     )
+    registry: Optional[str] = setting(
+        None,
+        "Id of the credential, from RunPod's console, with which pods pull a private image.",
+    )
     volume_id: Optional[str] = setting(
-        None, "Network volume that this machine and every pod mount. Required."
+        None,
+        "Network volume that this machine and every pod mount. Required, unless this machine is a pod with that volume.",
     )
     mount_path: str = setting(
         "/workspace", "Where the network volume is mounted, here and in the pods."
@@ -51,7 +59,8 @@ class ExecutorSettings(ExecutorSettingsBase):
         "CPU flavours (cpu5c,cpu3c) for jobs without the resource gpu. Without it, those run on this machine.",
     )
     data_centers: Optional[str] = setting(
-        None, "Data centers to use, comma-separated; a volume lives in one."
+        None,
+        "Data centers to use, comma-separated. Without it, the one of the volume.",
     )
     cloud: str = setting(
         "SECURE", "SECURE or COMMUNITY; network volumes exist in SECURE.", choices=CLOUDS
@@ -67,7 +76,7 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     run: str = setting(
         "snakemake",
-        "Name of the run: part of the names of its pods, and of the lines of its ledger.",
+        "Name of the run, of at most 20 letters: part of the names of its pods, and of the lines of its ledger.",
     )
     state: Path = setting(
         Path(".snakemake/runpod"),
@@ -82,15 +91,23 @@ class ExecutorSettings(ExecutorSettingsBase):
     time_limit: Optional[float] = setting(
         None, "Seconds that a job may take; the resource runtime (minutes) goes first."
     )
+    lost_pods: int = setting(
+        5,
+        "How often a job is given another pod because its pod was lost. Jobs that fail by themselves are for Snakemake's retries.",
+    )
+    max_failures: int = setting(
+        3, "The run stops after so many failed jobs if none has succeeded before."
+    )
     beat: float = setting(15.0, "Seconds between two heartbeats, of this machine and of a pod.")
     stale: float = setting(
         300.0, "Seconds without a heartbeat until the other side counts as gone."
     )
     start_timeout: float = setting(
-        1800.0, "Seconds that a pod may take until its job runs; pulling an image takes minutes."
+        900.0, "Seconds that a pod may take until its job runs; pulling an image takes minutes."
     )
-    capacity_timeout: float = setting(
-        3600.0, "Seconds to keep asking while every GPU type is refused; then the job fails."
+    capacity_timeout: Optional[float] = setting(
+        3600.0,
+        "Seconds to keep asking while every GPU type is refused, counted only while the run has no pod; then waiting jobs fail.",
     )
     grace: float = setting(30.0, "Seconds that a job gets to save its state when it is ended.")
     api_url: str = setting(URL, "Address of the API.")
@@ -104,15 +121,14 @@ def check(settings: ExecutorSettings) -> None:
     """
     for name, what in (
         ("image", "a container image with Python and Snakemake"),
-        ("volume_id", "the network volume that this machine and the pods mount"),
         ("gpu_types", "at least one GPU type, the preferred one first"),
         ("budget", "the dollars that this run may cost"),
     ):
         if not getattr(settings, name):
             raise RunPodError(f"{option(name)}: give {what}")
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", settings.run):
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", settings.run) or len(settings.run) > LONGEST_RUN:
         raise RunPodError(
-            f"{option('run')}: {settings.run!r}: use small letters, digits and single hyphens"
+            f"{option('run')}: {settings.run!r}: use small letters, digits and single hyphens, at most {LONGEST_RUN} of them"
         )
     for name in (
         "budget",
@@ -121,12 +137,16 @@ def check(settings: ExecutorSettings) -> None:
         "beat",
         "stale",
         "start_timeout",
+        "capacity_timeout",
+        "max_failures",
         "grace",
         "time_limit",
     ):
         value = getattr(settings, name)
         if value is not None and not value > 0:
             raise RunPodError(f"{option(name)}: {value:g}: must be more than 0")
+    if settings.lost_pods < 0:
+        raise RunPodError(f"{option('lost_pods')}: {settings.lost_pods}: must be 0 or more")
     if settings.stale < 3 * settings.beat:
         raise RunPodError(
             f"{option('stale')}: {settings.stale:g}: must be at least three heartbeats of {settings.beat:g} s"
@@ -135,11 +155,8 @@ def check(settings: ExecutorSettings) -> None:
     for path in (Path.cwd(), settings.state.resolve()):
         if not path.is_relative_to(mount):
             raise RunPodError(
-                f"{option('mount_path')}: {path} is not on the volume, which is mounted at {mount}"
-            )
-        if re.search(r"[\s'\"\\]", str(path)):
-            raise RunPodError(
-                f"{path}: pods are started by a plain command line; use a path without blanks and quotes"
+                f"{option('mount_path')}: {path} is not on the volume, which is mounted at {mount}; the head must be a machine"
+                " with that volume, a CPU pod for example"
             )
 
 

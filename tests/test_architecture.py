@@ -16,7 +16,7 @@ ROOMS = """
 stopping errors __main__ launch code_version files writer progress seeds processor names documents
 settings settings_list parsing lineage agreement config restore tasks data checksums models losses
 adam_atan2 optim objectives stream provenance checkpoint initial samplers inference elbo distributed
-machine watch trainer duration train keep bench metrics partial evaluate pool scaling
+machine watch trainer duration timelimit train keep bench metrics partial evaluate pool scaling
 carried compare_samplers tables figures solve reports
 """.split()
 

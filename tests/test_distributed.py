@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from gram import distributed, files, train
+from gram import distributed, files, provenance, train
 from gram.checkpoint import read_tensors
 from gram.distributed import PeerLost, Processes
 from gram.errors import GramError
@@ -286,11 +286,15 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    tried: list[torch.device] = []
+    monkeypatch.setattr(provenance, "try_out", tried.append)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert (
         Processes(3, 4).device("auto") == Processes(3, 4).device("cuda") == torch.device("cuda:1")
     )
-    assert chosen == [torch.device("cuda:1")] * 2
+    # No process touches a GPU that another one has.
+    assert chosen == tried == [torch.device("cuda:1")] * 2
     assert Processes(3, 4).device("cpu") == CPU
     with pytest.raises(
         GramError,

@@ -228,12 +228,13 @@ def test_a_gpu_that_was_asked_for_is_there_or_named(
     assert err.startswith("error: a GPU was asked for") and "device: cpu" in err
     monkeypatch.setattr(launch, "installed_gpus", lambda: ["GPU-1"])
     monkeypatch.setattr(launch, "take", lambda gpus, count, folder: {})
-    monkeypatch.setattr(launch.sys, "argv", ["launch", "--device", "gpu", "gram.train"])
     handed_on: list[str] = []
     monkeypatch.setattr(launch.os, "execv", lambda _, command: handed_on.extend(command))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    launch.main()
-    assert handed_on[-3:] == ["gram.train", "--device", "cuda"]
+    for device in ("gpu", "auto", "cuda:0"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        monkeypatch.setattr(launch.sys, "argv", ["launch", "--device", device, "gram.train"])
+        launch.main()
+        assert handed_on[-3:] == ["gram.train", "--device", "cuda"], device
 
 
 def test_errors_name_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -104,6 +104,23 @@ def install_problems(root: Path) -> list[str]:
     return problems
 
 
+def image_problems(root: Path) -> list[str]:
+    """What the container lacks that a paid run of docs/CLUSTERS.md needs."""
+    text = re.sub(r"\\\n", " ", read(root, DOCKERFILE))
+    (line,) = re.findall(r"apt-get install (.*?) &&", text)
+    # Triton and torch.compile build with the compilers at run time; the head of a run is reached by ssh.
+    needed = {"ca-certificates", "gcc", "g++", "git", "libc6-dev", "openssh-server", "tmux"}
+    missing = sorted(needed - set(line.split()))
+    problems = [f"{DOCKERFILE}: without {name}" for name in missing]
+    # The address of other wheels, and the order in which they are kept.
+    index = text.find('--no-deps --index-url "$TORCH_INDEX" torch')
+    if not 0 < text.find("ARG TORCH_INDEX=https://pypi.org/simple") < index < text.find("-e ."):
+        problems.append(f"{DOCKERFILE}: no torch of another index before the rest")
+    if "ssh_host_*_key*" not in text:
+        problems.append(f"{DOCKERFILE}: everybody who has the image has the host keys of its pods")
+    return problems
+
+
 def python_problems(root: Path) -> list[str]:
     """Whether every file means the same minor version of Python."""
     tool = pyproject(root)["tool"]
@@ -164,6 +181,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     lock_problems,
     range_problems,
     install_problems,
+    image_problems,
     python_problems,
     version_problems,
 ]
@@ -214,6 +232,10 @@ def copy(tmp_path: Path) -> Path:
         (install_problems, CONDA, r"^  - pip$", "  - pip\n  - numpy==2.4.6"),
         (install_problems, DOCKERFILE, r"^(RUN pip install) -c \S+", r"\1"),
         (install_problems, DOCKERFILE, r"^(RUN pip install .*)", r"\1 numpy==2.4.6"),
+        (image_problems, DOCKERFILE, r" gcc ", " "),
+        (image_problems, DOCKERFILE, r" openssh-server tmux", ""),
+        (image_problems, DOCKERFILE, r"^ARG TORCH_INDEX=.*\n", ""),
+        (image_problems, DOCKERFILE, r" /etc/ssh/ssh_host\S+", ""),
         (install_problems, CI, r"^section", "pip install ruff\nsection"),
         (install_problems, "README.md", r"-c envs\S+ ", ""),
         (install_problems, "README.md", r"command: test", "command: tests"),
@@ -270,7 +292,14 @@ def test_ci_refuses_a_readme_without_one_test_line(readme: str, copy: Path) -> N
     assert "must hold one line" in done.stderr
 
 
-@pytest.mark.parametrize("page", ["FAULTS.md", "FIRST_HOUR.md"])
+def test_the_head_of_a_rented_run_wants_a_key_that_may_log_in() -> None:
+    script = ROOT / "envs/head.sh"
+    environment = {name: value for name, value in os.environ.items() if name != "PUBLIC_KEY"}
+    done = subprocess.run([script], env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and "no public key: add one in the account settings" in done.stderr
+
+
+@pytest.mark.parametrize("page", ["CLUSTERS.md", "FAULTS.md", "FIRST_HOUR.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     named = re.findall(
         r"`(tests/[\w/]+\.py)::(test_\w+)`",
@@ -283,3 +312,11 @@ def test_the_tests_that_a_page_names_exist(page: str) -> None:
         if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")
     ]
     assert missing == []
+
+
+def test_every_finding_on_clusters_that_could_cost_money_is_answered() -> None:
+    page = (ROOT / "reports/CLUSTERS.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([CHM]\d+) \| (.+) \| (.+) \| (.+) \|$", page, flags=re.MULTILINE)
+    kinds = {"C": 7, "H": 10, "M": 14}
+    wanted = [f"{kind}{number + 1}" for kind, count in kinds.items() for number in range(count)]
+    assert sorted(row[0] for row in rows) == sorted(wanted)

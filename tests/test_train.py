@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from gram import files, train
+from gram import files, provenance, train
 from gram.checkpoint import read_tensors
 from gram.code_version import code_hash
 from gram.config import Experiment, resolve
@@ -518,10 +518,50 @@ def arguments(run: Path, data: Path, device: str = "cpu") -> list[object]:
 def test_cuda_without_a_gpu(run_folder: Path, data_folder: Path, command: Any) -> None:
     outcome = command(train.main, *arguments(run_folder, data_folder, "cuda"))
     assert outcome.code == 2
-    assert (
-        outcome.err
-        == "error: --device cuda: this machine has 0 CUDA devices; use --device cpu or auto\n"
-    )
+    assert outcome.err.startswith("error: --device cuda: torch ") and outcome.err.count("\n") == 1
+    assert "has no GPU that works (" in outcome.err and "docs/CLUSTERS.md" in outcome.err
+    assert not list(run_folder.glob("resume*"))
+
+
+OLD_DRIVER = (  # torch 2.13, c10/cuda/CUDAFunctions.cpp
+    "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU "
+    "driver by downloading and installing a new version from the URL: "
+    "http://www.nvidia.com/Download/index.aspx"
+)
+BROKEN = (
+    "CUDA error: uncorrectable ECC error encountered\nCUDA kernel errors might be asynchronously"
+)
+
+
+@pytest.mark.parametrize(
+    ("at", "error", "says"),
+    [
+        (
+            "init",
+            AssertionError("Torch not compiled with CUDA enabled"),
+            "compiled with CUDA enabled",
+        ),
+        ("init", RuntimeError(OLD_DRIVER), "is too old (found version 11040)"),
+        ("try_out", RuntimeError(BROKEN), "CUDA error: uncorrectable ECC error encountered"),
+    ],
+    ids=["no CUDA", "old driver", "broken card"],
+)
+def test_a_gpu_that_does_not_work_is_one_line_and_no_training_on_the_cpu(
+    at: str, error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the driver shows a card."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda if at == "init" else provenance, at, fails)
+    with pytest.raises(GramError) as refusal:
+        provenance.choose_device("cuda")
+    line = str(refusal.value)
+    assert f"{says}); wheels for older drivers: docs/CLUSTERS.md" in line and "\n" not in line
+    assert "to compute on the CPU: --device cpu, for the workflow --config device=cpu" in line
 
 
 def test_unknown_device(run_folder: Path, data_folder: Path, command: Any) -> None:

@@ -22,7 +22,7 @@ def command(
 
     def call(*arguments: str) -> tuple[int, str]:
         monkeypatch.setenv("RUNPOD_API_KEY", standin.KEY)
-        address = ["--api-url", standin.url] if arguments[0] == "reap" else []
+        address = ["--api-url", standin.url] if arguments[0] != "costs" else []
         monkeypatch.setattr(sys, "argv", ["command", *arguments, *address])
         status = main()
         return status, "".join(capsys.readouterr())
@@ -91,3 +91,39 @@ def test_costs_are_a_table_of_runs_and_their_total(command: Command, tmp_path: P
         status == 1 and "nothing.jsonl: cannot read the ledger: No such file or directory" in output
     )
     assert "| run |" not in output  # nothing before the error
+
+
+def test_where_names_the_data_centers_that_have_all_a_run_needs(
+    command: Command, standin: StandIn
+) -> None:
+    standin.without_capacity = {"NVIDIA L4"}
+    types = ("--gpu-types", "NVIDIA L4, NVIDIA A40", "--min-cuda", "13.0")
+    assert command("where", *types) == (
+        0,
+        "| data center | network volumes | CPU pods | GPU types in stock |\n|---|---|---|---|\n"
+        "| US-KS-2 | yes | yes | NVIDIA A40 (high) |\n",
+    )
+    standin.newest_cuda = (12, 8)
+    status, output = command("where", *types)
+    assert status == 1
+    assert output == (
+        "no data center has NVIDIA L4 or NVIDIA A40 with CUDA 13.0 or later in stock now\n"
+    )
+
+
+def test_reap_shows_what_pods_were_told_when_they_asked_to_be_removed(
+    command: Command, tmp_path: Path
+) -> None:
+    note = tmp_path / "state/jobs/smk-gram-0a1b2c-train-00112233/removal.txt"
+    note.parent.mkdir(parents=True)
+    note.write_text("T1 API v2: 403 Forbidden\nT2 GraphQL: 200 {}\n")
+    status, output = command("reap", "--state", str(tmp_path / "state"))
+    assert status == 0
+    assert "smk-gram-0a1b2c-train-00112233 has asked: T2 GraphQL: 200 {}" in output
+
+
+def test_reap_reads_every_page_of_the_list(command: Command, standin: StandIn) -> None:
+    make(standin, *[f"smk-gram-0a1b2c-train-0011223{digit}" for digit in range(5)])
+    assert standin.page_size < 5
+    assert "5 pods of any run, 0 left" in command("reap", "--yes")[1]
+    assert standin.pods == {}

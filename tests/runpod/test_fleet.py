@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from snakemake_executor_plugin_runpod.errors import RunPodError
 from snakemake_executor_plugin_runpod.ledger import Ledger, costs, read_ledger
-from tests.runpod.conftest import STALE, FleetRun
+from tests.runpod.conftest import SOON, FleetRun
 from tests.runpod.standin import StandIn
 
 MakeFleet = Callable[..., FleetRun]
@@ -89,7 +90,8 @@ def test_a_job_fails_with_the_last_answer_if_capacity_never_comes(
     run = fleet_run(capacity_timeout=0.3)
     (outcome,) = run.finish(run.submit("true"))
     assert "every type is refused" in outcome
-    assert "There are no instances currently available" in outcome
+    assert "There are no longer any instances available" in outcome
+    assert "asked for: 1 x NVIDIA A40, SECURE cloud" in outcome
 
 
 def test_429_and_5xx_are_waited_out(fleet_run: MakeFleet, standin: StandIn) -> None:
@@ -109,7 +111,8 @@ def test_429_and_5xx_are_waited_out(fleet_run: MakeFleet, standin: StandIn) -> N
     run.until(lambda: not standin.pods)
     assert standin.answers == []
     assert [(run.folder / f"{number}.txt").read_text() for number in range(3)] == ["ran\n"] * 3
-    assert sum("next request in" in line for line in run.lines) == len(flaps)
+    waits = [line for line in run.lines if re.search("(next request|asking again) in", line)]
+    assert len(waits) == len(flaps)
 
 
 def test_a_pod_whose_creation_was_not_answered_is_found_again(
@@ -128,7 +131,7 @@ def test_a_pod_whose_creation_was_not_answered_is_ended_with_the_head(
     run = fleet_run()
     standin.lose_answers = 1
     job = run.submit("sleep 60")
-    run.until(lambda: job.unsure, job)
+    run.until(lambda: job.unsure is not None, job)
     assert len(standin.pods) == 1
     run.fleet.close()
     assert standin.pods == {}
@@ -139,7 +142,7 @@ def test_two_pods_for_one_job_run_it_once(fleet_run: MakeFleet, standin: StandIn
     run = fleet_run()
     job = run.submit("echo ran >> ran.txt; sleep 0.5")
     run.until(lambda: job.pod_id is not None, job)
-    standin.create(job.bodies[0])
+    standin.create({**standin.all[0].body})
     assert run.finish(job) == ["done"]
     run.until(lambda: not standin.pods)
     assert (run.folder / "ran.txt").read_text() == "ran\n"
@@ -189,9 +192,14 @@ def test_a_stopped_pod_fails_its_job_and_is_ended(fleet_run: MakeFleet, standin:
 
 
 def test_a_pod_that_never_begins_is_given_up(fleet_run: MakeFleet, standin: StandIn) -> None:
-    run = fleet_run(python="sleep 60 ;", start_timeout=0.5)
+    run = fleet_run(python="false", start_timeout=0.5)
     job = run.submit("true")
-    assert run.finish(job) == [f"pod {job.pod_id} did not begin its job within 0.5 s"]
+    (outcome,) = run.finish(job)
+    assert re.fullmatch(
+        rf"pod {job.pod_id} did not begin its job within [01] s; its machine says: pulling image",
+        outcome,
+    )
+    assert (job.folder / "log.txt").read_text() == "create container\npulling image\n"
     assert standin.pods == {}
 
 
@@ -243,7 +251,7 @@ def test_an_unknown_field_is_refused_with_what_is_wrong(fleet_run: MakeFleet) ->
 
 
 def test_pods_end_themselves_when_the_head_is_gone(fleet_run: MakeFleet, standin: StandIn) -> None:
-    run = fleet_run()
+    run = fleet_run(stale=SOON)
     job = run.submit("echo ran >> ran.txt; sleep 60")
     run.until(lambda: (run.folder / "ran.txt").exists(), job)
     run.fleet.heartbeat._end.set()  # as if the head were killed
@@ -253,14 +261,14 @@ def test_pods_end_themselves_when_the_head_is_gone(fleet_run: MakeFleet, standin
         time.sleep(0.05)
     assert (
         json.loads((job.folder / "exit.json").read_text())["reason"]
-        == f"no heartbeat of the head for {STALE:g} s"
+        == f"no heartbeat of the head for {SOON:g} s"
     )
 
 
 def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
     fleet_run: MakeFleet, standin: StandIn
 ) -> None:
-    first = fleet_run()
+    first = fleet_run(stale=SOON)
     jobs = [first.submit("echo start >> ran.txt; sleep 60; echo end >> ran.txt") for _ in range(2)]
     first.until(
         lambda: (first.folder / "ran.txt").exists() and all(job.pod_id for job in jobs), *jobs
@@ -268,7 +276,7 @@ def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
     standin.preempt(standin.pods[str(jobs[0].pod_id)])
     first.fleet.heartbeat._end.set()
     first.fleet.heartbeat._thread.join()
-    second = fleet_run()
+    second = fleet_run(stale=SOON)
     assert standin.pods == {}
     assert any("waiting 1.5 s to see whether" in line for line in second.lines)
     assert outcomes(second) == ["ended by the next head", "vanished while no head was watching"]
@@ -278,13 +286,13 @@ def test_a_new_head_ends_what_the_last_one_left_and_pays_for_it(
     first.fleet.closed = True
     third_lines = len(second.fleet.ledger.lines())
     second.fleet.close()
-    assert len(fleet_run().fleet.ledger.lines()) == third_lines  # paid once
+    assert len(fleet_run(stale=SOON).fleet.ledger.lines()) == third_lines  # paid once
 
 
 def test_a_second_head_at_the_same_time_is_refused(fleet_run: MakeFleet) -> None:
-    fleet_run()
+    fleet_run(stale=SOON)
     with pytest.raises(RunPodError, match="is running this workflow"):
-        fleet_run()
+        fleet_run(stale=SOON)
 
 
 def test_the_pods_of_another_folder_are_left_alone(

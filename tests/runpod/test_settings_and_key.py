@@ -37,7 +37,6 @@ def test_right_settings_pass(settings: ExecutorSettings) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"volume_id": None}, "^runpod-volume-id: give the network volume"),
         ({"gpu_types": ""}, "^runpod-gpu-types: give at least one GPU type"),
         ({"budget": 0.0}, "^runpod-budget: give the dollars"),
         ({"budget": -1.0}, "^runpod-budget: -1: must be more than 0"),
@@ -49,7 +48,10 @@ def test_right_settings_pass(settings: ExecutorSettings) -> None:
         ),
         ({"mount_path": "/elsewhere"}, "is not on the volume, which is mounted at /elsewhere"),
         ({"state": Path("/tmp/state")}, "^runpod-mount-path: /tmp/state is not on the volume"),
-        ({"state": Path("my state")}, "use a path without blanks and quotes"),
+        ({"run": "a" * 21}, "^runpod-run: 'a+': use small letters, .* at most 20 of them"),
+        ({"lost_pods": -1}, "^runpod-lost-pods: -1: must be 0 or more"),
+        ({"max_failures": 0}, "^runpod-max-failures: 0: must be more than 0"),
+        ({"capacity_timeout": 0.0}, "^runpod-capacity-timeout: 0: must be more than 0"),
     ],
 )
 def test_a_wrong_setting_names_itself_and_the_mend(
@@ -136,3 +138,6 @@ def test_backoff_doubles_with_jitter_up_to_a_limit_and_heeds_retry_after() -> No
         waits = [backoff(attempt) for _ in range(200)]
         assert longest / 2 <= min(waits) < max(waits) <= longest
     assert min(backoff(0, error=ApiError(429, "later", 12.0)) for _ in range(50)) >= 12.5
+    # Of an hour's quota that is used up, RunPod says an hour; nobody would look after the pods so long.
+    waits = [backoff(0, error=ApiError(429, "later", 3600.0)) for _ in range(50)]
+    assert min(waits) > 60 and max(waits) <= 61

@@ -43,14 +43,16 @@ RUNS = [
 # Without a target: `snakemake` builds what stands under `quick`.
 LOCAL = ("--profile", "profiles/local", "--resources", "gpu=2", "--cores", "2")
 # squeue, because this cluster has no database of finished jobs; and small jobs need not wait for the next look at the queue.
-SLURM = ("--profile", "profiles/slurm", "--slurm-status-command", "squeue")
+# device=cpu, because there are no GPUs here, and a profile for GPUs wants them.
+NO_GPU = ("--config", "device=cpu")
+SLURM = ("--profile", "profiles/slurm", "--slurm-status-command", "squeue", *NO_GPU)
 SLURM_PACE = (
     "--slurm-init-seconds-before-status-checks",
     "1",
     "--seconds-between-status-checks",
     "1",
 )
-RUNPOD = ("--profile", "profiles/runpod", "--cores", "all")
+RUNPOD = ("--profile", "profiles/runpod", "--cores", "all", *NO_GPU)
 RUNPOD_PACE = (
     "--runpod-beat",
     "0.5",
@@ -185,7 +187,7 @@ def pod_of(standin: StandIn, run: str) -> Pod:
     return next(
         pod
         for pod in pods
-        if message in Path(pod.body["args"].split()[-1], "log.txt").read_text(encoding="utf-8")
+        if message in Path(pod.command[-1], "log.txt").read_text(encoding="utf-8")
     )
 
 

@@ -90,6 +90,23 @@ def processes_of(task, method):
     return resolved(method_section, task, method, "train").processes
 
 
+def processes_in(resources, wildcards):
+    """Processes of a training with these resources: as many as it got GPUs.
+
+    Where a cluster wants its GPUs named otherwise (gpu: 0 and gres: "gpu:4", say), as many as its settings ask for.
+    """
+    return resources.get("gpu") or processes_of(wildcards.task, wildcards.method)
+
+
+def time_limit(resources):
+    """Seconds after which a training saves and ends by itself, before its `runtime` (minutes) does that; 0 for none.
+
+    Ten minutes, of less than two hours a twelfth, are for what comes before: Snakemake, which starts anew in every job.
+    """
+    seconds = 60 * resources.get("runtime", 0)
+    return seconds - min(600, seconds // 12)
+
+
 def initial_weights_of(task, method, seed):
     """The files from which a training starts, if it names any."""
     path = resolved(resolve, task, task, method, int(seed)).train.initial_weights
@@ -240,11 +257,13 @@ def device():
     """Where jobs compute: as configured.
 
     Where --resources gpu=N asks for GPUs, as profiles/local does, `auto` may not do without one:
-    gram.launch then refuses a machine that has none. Jobs on other machines, which are processes of
-    their own, take what they find.
+    gram.launch then refuses a machine that has none. A job on another machine, which is a process of
+    its own with the GPUs that it got, must find CUDA: nobody wants to pay for a GPU and train beside it.
     """
-    asked = workflow.is_main_process and workflow.global_resources.get("gpu").value
-    return "gpu" if asked and config["device"] == "auto" else config["device"]
+    asked = workflow.global_resources.get("gpu").value
+    if not asked or config["device"] != "auto":
+        return config["device"]
+    return "gpu" if workflow.is_main_process else "cuda"
 
 
 def layout_of(table):

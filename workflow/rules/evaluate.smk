@@ -33,7 +33,7 @@ rule evaluate:
     threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         device=DEVICE,
     params:
         *tracked("evaluate"),
@@ -106,7 +106,7 @@ rule scale_depth_and_width:
     threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         device=DEVICE,
     params:
         *tracked("evaluate"),
@@ -152,7 +152,7 @@ rule compare_samplers:
     threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
     resources:
         gpu=1,
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
         device=DEVICE,
     params:
         *tracked("evaluate"),
@@ -197,8 +197,8 @@ rule measure_carried:
     threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
     resources:
         gpu=1,
-        mem_mb=4000,
-        device=config["device"],
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        device=DEVICE,
     params:
         settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
         runs=lambda wildcards: for_parts(wildcards, "results/runs/{part}/{method}/seed{seed}"),

@@ -63,17 +63,24 @@ rule train:
         * processes_of(wildcards.task, wildcards.method)
     resources:
         gpu=lambda wildcards: processes_of(wildcards.task, wildcards.method),
-        mem_mb=lambda wildcards: 4000 * processes_of(wildcards.task, wildcards.method),
+        # A process with CUDA and torch.compile takes some GB of the machine; one that had too little gets more.
+        mem_mb=lambda wildcards, attempt: 8000
+        * attempt
+        * processes_of(wildcards.task, wildcards.method),
         # Resources, because these are not tracked: another device must not train anew.
         device=DEVICE,
         long_trainings=config["long_trainings"],
+    params:
+        # With `resources`, a param is not tracked: neither another number of GPUs nor more time trains anew.
+        processes=lambda wildcards, resources: processes_in(resources, wildcards),
+        time_limit=lambda wildcards, resources: time_limit(resources),
     message:
         "Train {wildcards.method} on {wildcards.task}, seed {wildcards.seed}; to watch it: tail -f {log}"
     shell:
-        "python -m gram.launch --device {resources.device} --processes {resources.gpu}"
+        "python -m gram.launch --device {resources.device} --processes {params.processes}"
         " gram.train --config {input.config} --data results/data/{wildcards.task}"
         " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
-        " --long-trainings {resources.long_trainings} > {log} 2>&1"
+        " --long-trainings {resources.long_trainings} --time-limit {params.time_limit} > {log} 2>&1"
 
 
 if REFERENCE_RUNS:
