@@ -170,7 +170,7 @@ def small_disk(room: Room, size: int, scratch: Path) -> tuple[str, int]:
         return write_twice(room, folder, log, None, enlarge)
 
     outer = scratch / "outer.log"
-    ended = forks.in_fork(work, outer, wall=4 * forks.WALL_SECONDS)
+    ended = forks.in_fork(work, outer, idle=4 * forks.IDLE_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
     outer.unlink(missing_ok=True)
     if ended.value is None:

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 from gram.errors import run
 
 CPU_SECONDS = 10  # of processor time, so that a busy machine makes nothing endless
-WALL_SECONDS = 40.0
+IDLE_SECONDS = 15.0  # without need of it
+PAUSE = 0.5  # seconds between two looks
 MEMORY = 3 << 30  # bytes of address space beyond what the imports take
 LINE = 2000  # characters: a longer line is not clear to anybody
 SHOWN = 1 << 16  # bytes of the output that are read
@@ -101,12 +102,29 @@ def start(work: Callable[[], Any], log: Path, *, memory: int = MEMORY) -> tuple[
         os._exit(code)
 
 
-def finish(child: int, reading: int, log: Path, *, wall: float = WALL_SECONDS) -> Ended:
-    """Wait for a fork, and end it with its children after ``wall`` seconds."""
+def working(process: int) -> bool:
+    """Whether a process or one of its children computes, or would if it had a processor."""
+    for task in Path(f"/proc/{process}/task").glob("*"):
+        with suppress(OSError):
+            if (task / "stat").read_text().rpartition(")")[2].split()[0] in "RD":
+                return True
+            if any(map(working, map(int, (task / "children").read_text().split()))):
+                return True
+    return False
+
+
+def finish(child: int, reading: int, log: Path, *, idle: float = IDLE_SECONDS) -> Ended:
+    """Wait for a fork, and end it with its children once it has waited for ``idle`` seconds.
+
+    Seconds on a busy machine say nothing: they count where nothing of it wants the processor.
+    """
     poll = select.poll()
     descriptor = os.pidfd_open(child)
     poll.register(descriptor, select.POLLIN)
-    endless = not poll.poll(wall * 1000)
+    left = idle / PAUSE
+    while not poll.poll(PAUSE * 1000) and left > 0:
+        left -= not working(child)
+    endless = left <= 0
     with suppress(ProcessLookupError):  # children of a killed command as well
         os.killpg(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -123,8 +141,8 @@ def finish(child: int, reading: int, log: Path, *, wall: float = WALL_SECONDS) -
 
 def in_fork(work: Callable[[], Any], log: Path, **options: Any) -> Ended:
     """Call ``work`` in a fork and wait for it."""
-    wall = options.pop("wall", WALL_SECONDS)
-    return finish(*start(work, log, **options), log, wall=wall)
+    idle = options.pop("idle", IDLE_SECONDS)
+    return finish(*start(work, log, **options), log, idle=idle)
 
 
 def as_command(argv: Argv, folder: Path, before: Callable[[], None] | None) -> None:

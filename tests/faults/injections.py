@@ -129,7 +129,7 @@ def run(
     """The command in a fork."""
     log = scratch / "injected.log"
     log.unlink(missing_ok=True)
-    found = forks.classify(forks.command(command.argv, folder, log, before, wall=20.0))
+    found = forks.classify(forks.command(command.argv, folder, log, before, idle=5.0))
     return found
 
 
