@@ -305,10 +305,11 @@ def build(folder: Path) -> None:
     shutil.copy(ROOT / REPORTED, folder / REPORTED)
     for task in TASKS:
         must(data(task), folder)
+    must(record(), folder)
+    for task in TASKS:
         for method in METHODS:
             for command in (configure(task, method), train(task, method), evaluate(task, method)):
                 must(command, folder)
-    must(record(), folder)
     must(pool("deterministic"), folder)
     for name, command in COMMANDS.items():
         if name not in ("data", "config", "train", "evaluate", "checksums record"):
