@@ -34,7 +34,7 @@ FAULTS = {
     "temporary": "temporary files left",
 }
 REVIEWS = {"faults": "campaign of faults", "bugs": "bug reports"}
-NOT_COUNTED = "–"
+NOT_COUNTED, NOT_YET = "–", "Not counted yet."
 
 
 def faults_before(root: Path) -> str:
@@ -47,6 +47,8 @@ def faults_before(root: Path) -> str:
 
 def faults_after(root: Path) -> str:
     """The counts of ``python -m tests.faults``, as the last run of each kind left them."""
+    if not (root / CAMPAIGN).exists():
+        return NOT_YET
     found = files.read_json(root / CAMPAIGN)
     inputs = {kind: one for kind, one in found.items() if "groups" not in one}
     groups = {
@@ -105,7 +107,7 @@ def rules(root: Path) -> str:
     """Every rule of the workflow with every fault: what the same command came to."""
     path = root / RULES
     if not path.exists():
-        return "Not counted yet."
+        return NOT_YET
     with open(path, encoding="utf-8", newline="") as handle:
         lines = list(csv.DictReader(handle, delimiter="\t"))
     if not lines or list(lines[0]) != ["rule", "fault", "tried", "same_bytes", "other"]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gram import provenance
 from gram.code_version import code_hash
 from tests.faults import forks
+from tests.faults.damage import SEAL
 from tests.faults.forks import Argv
 
 ROOT = Path(__file__).parents[2]
@@ -348,7 +349,10 @@ def replace(path: Path, content: bytes) -> None:
 
 # What is compared --------------------------------------------------------------------------------
 
-VOLATILE = {"seconds", "steps_per_second", "peak_memory_bytes", "sessions", "training_seconds"}
+VOLATILE = {
+    *("seconds", "steps_per_second", "peak_memory_bytes", "sessions", "training_seconds"),
+    SEAL,  # of a file with any of these
+}
 # What a result says of its making and does not compute with.
 OF_META = {"supervision_steps_seen", "training_examples", "trained_by", "weights_dtype"}
 
