@@ -53,8 +53,9 @@ def build(folder: Path) -> None:
         else:
             shutil.copy(source, folder / name)
     (folder / "resources").mkdir()
-    for name in ("checksums.tsv", "reported.csv", "gpus.yaml"):
-        shutil.copy(world.ROOT / "resources" / name, folder / "resources" / name)
+    for path in (world.ROOT / "resources").iterdir():
+        if path.is_file():
+            shutil.copy(path, folder / "resources" / path.name)
     shutil.rmtree(folder / "config/experiments")
     for name in (world.EXPERIMENT, world.SHARED, "config/experiments/coloring5.yaml"):
         (folder / name).parent.mkdir(exist_ok=True)
