@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 LOCK = "envs/requirements.lock"
+HASHED = "envs/requirements.hashed.txt"
 CONDA = "envs/conda/environment.yaml"
 DOCKERFILE = "envs/Dockerfile"
 CI = ".ci/run"
@@ -46,6 +47,36 @@ def lock_problems(root: Path) -> list[str]:
     ]
     return problems + [
         f"{LOCK}: {name}: pinned twice" for name in sorted(set(names)) if names.count(name) > 1
+    ]
+
+
+def hashed_pins(root: Path) -> list[tuple[str, str, list[str]]]:
+    """Name, version and sums of every package in the lock with sums."""
+    text = re.sub(r"\\\n\s*", "", read(root, HASHED))
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    found = []
+    for line in lines:
+        pin, *sums = line.split(" --hash=sha256:")
+        name, _, version = pin.partition(";")[0].strip().partition("==")
+        found.append((canonicalize_name(name), version, [one.strip() for one in sums]))
+    return found
+
+
+def hash_problems(root: Path) -> list[str]:
+    """Pins of the lock that the one with sums lacks or has in another version, and pins without a sum."""
+    found = hashed_pins(root)
+    versions: dict[str, set[str]] = {}
+    for name, version, _ in found:
+        versions.setdefault(name, set()).add(version)
+    pins = (line.partition("==") for line in lock_lines(root))
+    return [
+        f"{HASHED}: {name}: not {version} as in {LOCK}"
+        for name, _, version in pins
+        if versions.get(canonicalize_name(name)) != {version}
+    ] + [
+        f"{HASHED}: {name}: no sum, or one that is none"
+        for name, _, sums in found
+        if not sums or not all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)
     ]
 
 
@@ -179,6 +210,7 @@ def readme_command(root: Path, name: str) -> str:
 
 CHECKS: list[Callable[[Path], list[str]]] = [
     lock_problems,
+    hash_problems,
     range_problems,
     install_problems,
     image_problems,
@@ -201,6 +233,7 @@ def copy(tmp_path: Path) -> Path:
         "CHANGELOG.md",
         "gram/__init__.py",
         LOCK,
+        HASHED,
         CONDA,
         DOCKERFILE,
         CI,
@@ -223,6 +256,11 @@ def copy(tmp_path: Path) -> Path:
         (lock_problems, LOCK, r"^(torch==.*)$", r"\1+cpu"),
         (lock_problems, LOCK, r"^(PyYAML==.*)$", r"\1\npyyaml==5.0"),
         (lock_problems, LOCK, r"^(numpy==.*)$", r"\1\n-e ."),
+        (hash_problems, LOCK, r"^numpy==.*$", "numpy==2.0"),
+        (hash_problems, LOCK, r"^(numpy==.*)$", r"\1\nnew==1"),
+        (hash_problems, HASHED, r"^numpy==\S+", "numpy==2.0"),
+        (hash_problems, HASHED, r"^(numpy==\S+)( \\\n +--hash=\S+)+$", r"\1"),
+        (hash_problems, HASHED, r"--hash=sha256:.", "--hash=sha256:x"),
         (range_problems, LOCK, r"^PuLP==.*\n", ""),
         (range_problems, LOCK, r"^ruff==.*\n", ""),
         (range_problems, LOCK, r"^torch==.*$", "torch==2.14.0"),
@@ -241,7 +279,7 @@ def copy(tmp_path: Path) -> Path:
         (install_problems, "README.md", r"command: test", "command: tests"),
         (install_problems, "README.md", r"^(python3 .*)", r"\1\npytest"),
         (python_problems, CONDA, r"python=\S+", "python=3.12"),
-        (python_problems, DOCKERFILE, r"FROM python:[\d.]+", "FROM python:3.12"),
+        (python_problems, DOCKERFILE, r"^FROM python:[\d.]+", "FROM python:3.12"),
         (python_problems, "README.md", r"< \(3, 11\)", "< (3, 10)"),
         (python_problems, "README.md", r"Python 3.11 or", "Python 3.10 or"),
         (
@@ -299,7 +337,21 @@ def test_the_head_of_a_rented_run_wants_a_key_that_may_log_in() -> None:
     assert done.returncode != 0 and "no public key: add one in the account settings" in done.stderr
 
 
-@pytest.mark.parametrize("page", ["CLUSTERS.md", "FAULTS.md", "FIRST_HOUR.md"])
+def test_without_advisories_the_audit_says_that_it_was_skipped() -> None:
+    nowhere = "http://127.0.0.1:9"
+    done = subprocess.run(
+        ["bash", ROOT / ".ci/audit"],
+        env=os.environ | {"https_proxy": nowhere, "HTTPS_PROXY": nowhere, "no_proxy": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("SKIPPED: pip-audit: no advisories at https://pypi.org/")
+
+
+@pytest.mark.parametrize("page", ["CLUSTERS.md", "FAULTS.md", "FIRST_HOUR.md", "RELIABILITY.md"])
 def test_the_tests_that_a_page_names_exist(page: str) -> None:
     named = re.findall(
         r"`(tests/[\w/]+\.py)::(test_\w+)`",

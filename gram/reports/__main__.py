@@ -17,6 +17,7 @@ from gram.reports.carried import carried
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.optimization import benchmarks
+from gram.reports.reliability import faults_after, faults_before, findings, rules
 from gram.reports.results import datasets, reproduction, results, short_tables
 from gram.reports.times import changes, downloads, time_of
 from gram.reports.whole_table import graphs, parameters, small_table1
@@ -44,6 +45,10 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "datasets": datasets,
     "carried": carried,
     "benchmarks": benchmarks,
+    "faults-before": faults_before,
+    "faults-after": faults_after,
+    "rules-after-faults": rules,
+    "findings": findings,
 }
 
 
