@@ -16,6 +16,7 @@ from gram.errors import GramError, run, suggestion
 from gram.reports.carried import carried
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
+from gram.reports.larger import larger_boards
 from gram.reports.optimization import benchmarks
 from gram.reports.reliability import faults_after, faults_before, findings, rules
 from gram.reports.results import datasets, reproduction, results, short_tables
@@ -31,6 +32,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "gap-defaults": gap_defaults,
     "gap-measurements": gap_measurements,
     "results": results,
+    "larger-boards": larger_boards,
     "reproduce-time": functools.partial(time_of, name="reproduce"),
     "test-time": functools.partial(time_of, name="test"),
     "downloads": downloads,

@@ -20,6 +20,7 @@ from gram.tables.rows import natural
 
 REFERENCE = Path("resources/reference_runs")
 DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS = "cpu_default", "cpu_table1", "proving_ground"
+PAPER_SIZE_RUNS = "paper_size"
 ABLATION_RUNS, GAP_RUNS = "ablations", "gaps"
 DEFAULT_TASK = "nqueens5"  # of the default, the one that the README opens with
 # The same runs made on another type of processor lie beside a folder under its name and this.
