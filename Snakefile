@@ -74,7 +74,7 @@ rule quick:
 
 rule table1_small:
     input:
-        tables("table1"),
+        results_of("table1"),
 
 
 rule all:
@@ -84,11 +84,12 @@ rule all:
 
 rule datasets:
     input:
-        CHECKED,
+        checked("table1"),
 
 
 rule evaluations:
     input:
+        checked("table1"),
         evaluations_of("table1"),
 
 
@@ -108,3 +109,4 @@ rule carried:
 
 
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/unfinished.smk"

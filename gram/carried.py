@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any
 
 from gram import files
+from gram.checksums import check_cards
 from gram.elbo import by_supervision_step
 from gram.errors import GramError, run
 from gram.evaluate import Subject, add_arguments, load_subjects
@@ -72,6 +73,7 @@ def main() -> None:
     config = parse(EvaluateConfig, args.settings, "evaluate")
     if args.pairs < 1:
         raise GramError(f"--pairs {args.pairs}: give at least 1")
+    check_cards(args.data, args.checksums)
     device = choose_device(args.device)
     subjects = load_subjects(args.run, args.data, args.split, config.weights, device)
     measured = [carried(subject, config, args.pairs) for subject in subjects]

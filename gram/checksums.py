@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +115,21 @@ def verify(card_path: Path, listed: Listed, listed_path: Path) -> dict[str, Any]
         GramError: any difference; the message names the file, both sums and what to do.
     """
     dataset, sums = measure(card_path)
+    return {
+        "task": dataset,
+        "listed": compare(card_path, dataset, sums, listed, listed_path),
+        "tables": {name: found._asdict() for name, found in sums.items()},
+    }
+
+
+def compare(
+    card_path: Path, dataset: str, sums: dict[str, Sum], listed: Listed, listed_path: Path
+) -> bool:
+    """Whether a data set with these sums is listed; they are the listed ones then.
+
+    Raises:
+        GramError: any difference; the message names the file, both sums and what to do.
+    """
     expected = listed.get(dataset, {})
     for name, found in sums.items():
         if expected and found != expected.get(name):
@@ -123,11 +139,48 @@ def verify(card_path: Path, listed: Listed, listed_path: Path) -> dict[str, Any]
                 f"were changed on purpose, {record_mend(card_path, listed_path)}; "
                 f"else delete {card_path.parent} and build it again, and if it differs again, report it"
             )
-    return {
-        "task": dataset,
-        "listed": bool(expected),
-        "tables": {name: found._asdict() for name, found in sums.items()},
-    }
+    return bool(expected)
+
+
+def check_cards(folders: Iterable[Path], listed_path: Path | None) -> None:
+    """Compare what the cards of data sets say with the listed sums, where there is a list; without reading a table.
+
+    That the tables are those of the card is checked by whoever reads them
+    (:func:`gram.data.load_split`).
+
+    Args:
+        folders: those of the data sets.
+        listed_path: the list, or None to compare nothing.
+
+    Raises:
+        GramError: no list, no card, one without sums, or as of :func:`compare`.
+    """
+    if listed_path is None:
+        return
+    listed = read_listed(listed_path)
+    for folder in folders:
+        card_path = folder / "card.json"
+        card = files.read_json(card_path)
+        try:
+            dataset = card["task"]
+            sums = {
+                name: Sum(card["tables"][name]["rows"], card["tables"][name]["md5"])
+                for name in TABLES
+            }
+        except (KeyError, TypeError) as error:
+            raise GramError(
+                f"{card_path}: not the card of a data set; delete {folder} and build it again"
+            ) from error
+        compare(card_path, dataset, sums, listed, listed_path)
+
+
+def add_checksums_argument(parser: argparse.ArgumentParser) -> None:
+    """``--checksums`` of a command that reads a data set, for :func:`check_cards`."""
+    parser.add_argument(
+        "--checksums",
+        type=Path,
+        help="list of sums, with which the data set is compared first; default: none",
+    )
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gram import files, metrics
+from gram.checksums import check_cards
 from gram.errors import GramError, run
 from gram.evaluate import Subject, add_arguments, draw, load_subjects, score
 from gram.parsing import parse
@@ -152,6 +153,7 @@ def main() -> None:
     config = parse(EvaluateConfig, args.settings, "evaluate")
     if min(*args.widths, args.seeds) < 1:
         raise GramError("--widths and --seeds must be at least 1")
+    check_cards(args.data, args.checksums)
     subjects = load_subjects(
         args.run, args.data, args.split, config.weights, choose_device(args.device)
     )

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gram import checkpoint, files, metrics
+from gram.checksums import add_checksums_argument, check_cards
 from gram.config import check_card, load_run
 from gram.data import SPLITS, Split, load_split
 from gram.documents import yaml_option
@@ -339,6 +340,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
         help=f"folder of the data set{' of each --run' * folds}",
         **several,
     )
+    add_checksums_argument(parser)
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument(
         "--settings",
@@ -360,6 +362,7 @@ def main() -> None:
     args = parser.parse_args()
     given = {key: value for key in ("depth", "width") if (value := getattr(args, key)) is not None}
     config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
+    check_cards([args.data], args.checksums)
     device = choose_device(args.device)
     subject = load_subject(args.run, args.data, args.split, config.weights, device)
     partial = subject.partial(args.output, config)

@@ -21,9 +21,15 @@ from gram.seeds import child_seed
 
 
 def _git(*arguments: str) -> str | None:
+    # Git refuses a clone that belongs to somebody else, for its configuration can name programs to
+    # run; only fsmonitor's could run here.
+    trusting = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
     try:
         done = subprocess.run(
-            ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True
+            ["git", *trusting, "-C", str(PACKAGE), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gram import files, metrics
+from gram.checksums import check_cards
 from gram.errors import run
 from gram.evaluate import (
     Drawn,
@@ -154,6 +155,7 @@ def main() -> None:
     for pick in (min, max):
         given = {"depth": pick(args.depths), "width": pick(args.widths)}
         config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
+    check_cards(args.data, args.checksums)
     subjects = load_subjects(
         args.run, args.data, args.split, config.weights, choose_device(args.device)
     )

@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gram import distributed
+from gram.checksums import add_checksums_argument, check_cards
 from gram.config import load_run
 from gram.duration import refuse_long
 from gram.errors import GramError, run
@@ -118,6 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gram.train", description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True, help="config.json of the run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    add_checksums_argument(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
     parser.add_argument(
@@ -133,6 +135,7 @@ def main() -> None:
     try:
         settings, device = load_run(args.config), processes.device(args.device)
         # Before anything is written: bad settings or data leave no folder behind.
+        check_cards([args.data], args.checksums)
         trainer = Trainer(settings, args.data, args.output, device, processes)
         with only_writer(args.output) if processes.first else nullcontext():
             if processes.first:

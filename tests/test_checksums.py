@@ -16,7 +16,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from gram.checksums import COLUMNS, Sum, main, measure, read_listed, write_listed
+from gram.checksums import (
+    COLUMNS,
+    Sum,
+    check_cards,
+    main,
+    measure,
+    read_listed,
+    write_listed,
+)
 from gram.config import data_settings, load_experiment, split_fold
 from gram.data import TABLES, build, content_md5
 from gram.errors import GramError
@@ -282,3 +290,22 @@ def test_a_broken_list_names_its_line(content: str, number: int | None, tmp_path
     else:
         with pytest.raises(GramError, match=f"line {number}: expected dataset, split, rows, md5"):
             read_listed(path)
+
+
+def test_a_card_is_compared_with_the_list_without_reading_tables(card: Path, listing: Path) -> None:
+    for table in TABLES:
+        (card.parent / f"{table}.parquet").unlink()
+    check_cards([card.parent], listing)
+    listed = read_listed(listing)
+    listed["nqueens5"]["valid"] = OTHER
+    write_listed(listing, listed)
+    with pytest.raises(GramError, match=r"valid\.parquet: found MD5 .*, but .*checksums\.tsv says"):
+        check_cards([card.parent], listing)
+    check_cards([card.parent], None)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"task": "nqueens5", "tables": {"train": 3}}'])
+def test_a_card_without_sums_is_named(card: Path, listing: Path, content: str) -> None:
+    card.write_text(content, encoding="utf-8")
+    with pytest.raises(GramError, match=f"{card}: not the card of a data set; delete"):
+        check_cards([card.parent], listing)

@@ -125,7 +125,7 @@ def test_a_wrong_sum_stops_before_training(tiny: Any, tmp_path: Path) -> None:
         "build it again",
     ):
         assert text in line
-    assert not (workflow / "results/logs/train/nqueens6/gram/seed0.log").exists()
+    assert workflow.text("results/logs/train/nqueens6/gram/seed0.log") == f"{line}\n"
     # The right sum is all it takes to go on.
     listed.write_text(content, encoding="utf-8")
     workflow.snakemake("results/data/nqueens6/checked.json")

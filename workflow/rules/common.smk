@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -107,9 +108,20 @@ def time_limit(resources):
     return seconds - min(600, seconds // 12)
 
 
+def kept_files(wildcards):
+    """The files of a kept run. From a function, for in a pattern braces in the folder's name would be wildcards."""
+    folder = Path(config["reference_runs"], "runs/{task}/{method}/seed{seed}".format(**wildcards))
+    names = ["config.json", "weights.safetensors", "meta.json", "history.jsonl"]
+    return [str(folder / name) for name in names]
+
+
 def initial_weights_of(task, method, seed):
     """The files from which a training starts, if it names any."""
     path = resolved(resolve, task, task, method, int(seed)).train.initial_weights
+    if path and not Path(path).name:
+        raise WorkflowError(
+            f"{EXPERIMENTS[BASE[task]].path}: {method}: train: initial_weights: {path}: not a file"
+        )
     return [path, str(Path(path).with_name("meta.json"))] if path else []
 
 
@@ -204,6 +216,31 @@ def steered_methods(table, task):
     return [m for m in methods if getattr(models[m], "guidance", "none") != "none"]
 
 
+def results_of(table):
+    """A table with what it is made from, as targets of their own, so that one that was deleted is made again.
+
+    The data sets are checked, not named: making them again would train again, whether that is needed or not.
+    """
+    made = [
+        for_runs(table, task, path)
+        for task in tasks_of(table)
+        for path in (
+            "results/runs/{part}/{method}/seed{seed}/weights.safetensors",
+            "results/eval/{part}/{method}/seed{seed}/test.json",
+        )
+    ]
+    return [checked(table), *made, evaluations_of(table), tables(table)]
+
+
+def checked(table):
+    """The checks of the data sets of a table."""
+    return [
+        f"results/data/{part}/checked.json"
+        for task in tasks_of(table)
+        for part in EXPERIMENTS[task].tasks(task)
+    ]
+
+
 def tables(table):
     """A table in all formats, and in short."""
     return expand(
@@ -241,16 +278,12 @@ def figures(table, names, tasks):
 
 
 def everything(table):
-    """A table, its costs, its evaluations and its figures. Folds are targets of their own, so that a deleted one is made again."""
-    folds = [
-        for_runs(table, task, "results/eval/{part}/{method}/seed{seed}/test.json")
-        for task in tasks_of(table)
-    ]
+    """A table, its costs and its figures, with all of :func:`results_of`."""
     drawn = figures(table, OF_EVERY_TASK, tasks_of(table))
     drawn += figures(
         table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)]
     )
-    return [evaluations_of(table), *folds, tables(table), costs_of(table), drawn]
+    return [results_of(table), costs_of(table), drawn]
 
 
 def device():
@@ -271,27 +304,6 @@ def layout_of(table):
     return "table3" if table == "table3" else "table1"
 
 
-def tables_in(dag):
-    """The tables that were asked for."""
-    return sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"})
-
-
-def written_without(failed, dag):
-    """The tables that were asked for and wait for a failed job: (table, evaluations that are there, runs that failed)."""
-    made_by = {str(path): job for job in dag.jobs for path in job.output}
-    for table in tables_in(dag):
-        there, lost = [], []
-        for task, method, seed in RUNS[table]:
-            path = EVALUATION.format(task=task, method=method, seed=seed)
-            job = made_by.get(path)
-            if job is None or not dag.needrun(job) or dag.finished(job):
-                there.append(path)
-            elif failed.intersection(dag.bfs(dag.dependencies, job)):
-                lost.append(f"{task}/{method}/seed{seed}")
-        if lost:
-            yield table, there, lost
-
-
 def either(names):
     """A regular expression for one of the names, and for nothing if there are none; short, for it stands in the report.
 
@@ -302,7 +314,7 @@ def either(names):
         stem = name.rstrip("0123456789")
         numbers.setdefault(stem, []).append(name.removeprefix(stem))
     alike = [
-        stem + (found[0] if len(found) == 1 else f"(?:{'|'.join(found)})")
+        re.escape(stem) + (found[0] if len(found) == 1 else f"(?:{'|'.join(found)})")
         for stem, found in numbers.items()
     ]
     return "|".join(alike) or "(?!)"
@@ -350,11 +362,6 @@ wildcard_constraints:
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
 # What rented pods cost: runpod-state of profiles/runpod. Without that profile there is none.
 LEDGER = "results/runpod/ledger.jsonl"
-CHECKED = [
-    f"results/data/{part}/checked.json"
-    for task in tasks_of("table1")
-    for part in EXPERIMENTS[task].tasks(task)
-]
 # Figures of every task.
 OF_EVERY_TASK = ["training", "elbo", "completions", "width"]
 # What takes more minutes than it should take from every build.

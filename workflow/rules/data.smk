@@ -31,8 +31,8 @@ rule data:
     message:
         "Build the data set {wildcards.task}"
     shell:
-        "python -m gram.data --experiment {params.experiment} --task {wildcards.task} --overrides {params.overrides:q}"
-        " --output results/data/{wildcards.task} > {log} 2>&1"
+        "python -m gram.data --experiment {params.experiment:q} --task {wildcards.task:q} --overrides {params.overrides:q}"
+        " --output results/data/{wildcards.task:q} > {log:q} 2>&1"
 
 
 rule check_data:
@@ -47,6 +47,9 @@ rule check_data:
         "results/benchmarks/check_data/{task}.tsv"
     wildcard_constraints:
         task=TRAINABLE,
+    # First of what can run. No job waits for it: trainings and evaluations compare what they read themselves, and a check that is
+    # repeated, because another sum was listed, must not repeat them.
+    priority: 1
     conda:
         "../../envs/conda/environment.yaml"
     resources:
@@ -55,5 +58,5 @@ rule check_data:
         "Check the content of {wildcards.task} against {input.checksums}"
     # tee, because a data set that is not listed there passes, and that should be seen.
     shell:
-        "python -m gram.checksums verify --card results/data/{wildcards.task}/card.json --checksums {input.checksums}"
-        " --output {output} 2>&1 | tee {log}"
+        "python -m gram.checksums verify --card results/data/{wildcards.task:q}/card.json --checksums {input.checksums:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"

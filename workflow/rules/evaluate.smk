@@ -1,7 +1,8 @@
 # Every run on the test split of its task, and the folds of a task pooled to one result.
 #
 # in:   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json
-#       results/data/{task}/train.parquet (what training has met), test.parquet, card.json, checked.json
+#       results/data/{task}/train.parquet (what training has met), test.parquet, card.json
+#       resources/checksums.tsv, by its name only
 # out:  results/eval/{task}/{method}/seed{seed}/test.json: metrics with numerators and denominators
 #       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
 #       results/eval/{task}/{method}/seed{seed}/scaling.json: accuracy over depth and width, and the halting depth
@@ -18,7 +19,6 @@ rule evaluate:
         train="results/data/{task}/train.parquet",
         test="results/data/{task}/test.parquet",
         card="results/data/{task}/card.json",
-        checked=ancient("results/data/{task}/checked.json"),
     output:
         json="results/eval/{task}/{method}/seed{seed}/test.json",
         samples="results/eval/{task}/{method}/seed{seed}/test.samples.parquet",
@@ -44,10 +44,10 @@ rule evaluate:
     message:
         "Evaluate {wildcards.method} on the test split of {wildcards.task}, seed {wildcards.seed}"
     shell:
-        "python -m gram.launch --device {resources.device}"
-        " gram.evaluate --run results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
-        " --data results/data/{wildcards.task} --split test --settings {params.settings:q}"
-        " --output {output.json} --samples {output.samples} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device:q}"
+        " gram.evaluate --run results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed:q}"
+        " --data results/data/{wildcards.task:q} --checksums resources/checksums.tsv --split test --settings {params.settings:q}"
+        " --output {output.json:q} --samples {output.samples:q} > {log:q} 2>&1"
 
 
 rule pool:
@@ -74,8 +74,8 @@ rule pool:
     message:
         "Pool the folds of {wildcards.task}: {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "python -m gram.pool --evaluations {input.evaluations} --fold-samples {input.samples}"
-        " --output {output.json} --samples {output.samples} > {log} 2>&1"
+        "python -m gram.pool --evaluations {input.evaluations:q} --fold-samples {input.samples:q}"
+        " --output {output.json:q} --samples {output.samples:q} > {log:q} 2>&1"
 
 
 rule scale_depth_and_width:
@@ -92,7 +92,6 @@ rule scale_depth_and_width:
         trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
         tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
-        checked=lambda wildcards: ancient(for_parts(wildcards, "results/data/{part}/checked.json")),
     output:
         "results/eval/{task}/{method}/seed{seed}/scaling.json",
     log:
@@ -119,9 +118,9 @@ rule scale_depth_and_width:
     message:
         "Measure {wildcards.method} on {wildcards.task} over depth and width, seed {wildcards.seed}"
     shell:
-        "python -m gram.launch --device {resources.device}"
-        " gram.scaling --run {params.runs} --data {params.folders} --split test"
-        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device:q}"
+        " gram.scaling --run {params.runs:q} --data {params.folders:q} --checksums resources/checksums.tsv --split test"
+        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule compare_samplers:
@@ -138,7 +137,6 @@ rule compare_samplers:
         trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
         tests=lambda wildcards: for_parts(wildcards, "results/data/{part}/test.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
-        checked=lambda wildcards: ancient(for_parts(wildcards, "results/data/{part}/checked.json")),
     output:
         "results/eval/{task}/{method}/seed{seed}/samplers.json",
     log:
@@ -165,9 +163,9 @@ rule compare_samplers:
     message:
         "Compare the samplers on {wildcards.task}: {wildcards.method}, seed {wildcards.seed}"
     shell:
-        "python -m gram.launch --device {resources.device}"
-        " gram.compare_samplers --run {params.runs} --data {params.folders} --split test"
-        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device:q}"
+        " gram.compare_samplers --run {params.runs:q} --data {params.folders:q} --checksums resources/checksums.tsv --split test"
+        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule measure_carried:
@@ -183,7 +181,6 @@ rule measure_carried:
         ),
         trains=lambda wildcards: for_parts(wildcards, "results/data/{part}/train.parquet"),
         cards=lambda wildcards: for_parts(wildcards, "results/data/{part}/card.json"),
-        checked=lambda wildcards: ancient(for_parts(wildcards, "results/data/{part}/checked.json")),
     output:
         "results/eval/{task}/{method}/seed{seed}/carried.json",
     log:
@@ -206,6 +203,6 @@ rule measure_carried:
     message:
         "Measure what {wildcards.method} carries between supervision steps on {wildcards.task}, seed {wildcards.seed}"
     shell:
-        "python -m gram.launch --device {resources.device}"
-        " gram.carried --run {params.runs} --data {params.folders} --split train"
-        " --settings {params.settings:q} --output {output} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device:q}"
+        " gram.carried --run {params.runs:q} --data {params.folders:q} --checksums resources/checksums.tsv --split train"
+        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

@@ -43,8 +43,8 @@ rule training_figure:
     message:
         "Draw the training curves of {wildcards.task}, for {wildcards.table}"
     shell:
-        "python -m gram.figures training --histories {input.histories}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/training > {log} 2>&1"
+        "python -m gram.figures training --histories {input.histories:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/training > {log:q} 2>&1"
 
 
 rule elbo_figure:
@@ -82,7 +82,7 @@ rule elbo_figure:
     message:
         "Draw the ELBO of {wildcards.task}, for {wildcards.table}"
     shell:
-        "python -m gram.figures elbo --histories {input.histories} --output results/figures/{wildcards.table}/{wildcards.task}/elbo > {log} 2>&1"
+        "python -m gram.figures elbo --histories {input.histories:q} --output results/figures/{wildcards.table:q}/{wildcards.task:q}/elbo > {log:q} 2>&1"
 
 
 rule completions_figure:
@@ -114,8 +114,8 @@ rule completions_figure:
     message:
         "Draw accuracy and coverage of {wildcards.task} against the number of completions, for {wildcards.table}"
     shell:
-        "python -m gram.figures completions --evaluations {input.evaluations} --reported {input.reported}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/completions > {log} 2>&1"
+        "python -m gram.figures completions --evaluations {input.evaluations:q} --reported {input.reported:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/completions > {log:q} 2>&1"
 
 
 rule width_figure:
@@ -146,8 +146,8 @@ rule width_figure:
     message:
         "Draw coverage of {wildcards.task} against the number of samples, for {wildcards.table}"
     shell:
-        "python -m gram.figures width --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/width > {log} 2>&1"
+        "python -m gram.figures width --evaluations {input.evaluations:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/width > {log:q} 2>&1"
 
 
 rule boards_figure:
@@ -182,8 +182,8 @@ rule boards_figure:
     message:
         "Draw boards of {wildcards.task}, for {wildcards.table}"
     shell:
-        "python -m gram.figures boards --samples gram={input.gram} deterministic={input.deterministic} --data {params.folders}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/boards > {log} 2>&1"
+        "python -m gram.figures boards --samples gram={input.gram:q} deterministic={input.deterministic:q} --data {params.folders:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/boards > {log:q} 2>&1"
 
 
 rule scaling_figure:
@@ -216,8 +216,8 @@ rule scaling_figure:
     message:
         "Draw accuracy of {wildcards.task} over depth and width, for {wildcards.table}"
     shell:
-        "python -m gram.figures scaling --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/scaling > {log} 2>&1"
+        "python -m gram.figures scaling --evaluations {input.evaluations:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/scaling > {log:q} 2>&1"
 
 
 rule halting_figure:
@@ -246,8 +246,8 @@ rule halting_figure:
     message:
         "Draw where the trajectories of {wildcards.task} halt, for {wildcards.table}"
     shell:
-        "python -m gram.figures halting --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/halting > {log} 2>&1"
+        "python -m gram.figures halting --evaluations {input.evaluations:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/halting > {log:q} 2>&1"
 
 
 rule samplers_figure:
@@ -280,8 +280,8 @@ rule samplers_figure:
     message:
         "Draw the samplers of {wildcards.task} at equal compute, for {wildcards.table}"
     shell:
-        "python -m gram.figures samplers --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/samplers > {log} 2>&1"
+        "python -m gram.figures samplers --evaluations {input.evaluations:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/samplers > {log:q} 2>&1"
 
 
 rule carried_figure:
@@ -317,5 +317,5 @@ rule carried_figure:
     message:
         "Draw the KL of every supervision step on {wildcards.task}, for {wildcards.table}"
     shell:
-        "python -m gram.figures carried --evaluations {input.evaluations}"
-        " --output results/figures/{wildcards.table}/{wildcards.task}/carried > {log} 2>&1"
+        "python -m gram.figures carried --evaluations {input.evaluations:q}"
+        " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/carried > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-# What `snakemake --report` shows, and why it cannot; and what a run prints at its end.
+# What `snakemake --report` shows, and why it cannot; what a run prints at its end, and which tables it writes if a job failed.
 #
 # in:   results/tables/{table}.summary.json: the runs in a table that is built, and the options it was built with
 # out:  no files; what stands in the report is marked with report() in tables.smk and figures.smk
@@ -75,3 +75,36 @@ def print_result(table):
     arguments += ["--reported", "resources/reported.csv", "--report", command]
     arguments += ["--page", f"results/tables/{table}.md", "--figures", f"results/figures/{table}"]
     subprocess.run([sys.executable, "-m", "gram.tables", "summary", *arguments], check=False)
+
+
+def tables_in(dag):
+    """The tables that were asked for."""
+    return sorted({job.wildcards.table for job in dag.jobs if job.rule.name == "table"})
+
+
+def written_without(failed, dag):
+    """The tables that were asked for and wait for a failed job: (table, evaluations that are there, runs that failed)."""
+    made_by = {str(path): job for job in dag.jobs for path in job.output}
+    for table in tables_in(dag):
+        there, lost = [], []
+        for task, method, seed in RUNS[table]:
+            path = EVALUATION.format(task=task, method=method, seed=seed)
+            job = made_by.get(path)
+            if job is None or not dag.needrun(job) or dag.finished(job):
+                there.append(path)
+            elif failed.intersection(dag.bfs(dag.dependencies, job)):
+                lost.append(f"{task}/{method}/seed{seed}")
+        if lost:
+            yield table, there, lost
+
+
+def write_with_holes(table, there, lost):
+    """Write a table from the evaluations that are there, marking the runs that failed; and mark it as unfinished."""
+    arguments = [layout_of(table), "--evaluations", *there, "--failed", *lost]
+    arguments += ["--reported", "resources/reported.csv", f"--options={config_options()}"]
+    arguments += ["--output", f"results/tables/{table}"]
+    subprocess.run([sys.executable, "-m", "gram.tables", *arguments], check=True)
+    # Its record is that of an earlier time, with other inputs perhaps, and says nothing of this one.
+    for job in workflow.dag.jobs:
+        if job.rule.name == "table" and job.wildcards.table == table:
+            workflow.persistence.started(job)

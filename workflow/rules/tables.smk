@@ -13,15 +13,9 @@ onerror:
     # A group of jobs fails as one. Who stops Snakemake stops its jobs, and none of them has failed.
     ended = set() if workflow.scheduler._user_kill else workflow.scheduler.failed
     failed = {job for one in ended for job in getattr(one, "jobs", [one])}
+    record_failures(failed)
     for table, there, lost in written_without(failed, workflow.dag):
-        shell(
-            f"python -m gram.tables {layout_of(table)} --evaluations {' '.join(there)} --failed {' '.join(lost)}"
-            f" --reported resources/reported.csv --options={shlex.quote(config_options())} --output results/tables/{table}"
-        )
-        for path in tables(table):
-            os.utime(
-                path, (1, 1)
-            )  # older than any evaluation, so that the next run writes it again; 0 would mean no time
+        write_with_holes(table, there, lost)
         print(
             f"results/tables/{table}.md: {len(lost)} of {len(RUNS[table])} runs marked as failed",
             file=sys.stderr,
@@ -29,6 +23,7 @@ onerror:
 
 
 onsuccess:
+    record_failures([])  # forgets those whose files are there by now
     silent = any(kind.name == "ALL" for kind in workflow.output_settings.quiet or [])
     for table in [] if silent else tables_in(workflow.dag):
         print_result(table)
@@ -68,9 +63,9 @@ rule table:
     message:
         "Write {wildcards.table} from all its configured runs"
     shell:
-        "python -m gram.tables {params.layout} --evaluations {input.evaluations} --reported {input.reported}"
+        "python -m gram.tables {params.layout:q} --evaluations {input.evaluations:q} --reported {input.reported:q}"
         " --options={resources.options:q}"
-        " --output results/tables/{wildcards.table} > {log} 2>&1"
+        " --output results/tables/{wildcards.table:q} > {log:q} 2>&1"
 
 
 rule costs:
@@ -103,5 +98,5 @@ rule costs:
     message:
         "Add up what the runs of {wildcards.table} took"
     shell:
-        "python -m gram.tables costs --metas {input.metas} --ledger {params.ledger}"
-        " --output results/tables/{wildcards.table}.costs > {log} 2>&1"
+        "python -m gram.tables costs --metas {input.metas:q} --ledger {params.ledger:q}"
+        " --output results/tables/{wildcards.table:q}.costs > {log:q} 2>&1"

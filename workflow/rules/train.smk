@@ -1,6 +1,8 @@
 # One training run per task, method and seed, or a kept one in its place.
 #
-# in:   results/data/{task}/train.parquet, valid.parquet, card.json, checked.json
+# in:   results/data/{task}/train.parquet, valid.parquet, card.json
+#       resources/checksums.tsv, which names the data that training may read: only by its name, since a newly listed sum must
+#       not train anew
 #       weights.safetensors and meta.json that a run's train.initial_weights names
 #       {reference_runs}/runs/{task}/{method}/seed{seed}/ of the runs that are kept there, if the configuration names a folder
 # out:  results/runs/{task}/{method}/seed{seed}/config.json: all settings of the run
@@ -33,8 +35,8 @@ rule configure:
     message:
         "Freeze the settings of {wildcards.method} on {wildcards.task}, seed {wildcards.seed}"
     shell:
-        "python -m gram.config --experiment {params.experiment} --task {wildcards.task} --method {wildcards.method}"
-        " --seed {wildcards.seed} --overrides {params.overrides:q} --output {output} > {log} 2>&1"
+        "python -m gram.config --experiment {params.experiment:q} --task {wildcards.task:q} --method {wildcards.method:q}"
+        " --seed {wildcards.seed:q} --overrides {params.overrides:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule train:
@@ -43,8 +45,6 @@ rule train:
         train="results/data/{task}/train.parquet",
         valid="results/data/{task}/valid.parquet",
         card="results/data/{task}/card.json",
-        # ancient: a newly listed sum of another data set repeats the check, and must not train anew.
-        checked=ancient("results/data/{task}/checked.json"),
         initial=lambda wildcards: initial_weights_of(**wildcards),
     output:
         weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
@@ -77,10 +77,10 @@ rule train:
     message:
         "Train {wildcards.method} on {wildcards.task}, seed {wildcards.seed}; to watch it: tail -f {log}"
     shell:
-        "python -m gram.launch --device {resources.device} --processes {params.processes}"
-        " gram.train --config {input.config} --data results/data/{wildcards.task}"
-        " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
-        " --long-trainings {resources.long_trainings} --time-limit {params.time_limit} > {log} 2>&1"
+        "python -m gram.launch --device {resources.device:q} --processes {params.processes:q}"
+        " gram.train --config {input.config:q} --data results/data/{wildcards.task:q} --checksums resources/checksums.tsv"
+        " --output results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed:q}"
+        " --long-trainings {resources.long_trainings:q} --time-limit {params.time_limit:q} > {log:q} 2>&1"
 
 
 if REFERENCE_RUNS:
@@ -89,12 +89,7 @@ if REFERENCE_RUNS:
         input:
             config="results/runs/{task}/{method}/seed{seed}/config.json",
             card="results/data/{task}/card.json",
-            checked=ancient("results/data/{task}/checked.json"),
-            reference=expand(
-                "{folder}/runs/{{task}}/{{method}}/seed{{seed}}/{name}",
-                folder=config["reference_runs"],
-                name=["config.json", "weights.safetensors", "meta.json", "history.jsonl"],
-            ),
+            reference=kept_files,
         output:
             weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
             meta="results/runs/{task}/{method}/seed{seed}/meta.json",
@@ -116,6 +111,6 @@ if REFERENCE_RUNS:
             "Restore {wildcards.method} on {wildcards.task}, seed {wildcards.seed}, from {params.folder}"
         shell:
             "python -m gram.restore"
-            " --reference {params.folder}/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed}"
-            " --config {input.config} --card {input.card}"
-            " --output results/runs/{wildcards.task}/{wildcards.method}/seed{wildcards.seed} > {log} 2>&1"
+            " --reference {params.folder:q}/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed:q}"
+            " --config {input.config:q} --card {input.card:q}"
+            " --output results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed:q} > {log:q} 2>&1"

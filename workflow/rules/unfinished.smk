@@ -1,0 +1,127 @@
+# The same command goes on: what a failed, killed or interrupted job left behind, or a fault of the disk, is a reason to run.
+#
+# in:   .snakemake: Snakemake's marks of jobs that began; .snakemake/auxiliary/failed.json, which files failed jobs did not make
+# out:  no files; jobs that are run again, or one line that says which file nothing can make
+#
+# Snakemake deletes the outputs of a job that begins. If they are missing afterwards, that is no reason for it to make them again:
+# a table whose inputs are missing counts as finished. And where an input cannot be made, it takes an old one without a word. So
+# its look at half-made files, which stands between the plan of all jobs and the choice of those to run, looks further here.
+from snakemake.dag import DAG
+from snakemake.io import is_flagged
+
+
+def missing(path):
+    """Whether there is no such file, here and now."""
+    return not os.path.lexists(path)
+
+
+def record_of_failures():
+    """The file that lists what failed jobs did not make."""
+    return Path(workflow.persistence.aux_path, "failed.json")
+
+
+def failed_before():
+    """What jobs of earlier runs failed to make and is still missing; what was made since, by hand perhaps, has its place."""
+    try:
+        listed = json.loads(record_of_failures().read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return set()  # none has failed, or the record was cut by a power cut
+    return {path for path in listed if missing(path)}
+
+
+def record_failures(jobs):
+    """List what these jobs did not make, beside what is still missing from earlier runs."""
+    paths = {str(path) for job in jobs for path in job.output} | failed_before()
+    record, temporary = record_of_failures(), record_of_failures().with_suffix(".tmp")
+    temporary.write_text(
+        json.dumps(sorted(path for path in paths if missing(path))), encoding="utf-8"
+    )
+    temporary.replace(record)
+
+
+def unfinished(dag):
+    """The outputs that have to be made though Snakemake counts them as finished, each with the reason."""
+    failed, found = failed_before(), {}
+    for job in dag.jobs:
+        begun = workflow.persistence._filter_incomplete_keys(map(str, job.output))
+        for path in map(str, job.output):
+            if missing(path):
+                if path in begun or path in failed:
+                    found[path] = "its job failed" if path in failed else "its job has not ended"
+            elif os.path.isfile(path) and not os.path.getsize(path):
+                found[path] = "it is empty"
+    return found
+
+
+def restoring(path):
+    """How to get back a file that no rule makes."""
+    return (
+        "restore it with git"
+        if Path(path).parts[0] in ("resources", "config")
+        else "correct the setting that names it, or put it there"
+    )
+
+
+async def why_unmade(dag, path, seen=()):
+    """Why no rule can make a file that one should: "" if it can, or need not because the file is there and is no result."""
+    rules = [] if path in seen else dag.output_index.match_producers(path)
+    reason = "" if rules or not missing(path) else f"{path} is missing, and no rule makes it"
+    for rule in rules:
+        try:
+            job = await dag.new_job(rule, targetfile=path)
+        except WorkflowError as error:  # of a function of the rule's inputs
+            reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
+            continue
+        for needed in map(str, job.input):
+            if reason := await why_unmade(dag, needed, (*seen, path)):
+                reason += (
+                    "" if "; " in reason else f"; rule {rule.name} needs it: {restoring(needed)}"
+                )
+                break
+        else:
+            return ""
+    return reason
+
+
+async def check_inputs(dag):
+    """Stop where a rule makes a file, but cannot, and an older one lies there.
+
+    Raises:
+        WorkflowError: names that file and what it lacks.
+    """
+    for job in dag.jobs:
+        made = set().union(*dag.dependencies[job].values())
+        for path in map(str, job.input):
+            if path not in made and (reason := await why_unmade(dag, path)):
+                raise WorkflowError(f"{path} cannot be made: {reason}")
+
+
+def check_shown(dag):
+    """Stop where a report is to show what is not built.
+
+    Raises:
+        WorkflowError: names the first such file.
+    """
+    for job in dag.jobs:
+        for path in job.output:
+            if is_flagged(path, "report") and missing(path):
+                raise WorkflowError(
+                    f"{path} is not built yet: run the same command without --report first"
+                )
+
+
+async def look_at_what_is_there(dag):
+    """In the place of Snakemake's look at half-made files: what else has to be made again, and what cannot be."""
+    if REPORTING:
+        check_shown(dag)
+    elif workflow.is_main_process and not dag.ignore_incomplete and not workflow.touch:
+        await check_inputs(dag)
+        for path, reason in unfinished(dag).items():
+            dag.forcefiles.add(path)
+            print(f"note: {path}: {reason}; it is made again", file=sys.stderr)
+    await look_at_what_is_there.original(dag)
+
+
+# The method may be this one already: a program can read several workflows.
+look_at_what_is_there.original = getattr(DAG.check_incomplete, "original", DAG.check_incomplete)
+DAG.check_incomplete = look_at_what_is_there
