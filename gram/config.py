@@ -392,7 +392,14 @@ def main() -> None:
             print(show(experiment, method) if args.method else chain_text(method, experiment.bases))
         return
     check_listed(load_experiment(args.experiment))
-    settings = resolve(experiment, args.task or args.experiment.stem, args.method, args.seed)
+    name = args.experiment.stem
+    known = [name, *experiment.tasks(name)]
+    task = args.task or name
+    if task not in known:
+        raise GramError(
+            f"--task {short(task)}: not of {args.experiment}; {suggestion(task, known, 'its tasks')}"
+        )
+    settings = resolve(experiment, task, args.method, args.seed)
     files.write_json(args.output, settings.as_dict())
 
 

@@ -75,7 +75,7 @@ def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> i
     sizes[id(node)] = 0  # under way
     if node.tag not in PLAIN:
         name = node.tag.removeprefix(STANDARD)
-        raise _Refused(node, f"{short(node.value)} is read as {name}; quote it if it is text")
+        raise _Refused(node, f"{_written(node)} is read as {name}; quote it if it is text")
     if isinstance(node, yaml.ScalarNode):
         expected = AS_IT_LOOKS.get(node.tag)
         if expected and not expected.fullmatch(node.value):
@@ -93,6 +93,11 @@ def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> i
     return size
 
 
+def _written(node: yaml.Node) -> str:
+    """How a message calls a node: as it is written, or what it is. Below it may be an alias bomb."""
+    return short(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+
+
 def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader) -> None:
     """Refuse merge keys, keys that stand there twice, and keys that are no single word or number.
 
@@ -108,7 +113,7 @@ def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader) -> None:
                 "a method takes the settings of another by `based_on: NAME`",
             )
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in PLAIN:
-            raise _Refused(key_node, f"{short(key_node.value)} is no key; quote it if it is text")
+            raise _Refused(key_node, f"{_written(key_node)} is no key; quote it if it is text")
         key = loader.construct_object(key_node)
         if key in lines:
             raise _Refused(

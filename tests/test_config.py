@@ -348,6 +348,8 @@ def test_command_line_freezes_what_resolve_gives(
     )
     assert load_run(output) == expected
     assert expected.train.learning_rate == 2e-4
+    done = command(config.main, *arguments, "--task", "nqueens6")
+    assert done.code != 0 and "--task 'nqueens6': not of " in done.err
 
 
 def test_config_json_with_a_key_missing_or_unknown(settings: RunSettings, tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ def bomb(levels: int, width: int = 9) -> str:
         ("a: &a [*a]", "line 1: a value that contains itself"),
         (bomb(8), "more than 100,000 values, with what its aliases repeat"),
         (bomb(30), "more than 100,000 values, with what its aliases repeat"),
+        (f"{{{', '.join(bomb(5).splitlines())}, *l4 : 1}}", "a sequence is no key"),
+        (f"a: &a {'[' * 30}{']' * 30}\nb: !!set [*a]", "a sequence is read as set"),
         ("[" * 1000 + "]" * 1000, "nested too deeply"),
         ("{a: " * 2000, "nested too deeply"),
         ("a: b: c", "not YAML: mapping values are not allowed here"),
