@@ -235,14 +235,14 @@ def in_paths(letters: str, undamaged: Path, scratch: Path) -> Injection:
 
 def plan(devices: bool) -> Iterator[Callable[[Path, Path], Injection]]:
     """What there is to inject, each a function of the undamaged project and a scratch folder."""
-    planted = [what for what in PLANTED if devices or "device" not in what]
+    kinds = [what for what in PLANTED if devices or "device" not in what]
     for called, command, output in outputs():
-        for what in planted:
+        for what in kinds:
             yield partial(at_output, called, command, output, what)
     for called, command, _ in outputs():
         if called != "figure halting":
             yield partial(at_temporary_names, called, command)
-    for what in planted:
+    for what in kinds:
         yield partial(at_lock_of_a_run, what)
         yield partial(at_lock_of_a_gpu, what)
     for letters in LETTERS:
