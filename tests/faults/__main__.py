@@ -132,9 +132,10 @@ def campaign(
     chosen: list[str],
     part: int,
     scratch: Path,
-    keep: Callable[[str, dict[str, Any], list[Any]], None],
+    keep: Callable[[str, dict[str, Any]], None],
+    show: Callable[[Any], None],
 ) -> None:
-    """Run kinds, every ``part``-th case, and hand the counts of each to ``keep``."""
+    """Run kinds, every ``part``-th case; ``show`` each, and hand the counts of a kind to ``keep``."""
     world.prepare()
     undamaged = scratch / "world"
     world.build(undamaged)
@@ -142,18 +143,23 @@ def campaign(
     world.unfinish(scratch / "unfinished")
     for kind in chosen:
         begin, used = time.monotonic(), processor_seconds()
-        rows: list[Any]
+        rows: list[Any] = []
         if kind in COUNTS:
-            rows = list(inputs(kind, undamaged, scratch, max(1, COUNTS[kind] // part)))
+            found = inputs(kind, undamaged, scratch, max(1, COUNTS[kind] // part))
+        else:
+            found = as_faults(kind, FAULTS[kind](undamaged, scratch, part))
+        for row in found:
+            rows.append(row)
+            show(row)
+        if kind in COUNTS:
             counted = count_inputs(rows)
             told(kind, counted, begin)
         else:
-            rows = list(as_faults(kind, FAULTS[kind](undamaged, scratch, part)))
             counted = {"groups": count_faults(rows)}
             for group, numbers in counted["groups"].items():
                 told(group, numbers, begin)
         used = processor_seconds() - used
-        keep(kind, counted | {"cpu_seconds": round(used, 1)}, rows)
+        keep(kind, counted | {"cpu_seconds": round(used, 1)})
 
 
 def main() -> None:
@@ -181,18 +187,19 @@ def main() -> None:
     place = args.scratch or (shared if shared.is_dir() else None)
     scratch = Path(tempfile.mkdtemp(prefix="gram-faults-", dir=place))
 
-    def keep(kind: str, counted: dict[str, Any], rows: list[Any]) -> None:
-        if args.rows:
-            with open(args.rows, "a", encoding="utf-8", errors="replace") as handle:
-                handle.writelines(
-                    "\t".join(map(str, row)).replace("\n", " ")[:600] + "\n" for row in rows
-                )
+    def keep(kind: str, counted: dict[str, Any]) -> None:
         kept[kind] = counted | {"part": args.part, "by": by}
         order = [name for name in (*COUNTS, *FAULTS) if name in kept]
         files.write_json(args.output, {name: kept[name] for name in order})
 
+    def show(row: Any) -> None:
+        if args.rows:
+            text = "\t".join(map(str, row)).replace("\n", " ")[:600]
+            with open(args.rows, "a", encoding="utf-8", errors="replace") as handle:
+                handle.write(f"{text}\n")
+
     try:
-        campaign(chosen, args.part, scratch, keep)
+        campaign(chosen, args.part, scratch, keep, show)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

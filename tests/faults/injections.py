@@ -7,6 +7,8 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,22 +95,25 @@ def outputs() -> Iterator[tuple[str, Command, str]]:
         yield name, command, command.outputs[-1]
 
 
-def at_outputs(undamaged: Path, scratch: Path, devices: bool) -> Iterator[Injection]:
+def at_output(
+    called: str,
+    command: Command,
+    output: str,
+    what: str,
+    undamaged: Path,
+    scratch: Path,
+) -> Injection:
     """What is no regular file stands where a command writes."""
-    for called, command, output in outputs():
-        for what, plant in PLANTED.items():
-            if "device" in what and not devices:
-                continue
-            folder = planted(undamaged, scratch, output, plant)
-            before = (folder / output).lstat().st_mode
-            found = run(command, folder, scratch)
-            wrong = ""
-            if found.name not in ("ok", "clear"):
-                wrong = f"{found.name}: {found.detail}"
-            elif any(kind(before) for kind in SPECIAL):
-                after = (folder / output).lstat().st_mode
-                wrong = "" if stat.S_IFMT(after) == stat.S_IFMT(before) else "it was replaced"
-            yield ended("special files as outputs", f"{called} to {what}", wrong, folder, output)
+    folder = planted(undamaged, scratch, output, PLANTED[what])
+    before = (folder / output).lstat().st_mode
+    found = run(command, folder, scratch)
+    wrong = ""
+    if found.name not in ("ok", "clear"):
+        wrong = f"{found.name}: {found.detail}"
+    elif any(kind(before) for kind in SPECIAL):
+        after = (folder / output).lstat().st_mode
+        wrong = "" if stat.S_IFMT(after) == stat.S_IFMT(before) else "it was replaced"
+    return ended("special files as outputs", f"{called} to {what}", wrong, folder, output)
 
 
 def planted(undamaged: Path, scratch: Path, path: str, plant: Callable[[Path], None]) -> Path:
@@ -148,49 +153,46 @@ def ended(group: str, name: str, wrong: str, folder: Path, *own: str) -> Injecti
     return Injection(group, name, wrong or "fine", len(left))
 
 
-def at_temporary_names(undamaged: Path, scratch: Path) -> Iterator[Injection]:
+def at_temporary_names(called: str, command: Command, undamaged: Path, scratch: Path) -> Injection:
     """A link at the name of a temporary file that can be guessed from the process's number."""
-    for called, command, _ in outputs():
-        if called == "figure halting":
-            continue
-        folder = planted(undamaged, scratch, "unused", lambda path: None)
+    folder = planted(undamaged, scratch, "unused", lambda path: None)
+    for name in command.outputs:
+        (folder / name).unlink()
+
+    def plant() -> None:
         for name in command.outputs:
-            (folder / name).unlink()
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            link(VICTIM)(path.with_name(f".{path.name}.{os.getpid()}.tmp"))
 
-        def plant(folder: Path = folder, command: Command = command) -> None:
-            for name in command.outputs:
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                link(VICTIM)(path.with_name(f".{path.name}.{os.getpid()}.tmp"))
-
-        found = run(command, folder, scratch, plant)
-        wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
-        victim = (folder / VICTIM).read_bytes()
-        wrong = wrong or ("" if victim == PRECIOUS else "written through the link")
-        yield Injection("links at temporary names", called, wrong or "fine", 0)
+    found = run(command, folder, scratch, plant)
+    wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
+    victim = (folder / VICTIM).read_bytes()
+    wrong = wrong or ("" if victim == PRECIOUS else "written through the link")
+    return Injection("links at temporary names", called, wrong or "fine", 0)
 
 
-def at_locks(undamaged: Path, scratch: Path, devices: bool) -> Iterator[Injection]:
-    """Something else stands where a lock is taken: that of a run's folder, and of a GPU."""
-    lock, gpu = f"{world.run_folder()}/.writer", "gram-gpu-0.lock"
+def at_lock_of_a_run(what: str, undamaged: Path, scratch: Path) -> Injection:
+    """Something else stands where the lock of a run's folder is taken."""
+    folder = planted(undamaged, scratch, f"{world.run_folder()}/.writer", PLANTED[what])
+    found = run(world.train(), folder, scratch)
+    wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
+    return ended("special files as locks", f"lock of a run: {what}", wrong, folder)
+
+
+def at_lock_of_a_gpu(what: str, undamaged: Path, scratch: Path) -> Injection:
+    """Something else stands where the lock of a GPU is taken."""
+    folder = planted(undamaged, scratch, "gram-gpu-0.lock", PLANTED[what])
     launch = Command(("gram.launch", "--device", "cuda", "this"), ())
-    for what, plant in PLANTED.items():
-        if "device" in what and not devices:
-            continue
-        folder = planted(undamaged, scratch, lock, plant)
-        found = run(world.train(), folder, scratch)
-        wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
-        yield ended("special files as locks", f"lock of a run: {what}", wrong, folder)
-        folder = planted(undamaged, scratch, gpu, plant)
 
-        def pretend(folder: Path = folder) -> None:
-            os.environ |= {"CUDA_VISIBLE_DEVICES": "0", "TMPDIR": str(folder)}
+    def pretend() -> None:
+        os.environ |= {"CUDA_VISIBLE_DEVICES": "0", "TMPDIR": str(folder)}
 
-        found = run(launch, folder, scratch, pretend)
-        wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
-        made = (folder / "nothing").exists()
-        wrong = wrong or ("a file was made behind the link" if made else "")
-        yield ended("special files as locks", f"lock of a GPU: {what}", wrong, folder)
+    found = run(launch, folder, scratch, pretend)
+    wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
+    if not wrong and (folder / "nothing").exists():
+        wrong = "a file was made behind the link"
+    return ended("special files as locks", f"lock of a GPU: {what}", wrong, folder)
 
 
 LETTERS = (
@@ -210,46 +212,45 @@ LETTERS = (
 )
 
 
-def in_paths(undamaged: Path, scratch: Path) -> Iterator[Injection]:
+def in_paths(letters: str, undamaged: Path, scratch: Path) -> Injection:
     """Any letters in the folders that a command is given."""
-    evaluate = world.evaluate()
+    command = evaluate = world.evaluate()
+    folder = planted(undamaged, scratch, "unused", lambda path: None)
+    top = folder / letters
+    top.mkdir()
+    shutil.move(folder / world.run_folder(), top / "run")
+    shutil.move(folder / world.data_folder(), top / "data")
+    for name, path in (("--run", "run"), ("--data", "data"), ("--output", "out.json")):
+        command = option(command, name, f"./{letters}/{path}")
+    found = run(command, folder, scratch)
+    wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
+    if found.name == "ok":
+        own, other = (
+            world.content(path)["metrics"]
+            for path in (top / "out.json", undamaged / evaluate.outputs[0])
+        )
+        wrong = "" if own == other else "other numbers"
+    return ended("letters of folders", repr(letters), wrong, folder)
+
+
+def plan(devices: bool) -> Iterator[Callable[[Path, Path], Injection]]:
+    """What there is to inject, each a function of the undamaged project and a scratch folder."""
+    kinds = [what for what in PLANTED if devices or "device" not in what]
+    for called, command, output in outputs():
+        for what in kinds:
+            yield partial(at_output, called, command, output, what)
+    for called, command, _ in outputs():
+        if called != "figure halting":
+            yield partial(at_temporary_names, called, command)
+    for what in kinds:
+        yield partial(at_lock_of_a_run, what)
+        yield partial(at_lock_of_a_gpu, what)
     for letters in LETTERS:
-        folder = planted(undamaged, scratch, "unused", lambda path: None)
-        top = folder / letters
-        top.mkdir()
-        shutil.move(folder / world.run_folder(), top / "run")
-        shutil.move(folder / world.data_folder(), top / "data")
-        command = evaluate
-        for name, path in (("--run", "run"), ("--data", "data"), ("--output", "out.json")):
-            command = option(command, name, f"./{letters}/{path}")
-        found = run(command, folder, scratch)
-        wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
-        if found.name == "ok":
-            own, other = (
-                world.content(path)["metrics"]
-                for path in (top / "out.json", undamaged / evaluate.outputs[0])
-            )
-            wrong = "" if own == other else "other numbers"
-        yield ended("letters of folders", repr(letters), wrong, folder)
+        yield partial(in_paths, letters)
 
 
 def injections(undamaged: Path, scratch: Path, part: int = 1) -> Iterator[Injection]:
-    """Every ``part``-th of all."""
-    devices = may_make_devices(scratch)
-    whole: list[Iterator[Injection]] = [
-        at_outputs(undamaged, scratch, devices),
-        at_temporary_names(undamaged, scratch),
-        at_locks(undamaged, scratch, devices),
-        in_paths(undamaged, scratch),
-    ]
-    if part == 1:
-        for one in whole:
-            yield from one
-        return
-    # A share takes the first of each, which are different enough.
-    for one in whole:
-        for number, found in enumerate(one):
-            if number % part == 0:
-                yield found
-            if number > 2 * part:
-                break
+    """All of them, or a share: every ``part``-th, of no more than 12 apart."""
+    whole = plan(may_make_devices(scratch))
+    for inject in islice(whole, 0, None, min(part, 12)):
+        yield inject(undamaged, scratch)
