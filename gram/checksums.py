@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram import files
+from gram import files, shapes
 from gram.config import split_fold
 from gram.data import TABLES, content_md5, read_table
 from gram.errors import GramError, run
+from gram.parsing import parse
+from gram.settings import DataSettings
 
 COLUMNS = ("dataset", "split", "rows", "md5")
 
@@ -39,11 +41,13 @@ def read_listed(path: Path) -> Listed:
         lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; restore it with git") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise GramError(f"{path}: not readable as text ({error}); restore it with git") from error
     listed: Listed = {}
     for number, line in enumerate(lines, start=1):
         if number == 1 and tuple(line) == COLUMNS:
             continue
-        if number == 1 or len(line) != len(COLUMNS) or not line[2].isdigit():
+        if number == 1 or len(line) != len(COLUMNS) or not re.fullmatch("[0-9]{1,18}", line[2]):
             raise GramError(
                 f"{path}: line {number}: expected {', '.join(COLUMNS)} separated by tabs; restore it with git"
             )
@@ -74,12 +78,12 @@ def measure(card_path: Path) -> tuple[str, dict[str, Sum]]:
     Raises:
         GramError: a missing or broken file, or a table that is not the one that its own card describes.
     """
-    card: dict[str, Any] = files.read_json(card_path)
+    card = shapes.read_card(card_path)
     sums = {}
     for name in TABLES:
         path = card_path.parent / f"{name}.parquet"
         table = read_table(path)
-        found = Sum(len(table), content_md5(table))
+        found = Sum(len(table), content_md5(table, path))
         expected = Sum(card["tables"][name]["rows"], card["tables"][name]["md5"])
         if found != expected:
             raise GramError(
@@ -97,12 +101,13 @@ def describe(one: Sum) -> str:
 
 def record_mend(card_path: Path, listed_path: Path) -> str:
     """What to run to list the sums of a data set whose settings were changed; for a fold, of all folds at once."""
-    settings = files.read_json(card_path)["settings"]
-    base, fold = split_fold(settings["task"])
+    card = shapes.read_card(card_path)
+    settings = parse(DataSettings, card["settings"], f"{card_path}: settings")
+    base, fold = split_fold(settings.task)
     cards, first = card_path, ""
-    if fold is not None and card_path.parent.name == settings["task"]:
+    if fold is not None and card_path.parent.name == settings.task:
         # Braces, which the shell expands: other folds than these may be left from before.
-        folder = f"{base}-fold{{0..{settings['split']['folds'] - 1}}}"
+        folder = f"{base}-fold{{0..{settings.split.folds - 1}}}"
         cards = card_path.parent.with_name(folder) / card_path.name
         first = f"build all folds with `snakemake {cards}` (and your --configfile), then "
     return f"{first}run `python -m gram.checksums record --cards {cards} --checksums {listed_path}`"

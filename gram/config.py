@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram import files, settings_list
+from gram import files, settings_list, shapes
 from gram.agreement import check_restarts, check_run, said_of
 from gram.documents import read_yaml, yaml_option
 from gram.errors import GramError, run, short, suggestion
@@ -279,7 +279,7 @@ def check_card(card: Path, wanted: DataSettings, config: Path | str) -> None:
     Raises:
         GramError: no card, or one of another task or of other settings.
     """
-    found = parse(DataSettings, files.read_json(card).get("settings"), f"{card}: settings")
+    found = parse(DataSettings, shapes.read_card(card)["settings"], f"{card}: settings")
     if difference := first_difference(dataclasses.asdict(wanted), dataclasses.asdict(found)):
         key, here, there = difference
         raise GramError(

@@ -15,14 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gram import files
+from gram import files, shapes
 from gram.config import data_settings, load_experiment, split_fold
 from gram.documents import yaml_option
-from gram.errors import GramError, run
+from gram.errors import GramError, run, short
 from gram.settings import DataSettings, SplitConfig
 from gram.tasks import Enumeration, Tokens, checked_task
 
 SPLITS = ("train", "valid", "test")
+COLUMNS = ("input_id", "n_completions", "input", "target")  # of the table of a split
+REBUILD = "delete the folder and build it again"
 TABLES = (*SPLITS, "completions")
 
 
@@ -86,19 +88,47 @@ def assign_splits(
     return names
 
 
-def content_md5(table: pd.DataFrame) -> str:
+def integers(column: pd.Series, where: object) -> NDArray[Any]:
+    """A column of a data set as little-endian int64 [N], or, of equally long lists, as tokens: uint8 [N, L].
+
+    Args:
+        column: of any integers; [0] when it is empty, since it has then lost its type.
+        where: the file, for the message.
+
+    Raises:
+        GramError: it holds something else, such as fractions, or integers out of the range of these.
+    """
+    if not len(column):
+        return np.zeros(0, dtype="<i8")
+    where = f"{where}: column {short(column.name)}"
+    try:
+        values = np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
+    except (ValueError, TypeError) as error:
+        raise GramError(f"{where}: not lists of one length; {REBUILD}") from error
+    if not np.issubdtype(values.dtype, np.integer) or values.ndim not in (1, 2):
+        raise GramError(f"{where}: no integers, but {values.dtype} {list(values.shape)}; {REBUILD}")
+    kept = np.dtype("<u1" if values.ndim == 2 else "<i8")
+    range_ = np.iinfo(kept)
+    if values.size and not (range_.min <= int(values.min()) and int(values.max()) <= range_.max):
+        raise GramError(
+            f"{where}: {values.min()} to {values.max()} is out of {range_.min} to {range_.max}; {REBUILD}"
+        )
+    return values.astype(kept)
+
+
+def content_md5(table: pd.DataFrame, where: object = "table") -> str:
     """MD5 of a table's canonical rows: names, then each column as little-endian int64 or uint8 bytes.
 
     The Parquet container is not hashed, because it holds the version of the library that wrote it.
+
+    Raises:
+        GramError: as of :func:`integers`, or two columns of one name.
     """
     digest = hashlib.md5(usedforsecurity=False)
+    if not table.columns.is_unique:
+        raise GramError(f"{where}: two columns have the same name; {REBUILD}")
     for name in table.columns:
-        column = table[name]
-        if not len(column):
-            values = np.zeros(0)  # an empty column has lost its type
-        else:
-            values = np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
-        values = values.astype("<u1" if values.ndim == 2 else "<i8")
+        values = integers(table[name], where)
         digest.update(f"{name}{values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
@@ -195,15 +225,24 @@ def read_table(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except Exception as error:  # damaged metadata make pyarrow and pandas raise many kinds
         raise GramError(
             f"{path}: not a readable Parquet file (truncated?); delete it and build it again"
         ) from error
 
 
-def _stack(column: pd.Series) -> Tokens:
-    """A column of equally long lists as one array; [0, 0] when it is empty."""
-    return np.stack(column.to_list()) if len(column) else np.zeros((0, 0), dtype=np.uint8)
+def _tokens(column: pd.Series, path: Path) -> Tokens:
+    """A column of equally long lists as one array; [0, 0] when it is empty.
+
+    Raises:
+        GramError: as of :func:`integers`, or single numbers.
+    """
+    values = integers(column, path)
+    if not len(values):
+        return np.zeros((0, 0), dtype=np.uint8)
+    if values.ndim != 2:
+        raise GramError(f"{path}: column {short(column.name)}: no lists of tokens; {REBUILD}")
+    return values
 
 
 def spread_rows(rows: int, limit: int) -> NDArray[np.int64]:
@@ -220,17 +259,17 @@ def load_split(folder: Path, name: str) -> Split:
     """
     path = folder / f"{name}.parquet"
     table = read_table(path)
-    expected = files.read_json(folder / "card.json")["tables"][name]["md5"]
-    found = content_md5(table)
+    expected = shapes.read_card(folder / "card.json")["tables"][name]["md5"]
+    found = content_md5(table, path)
     if found != expected:
-        raise GramError(
-            f"{path}: content MD5 {found}, but card.json says {expected}; delete the folder and build it again"
-        )
+        raise GramError(f"{path}: content MD5 {found}, but card.json says {expected}; {REBUILD}")
+    if missing := [column for column in COLUMNS if column not in table.columns]:
+        raise GramError(f"{path}: the column {missing[0]!r} is missing; {REBUILD}")
     first = ~table["input_id"].duplicated()
     return Split(
-        input_ids=table["input_id"][first].to_numpy(),
-        inputs=_stack(table["input"][first]),
-        completions=_stack(table["target"]),
+        input_ids=integers(table["input_id"][first], path),
+        inputs=_tokens(table["input"][first], path),
+        completions=_tokens(table["target"], path),
         offsets=np.append(np.flatnonzero(first), len(table)).astype(np.int64),
         md5=found,
     )

@@ -10,7 +10,10 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -23,10 +26,41 @@ from gram.errors import GramError
 from gram.provenance import choose_device
 
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+# How long a process waits for the others. The first one also rolls out and saves meanwhile, which is
+# why this is long; why it waits is told much earlier.
+PATIENCE = timedelta(minutes=30)
+SAYS_AFTER = 60.0  # seconds
 
 
 class PeerLost(GramError):
-    """Another process of the run has ended."""
+    """Another process of the run has ended, or does not answer."""
+
+
+class Waiting:
+    """Says on standard error once a process has waited long for the others; a thread of its own.
+
+    Args:
+        rank: of this process.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self.since: float | None = None  # time.monotonic() while this process waits
+        self.rank = rank
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        said: float | None = None
+        while True:
+            time.sleep(SAYS_AFTER / 4)
+            since = self.since
+            if since is not None and since != said and time.monotonic() - since > SAYS_AFTER:
+                said = since
+                print(
+                    f"process {self.rank} waits for another process of this run, for more than "
+                    f"{SAYS_AFTER:.0f} seconds now; after {PATIENCE} it gives up",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 class Processes:
@@ -44,6 +78,7 @@ class Processes:
         self, rank: int = 0, count: int = 1, asks_first: Callable[[], bool] = lambda: True
     ) -> None:
         self.rank, self.count, self._asks_first = rank, count, asks_first
+        self._waiting = Waiting(rank) if dist.is_initialized() else None
 
     @property
     def first(self) -> bool:
@@ -109,12 +144,23 @@ class Processes:
         return torch.cat(parts)
 
     def _meet(self, collective: Callable[..., Any], *arguments: Any) -> None:
+        waiting = self._waiting
+        if waiting:
+            waiting.since = time.monotonic()
         try:
             collective(*arguments)
         except RuntimeError as error:
+            if waiting and waiting.since and time.monotonic() - waiting.since > patience():
+                raise PeerLost(
+                    f"another process of this run has not answered for {PATIENCE}: it hangs, or its "
+                    "machine does; end it, then run the same command again"
+                ) from error
             raise PeerLost(
                 "another process of this run has ended without a message; run the same command again"
             ) from error
+        finally:
+            if waiting:
+                waiting.since = None
 
     def speaks(self, error: BaseException) -> bool:
         """Whether this process is the one to print ``error``: the first that asks. The others end silently."""
@@ -146,14 +192,30 @@ class Processes:
             dist.destroy_process_group()
 
 
+def patience() -> float:
+    """Seconds after which a meeting has failed because somebody did not come; a little less than :data:`PATIENCE`."""
+    return 0.95 * PATIENCE.total_seconds()
+
+
 def join() -> Processes:
-    """Meet the other processes, if ``torchrun`` started this one."""
+    """Meet the other processes, if ``torchrun`` started this one.
+
+    Raises:
+        PeerLost: they did not come.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes()
     if sys.platform == "linux":
         # torchrun gives its processes sessions of their own; without this they would go on when it is killed itself.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    store, rank, count = next(rendezvous("env://"))
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count)
+    try:
+        store, rank, count = next(rendezvous("env://"))  # which waits for 30 minutes
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:  # torch's DistError is a RuntimeError
+        cause = str(error).strip().partition("\n")[0]
+        raise PeerLost(
+            f"the processes of this run have not met ({cause}); start all of them with one torchrun, "
+            "where each reaches the others' machine"
+        ) from error
     return Processes(rank, count, lambda: store.add("gram/errors", 1) == 1)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gram import checkpoint, files, metrics
 from gram.checksums import add_checksums_argument, check_cards
-from gram.config import check_card, load_run
+from gram.config import check_card
 from gram.data import SPLITS, Split, load_split
 from gram.documents import yaml_option
 from gram.errors import GramError, run
@@ -26,10 +26,11 @@ from gram.parsing import merge, parse
 from gram.partial import PartialDraws
 from gram.progress import progress_of_part
 from gram.provenance import choose_device, provenance, seeded_generator
-from gram.restore import KEPT
 from gram.samplers import make_sampler
 from gram.settings import EvaluateConfig, RunSettings
+from gram.shapes import SAMPLES_MD5
 from gram.tasks import Task, Tokens, make_task
+from gram.trained import KEPT, WEIGHTS, read_trained
 
 WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
@@ -192,6 +193,7 @@ class Subject:
         settings: of the run.
         meta: what training wrote beside the weights.
         weights: the file of the weights.
+        weights_md5: MD5 of that file, as it was loaded.
         task: with its verifier.
         split_name: of :attr:`split`.
         split: the inputs.
@@ -203,6 +205,7 @@ class Subject:
     settings: RunSettings
     meta: dict[str, Any]
     weights: Path
+    weights_md5: str
     task: Task
     split_name: str
     split: Split
@@ -243,10 +246,12 @@ class Subject:
             "training_seconds": meta["seconds"],
             "data_md5": {self.split_name: self.split.md5, "train": self.train.md5},
             "checkpoint": str(self.weights),
-            "checkpoint_md5": files.md5(self.weights),
+            "checkpoint_md5": self.weights_md5,
             "trained_by": {
                 key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")
-            },
+            }
+            # Several, where other code went on with the run; the tables mark that.
+            | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))},
             "evaluated_by": provenance(self.device),
         }
 
@@ -267,21 +272,24 @@ def load_subject(
     Raises:
         GramError: missing or foreign files, or other data than the run was trained on.
     """
-    settings = load_run(run_folder / "config.json")
-    meta = files.read_json(run_folder / "meta.json")
+    settings, meta, weights_md5 = read_trained(run_folder)
     torch.set_num_threads(settings.train.threads)
     task = make_task(settings.task, settings.data.generator)
     check_card(data / "card.json", settings.data, run_folder / "config.json")
     split = load_split(data, split_name)
     train = load_split(data, "train")
-    if train.md5 != meta["data_md5"]["train"]:
-        raise GramError(
-            f"{run_folder}: trained on data with MD5 {meta['data_md5']['train']}, but {data} has {train.md5}: "
-            "test inputs could have been seen; train again"
-        )
-    weights = run_folder / "weights.safetensors"
+    for one in (train, split) if split_name in meta["data_md5"] else (train,):
+        name = "train" if one is train else split_name
+        if one.md5 != meta["data_md5"][name]:
+            raise GramError(
+                f"{run_folder}: trained on data with MD5 {meta['data_md5'][name]} ({name}), but {data} has "
+                f"{one.md5}: test inputs could have been seen; train again"
+            )
+    weights = run_folder / WEIGHTS
     model = load_model(settings, task, weights, which, device)
-    return Subject(settings, meta, weights, task, split_name, split, train, model, device)
+    return Subject(
+        settings, meta, weights, weights_md5, task, split_name, split, train, model, device
+    )
 
 
 def load_subjects(
@@ -370,6 +378,7 @@ def main() -> None:
     if args.samples:
         with files.atomic_write(args.samples) as temporary:
             table.to_parquet(temporary, index=False)
+        content["run"][SAMPLES_MD5] = files.md5(args.samples)
     files.write_json(args.output, content)
     partial.remove()
 

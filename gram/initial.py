@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from gram import checkpoint, files
+from gram import checkpoint, files, shapes, trained
 from gram.errors import GramError
+from gram.trained import META, WEIGHTS
 
 SPENT = (
     "steps",
@@ -33,7 +34,7 @@ def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, An
         GramError: missing or broken files, another architecture, or a run of other splits: what that one was trained on may
             be what this one is tested on.
     """
-    meta = files.read_json(path.with_name("meta.json"))
+    meta = shapes.read_meta(path.with_name(META))
     for split, md5 in data_md5.items():
         if (found := meta["data_md5"].get(split)) != md5:
             raise GramError(
@@ -41,7 +42,10 @@ def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, An
                 "been trained on what is tested here; name a run of the same data set"
             )
     checkpoint.load_weights(path, model, "ema")
-    return {"path": str(path), "md5": files.md5(path), "commit": meta["commit"]} | {
+    md5 = (
+        trained.check_file(path.parent, meta, WEIGHTS) if path.name == WEIGHTS else files.md5(path)
+    )
+    return {"path": str(path), "md5": md5, "commit": meta["commit"]} | {
         name: meta[name] for name in SPENT
     }
 

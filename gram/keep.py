@@ -8,12 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gram import checkpoint, files
-from gram.config import first_difference, load_run
-from gram.errors import GramError, run, short
-from gram.parsing import parse
-from gram.restore import KEPT, trained_here
-from gram.settings import RunSettings
+from gram import checkpoint, files, trained
+from gram.errors import GramError, run
+from gram.restore import trained_here
+from gram.trained import HISTORY, KEPT, META, WEIGHTS
 
 WHICH = "ema"  # what is evaluated by default
 # Weights and z_0 are neither huge nor tiny: the 10 bits of fp16's mantissa serve them better than the wide exponent of bf16.
@@ -25,8 +23,10 @@ def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The tensors with all floating ones in half precision.
 
     Raises:
-        GramError: a number that half precision does not hold; names its tensor.
+        GramError: a number that is not finite, or that half precision does not hold; names its tensor.
     """
+    if name := checkpoint.not_finite(tensors):
+        raise GramError(f"{path}: {name} holds NaN or infinite numbers; {checkpoint.TRAIN_AGAIN}")
     small = {
         name: tensor.to(DTYPE) if tensor.is_floating_point() else tensor
         for name, tensor in tensors.items()
@@ -48,20 +48,15 @@ def keep(run_folder: Path, output: Path) -> None:
         GramError: not a complete run as training left it, weights too large in number or in bytes, or an ``output`` in which
             a run was trained; nothing is written then.
     """
-    config, full = run_folder / "config.json", run_folder / "weights.safetensors"
-    tensors = halved(checkpoint.read_weights(full, WHICH), full)
-    meta = files.read_json(run_folder / "meta.json")
+    full = run_folder / WEIGHTS
+    found = checkpoint.read_weights(full, WHICH)
+    _, meta, md5_of_full = trained.read_trained(run_folder)
+    trained.read_history(run_folder)
     if KEPT in meta:
         raise GramError(
             f"{run_folder}: a kept run already, without its full weights; give the run as it was trained"
         )
-    trained = parse(RunSettings, meta["settings"], f"{run_folder / 'meta.json'}: settings")
-    asked = load_run(config)
-    if difference := first_difference(asked.without_execution(), trained.without_execution()):
-        key, now, then = difference
-        raise GramError(
-            f"{config}: {key}: {short(now)}, but it was trained with {short(then)} (meta.json): give the run as it was trained"
-        )
+    tensors = halved(found, full)
     if trained_here(output):
         raise GramError(
             f"{output}: holds a run as it was trained, which its kept weights must not replace; give another folder"
@@ -72,13 +67,14 @@ def keep(run_folder: Path, output: Path) -> None:
             f"{full}: its {WHICH} weights take {size / 1e6:.1f} MB in half precision, more than the {MOST_BYTES / 1e6:g} MB that "
             "belong in a repository; publish them elsewhere"
         )
-    kept = output / "weights.safetensors"
+    kept = output / WEIGHTS
     checkpoint.write_tensors(kept, checkpoint.prefixed(WHICH, tensors))
-    for name in ("config.json", "history.jsonl"):
+    for name in ("config.json", HISTORY):
         files.copy(run_folder / name, output / name)
     dtype = str(DTYPE).removeprefix("torch.")
-    facts = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": files.md5(full)}
-    files.write_json(output / "meta.json", meta | {KEPT: facts})
+    facts = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": md5_of_full}
+    facts["history_md5"] = files.md5(output / HISTORY)
+    files.write_json(output / META, meta | {KEPT: facts})
 
 
 def main() -> None:

@@ -8,20 +8,25 @@ SIGKILL. Slurm shows a job only its own GPUs; then there is nothing to choose, a
 from __future__ import annotations
 
 import argparse
-import fcntl
+import errno
+import hashlib
 import itertools
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from gram import regular
 from gram.errors import GramError, run
 
 POLL_SECONDS = 0.5
+SAID_EVERY = 600.0  # seconds between two lines of a job that waits
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -75,41 +80,90 @@ def candidates(device: str) -> list[str]:
     return [gpus[int(number)]]
 
 
-def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock on ``path``, or None while another job holds it."""
+def _open_lock(path: Path) -> int:
+    """A descriptor of a lock file, which is made where it is missing; it may belong to another user.
+
+    Raises:
+        OSError: it cannot be opened.
+        GramError: it is a link, a pipe or a device.
+    """
+    while True:
+        # Reading is enough for a lock. What is there is opened without O_CREAT, which Linux refuses
+        # in a shared temporary folder if the file is another user's.
+        with suppress(FileNotFoundError):
+            return regular.open_regular(path, os.O_RDONLY)
+        with suppress(FileExistsError):
+            descriptor = regular.open_regular(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
+            os.fchmod(descriptor, 0o644)  # whatever the umask: for the other users
+            return descriptor
+
+
+def _name_socket(path: Path) -> socket.socket | None:
+    """A socket with the name of a lock file, but in no folder, so that nobody can remove it; None if another job has it.
+
+    Linux has such names, and each container with a network of its own has its own. Elsewhere, and for
+    these, the file alone is the lock.
+    """
+    held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
     try:
-        # Reading is enough for a lock, and the file may belong to another user.
-        descriptor = os.open(path, os.O_RDONLY | (0 if path.exists() else os.O_CREAT), 0o644)
+        if sys.platform == "linux":
+            held.bind(f"\0gram-gpu-{name}")
     except OSError as error:
-        mend = "set TMPDIR to a folder that all jobs of this machine can use"
-        raise GramError(f"{path}: cannot be opened ({error.strerror}): {mend}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        if error.errno == errno.EADDRINUSE:
+            held.close()
+            return None
+    return held
 
 
-def try_take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int] | None:
+def _try_lock(path: Path) -> list[int] | None:
+    """Descriptors that hold the lock on ``path``, or None while another job holds it.
+
+    Raises:
+        GramError: the file cannot be opened or locked, or is none.
+    """
+    mend = "set TMPDIR to a folder that all jobs of this machine can use"
+    while True:
+        try:
+            descriptor = _open_lock(path)
+        except OSError as error:
+            raise GramError(f"{path}: cannot be opened ({error.strerror}): {mend}") from error
+        except GramError as error:
+            raise GramError(f"{error}, or {mend}") from error
+        try:
+            free = regular.try_lock(descriptor)
+        except OSError as error:
+            os.close(descriptor)
+            raise GramError(f"{path}: cannot be locked ({error.strerror}): {mend}") from error
+        if free and not regular.still_named(path, descriptor):
+            os.close(descriptor)  # removed meanwhile, and another job may have made it anew
+            continue
+        held = _name_socket(path) if free else None
+        if held is None:
+            os.close(descriptor)
+            return None
+        return [descriptor, held.detach()]
+
+
+def try_take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]] | None:
     """``count`` of the GPUs and the descriptors that hold their locks, or None, holding nothing, if too few are free."""
-    taken: dict[str, int] = {}
+    taken: dict[str, list[int]] = {}
     for gpu in gpus:
         if len(taken) == count:
             break
-        descriptor = _try_lock(folder / f"gram-gpu-{re.sub(r'[^A-Za-z0-9.-]', '_', gpu)}.lock")
-        if descriptor is not None:
-            taken[gpu] = descriptor
+        descriptors = _try_lock(folder / f"gram-gpu-{re.sub(r'[^A-Za-z0-9.-]', '_', gpu)}.lock")
+        if descriptors is not None:
+            taken[gpu] = descriptors
     if len(taken) == count:
         return taken
     # All or nothing: two jobs that each held a part of what they need would wait for each other for ever.
-    for descriptor in taken.values():
+    for descriptor in itertools.chain.from_iterable(taken.values()):
         os.close(descriptor)
     return None
 
 
-def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int]:
-    """As :func:`try_take`, but waits until enough GPUs are free.
+def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]]:
+    """As :func:`try_take`, but waits until enough GPUs are free, and says so, now and then again.
 
     Raises:
         GramError: there are fewer than ``count``, or the lock files cannot be opened.
@@ -118,15 +172,18 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, int]:
         raise GramError(
             f"{count} GPUs are needed and {len(gpus)} visible; set train: processes: {len(gpus)}, or use --device cpu"
         )
+    wanted = f"other jobs of this machine use the GPUs; {count} of {', '.join(gpus)} wanted"
+    started = said = time.monotonic()
     taken = try_take(gpus, count, folder)
     if taken is None:
-        print(
-            f"waiting: other jobs of this machine use the GPUs; {count} of {', '.join(gpus)} wanted",
-            file=sys.stderr,
-            flush=True,
-        )
+        print(f"waiting: {wanted}", file=sys.stderr, flush=True)
     while taken is None:
         time.sleep(POLL_SECONDS)
+        if time.monotonic() - said > SAID_EVERY:
+            said = time.monotonic()
+            minutes = f"{(said - started) / 60:.0f} minutes"
+            mend = f"`fuser {folder}/gram-gpu-*.lock` shows which"
+            print(f"waiting for {minutes}: {wanted}; {mend}", file=sys.stderr, flush=True)
         taken = try_take(gpus, count, folder)
     return taken
 
@@ -151,7 +208,7 @@ def main() -> None:
     device = args.device
     if gpus := candidates(device):
         taken = take(gpus, args.processes, Path(tempfile.gettempdir()))
-        for descriptor in taken.values():
+        for descriptor in itertools.chain.from_iterable(taken.values()):
             os.set_inheritable(
                 descriptor, True
             )  # through exec; the children of the job do not get it
@@ -165,7 +222,7 @@ def main() -> None:
     command = [sys.executable, "-m"]
     if args.processes > 1:
         command += [
-            "torch.distributed.run",
+            "gram.torchrun",
             "--standalone",
             "--nproc-per-node",
             str(args.processes),

@@ -14,6 +14,7 @@ from gram.config import split_fold
 from gram.data import read_table
 from gram.errors import GramError, run
 from gram.metrics import ratio
+from gram.shapes import SAMPLES_MD5, read_evaluation
 
 PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
 SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
@@ -79,6 +80,7 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     facts = dict(runs[0])
     facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD}
     facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
+    facts.pop(SAMPLES_MD5, None)  # of the first fold
     facts |= {"task": base.pop(), "folds": folds}
     # A pooled result was made by one code only if every fold was.
     for key in ("trained_by", "evaluated_by"):
@@ -93,6 +95,23 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         key: pool_rows(tables) if isinstance(tables[0], list) else pool_values(tables)
         for key, tables in parts.items()
     }
+
+
+def check_samples(path: Path, run: dict[str, Any]) -> None:
+    """Whether samples are those of an evaluation.
+
+    Args:
+        path: the Parquet file that was written with it.
+        run: the facts of its run; older ones do not note the file's MD5.
+
+    Raises:
+        GramError: missing, damaged, or those of another evaluation.
+    """
+    if (found := files.md5(path)) != run.get(SAMPLES_MD5, found):
+        raise GramError(
+            f"{path}: MD5 {found}, but its evaluation says {run[SAMPLES_MD5]}; damaged, or of another "
+            "evaluation: delete both and evaluate again"
+        )
 
 
 def pool_folds(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -112,16 +131,25 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--samples", type=Path, help="Parquet file to write")
     args = parser.parse_args()
-    content = pool([files.read_json(path) for path in args.evaluations])
+    evaluations = [read_evaluation(path) for path in args.evaluations]
+    try:
+        content = pool(evaluations)
+    except (KeyError, TypeError, AttributeError) as error:
+        names = ", ".join(map(str, args.evaluations))
+        raise GramError(
+            f"pool: these do not hold the same keys ({error}): {names}; build them again"
+        ) from error
     if args.samples and len(args.fold_samples) != len(args.evaluations):
         raise GramError(
             f"--samples: needs one of --fold-samples per evaluation, found {len(args.fold_samples)}"
         )
     if args.samples:
+        for path, evaluation in zip(args.fold_samples, evaluations, strict=True):
+            check_samples(path, evaluation["run"])
+        tables = [read_table(path) for path in args.fold_samples]
         with files.atomic_write(args.samples) as temporary:
-            pd.concat([read_table(path) for path in args.fold_samples]).to_parquet(
-                temporary, index=False
-            )
+            pd.concat(tables).to_parquet(temporary, index=False)
+        content["run"][SAMPLES_MD5] = files.md5(args.samples)
     files.write_json(args.output, content)
 
 

@@ -19,6 +19,8 @@ from gram.errors import GramError
 from gram.processor import processor, processor_name
 from gram.seeds import child_seed
 
+NO_DEVICE = "no such device; use auto, cpu, cuda or cuda:0"
+
 
 def _git(*arguments: str) -> str | None:
     # Git refuses a clone that belongs to somebody else, for its configuration can name programs to
@@ -88,12 +90,12 @@ def choose_device(name: str, *, tried: bool = True) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise GramError(
-            f"--device {name}: no such device; use auto, cpu, cuda or cuda:0"
-        ) from error
-    if device.type != "cuda":
+    except (RuntimeError, ValueError, OverflowError) as error:
+        raise GramError(f"--device {name}: {NO_DEVICE}") from error
+    if device.type == "cpu":
         return device
+    if device.type != "cuda":  # torch knows others, such as meta, which computes nothing
+        raise GramError(f"--device {name}: {NO_DEVICE}")
     with working(name):
         # Not by the number of devices: with a driver that is too old there are some, too.
         torch.cuda.init()  # type: ignore[no-untyped-call]

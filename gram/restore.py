@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gram import files
+from gram import files, shapes, trained
 from gram.config import check_card, first_difference, load_run
 from gram.errors import GramError, run, short
+from gram.trained import HISTORY, KEPT, META, WEIGHTS
 
-KEPT = "kept_weights"  # what gram.keep adds to meta.json: which weights, in which dtype, and MD5s
-RESTORED = ("weights.safetensors", "history.jsonl", "meta.json")
+RESTORED = (WEIGHTS, HISTORY, META)
+GIT = "restore it with git"
 TRAIN_IT = "leave reference_runs out of the configuration to train the run here"
 
 
 def trained_here(folder: Path) -> bool:
     """Whether ``folder`` holds a run as training left it, which a kept one must never replace."""
-    meta = folder / "meta.json"
-    return meta.exists() and KEPT not in files.read_json(meta)
+    meta = folder / META
+    if not meta.exists():
+        return False
+    content = files.read_json(meta)
+    return not isinstance(content, dict) or KEPT not in content
 
 
 def check(reference: Path, config: Path, card: Path) -> None:
@@ -33,7 +37,7 @@ def check(reference: Path, config: Path, card: Path) -> None:
             raise GramError(
                 f"{reference / name}: missing from a reference run; restore it with git, or keep the run again"
             )
-    meta = files.read_json(reference / "meta.json")
+    meta = shapes.read_meta(reference / META)
     if KEPT not in meta:
         raise GramError(
             f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m gram.keep`"
@@ -52,18 +56,18 @@ def check(reference: Path, config: Path, card: Path) -> None:
             f"{reference / 'config.json'}: {key}: {short(there)}, but {short(here)} in {config}: "
             f"the reference run was trained with other settings: {mend}"
         )
+    trained.check_settings(kept, reference / "config.json", meta, reference / META)
     check_card(card, wanted.data, config)
-    tables = files.read_json(card)["tables"]
+    tables = shapes.read_card(card)["tables"]
     for split, md5 in meta["data_md5"].items():
+        if split not in tables:
+            raise GramError(f"{reference / META}: data_md5: {short(split)} is no split; {GIT}")
         if md5 != tables[split]["md5"]:
             raise GramError(
                 f"{reference}: trained on a {split} split with MD5 {md5}, but {card} has {tables[split]['md5']}: {mend}"
             )
-    weights = reference / "weights.safetensors"
-    if (found := files.md5(weights)) != meta[KEPT]["md5"]:
-        raise GramError(
-            f"{weights}: MD5 {found}, but its meta.json says {meta[KEPT]['md5']}; restore both with git"
-        )
+    trained.check_file(reference, meta, WEIGHTS)
+    trained.read_history(reference)
 
 
 def restore(reference: Path, config: Path, card: Path, output: Path) -> None:

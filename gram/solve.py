@@ -22,21 +22,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gram import files
 from gram.code_version import PACKAGE
-from gram.config import load_run, split_fold
+from gram.config import split_fold
 from gram.data import Split, assign_splits
-from gram.errors import GramError, run
+from gram.errors import GramError, run, short
 from gram.evaluate import Drawn, load_model, score
 from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
 from gram.inference import Rollout, Stop, rollouts
 from gram.models.network import Network, State
+from gram.parsing import parse
 from gram.progress import progress
 from gram.provenance import choose_device, seeded_generator
 from gram.samplers import Independent
 from gram.settings import EvaluateConfig, RunSettings
+from gram.shapes import read_evaluation
 from gram.tasks import FAMILIES, Task, Tokens, family_and_size, make_task
+from gram.trained import META, WEIGHTS, Trained, read_trained
 
 KEPT_RUNS = PACKAGE.parent / "resources/reference_runs"
 # Of the kept runs of a size, the one is taken that is best by this on its validation split (valid.json beside its test.json):
@@ -80,20 +82,23 @@ def metric(evaluation: dict[str, Any], name: str) -> float | None:
     return evaluation["metrics"][name]["value"]
 
 
-def evaluation_of(folder: Path, split: str) -> dict[str, Any] | None:
+def evaluation_of(folder: Path, found: Trained, split: str) -> dict[str, Any] | None:
     """What ``gram.evaluate`` wrote of a run and a split, where the workflow puts it; None if there is none of these weights.
 
     Args:
         folder: ROOT/runs/TASK/METHOD/SEED; the evaluation is in ROOT/eval/TASK/METHOD/SEED.
+        found: the run.
         split: "valid" or "test".
     """
-    parts = folder.resolve().parts[-4:]
-    path = Path(folder.resolve(), "../../../..", "eval", *parts[1:], f"{split}.json")
-    if parts[0] != "runs" or not path.exists():
+    *root, kind, task, method, seed = folder.resolve().parts
+    path = Path(*root, "eval", task, method, seed, f"{split}.json")
+    if kind != "runs" or not path.exists():
         return None
-    evaluation: dict[str, Any] = files.read_json(path)
-    weights = files.md5(folder / "weights.safetensors")
-    return evaluation if evaluation.get("run", {}).get("checkpoint_md5") == weights else None
+    evaluation = read_evaluation(path, ("metrics",))
+    run, settings = evaluation["run"], found.settings
+    same_run = all(run[key] == getattr(settings, key) for key in ("task", "method", "seed"))
+    same_weights = run.get("checkpoint_md5") == found.weights_md5
+    return evaluation if same_run and same_weights and run["split"] == split else None
 
 
 def load(folder: Path) -> Run:
@@ -102,18 +107,19 @@ def load(folder: Path) -> Run:
     Raises:
         GramError: no run there, or a broken file.
     """
-    for name in ("config.json", "weights.safetensors"):
+    for name in ("config.json", WEIGHTS, META):
         if not (folder / name).exists():
             raise GramError(
                 f"{folder}: holds no {name}; name the folder of a trained run, "
                 "such as results/runs/TASK/METHOD/seed0"
             )
-    settings = load_run(folder / "config.json")
-    tested, validated = (evaluation_of(folder, split) for split in ("test", "valid"))
+    found = read_trained(folder)
+    settings = found.settings
+    tested, validated = (evaluation_of(folder, found, split) for split in ("test", "valid"))
     config = EvaluateConfig(depth=settings.train.N_sup)
     if tested:
         facts = {name: tested["run"][name] for name in ("depth", "width", "act", "weights")}
-        config = EvaluateConfig(**facts)
+        config = parse(EvaluateConfig, facts, f"{folder}: its evaluation")
     task = make_task(settings.task, settings.data.generator)
     return Run(folder, settings, task, config, tested, validated)
 
@@ -144,7 +150,7 @@ def choose(family: str, size: int, root: Path = KEPT_RUNS) -> Run:
 def network(chosen: Run, device: torch.device) -> Network:
     """The trained network of a run, ready for rollouts."""
     torch.set_num_threads(chosen.settings.train.threads)
-    weights = chosen.folder / "weights.safetensors"
+    weights = chosen.folder / WEIGHTS
     return load_model(chosen.settings, chosen.task, weights, chosen.config.weights, device)
 
 
@@ -390,8 +396,8 @@ def read_source(words: Sequence[str]) -> tuple[str, str]:
             return sys.stdin.read(), "standard input"
         if os.path.isfile(text):
             return Path(text).read_text(encoding="utf-8"), text
-    except (OSError, UnicodeDecodeError) as error:
-        raise GramError(f"{text}: cannot be read as text: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError also for what is no name of a file
+        raise GramError(f"{short(text)}: cannot be read as text: {error}") from error
     return text, ARGUMENT
 
 

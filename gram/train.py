@@ -23,7 +23,7 @@ from gram.models.factory import parameter_count
 from gram.progress import progress
 from gram.stopping import Stopped, Stops, listening
 from gram.timelimit import TimeLimit, add_time_limit_argument, began
-from gram.trainer import Trainer
+from gram.trainer import WRITTEN, Trainer
 from gram.writer import only_writer
 
 # Seconds for a step on GPUs, or of several processes, which is not given up; torchrun, like Slurm,
@@ -137,7 +137,7 @@ def main() -> None:
         # Before anything is written: bad settings or data leave no folder behind.
         check_cards([args.data], args.checksums)
         trainer = Trainer(settings, args.data, args.output, device, processes)
-        with only_writer(args.output) if processes.first else nullcontext():
+        with only_writer(args.output, WRITTEN) if processes.first else nullcontext():
             if processes.first:
                 introduce(trainer)
             train(trainer, refuses_long=args.long_trainings == "refuse", limit=limit)

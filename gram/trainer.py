@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
 
-from gram import checkpoint, files, initial, losses, optim
+from gram import checkpoint, files, initial, losses, optim, trained
+from gram.code_version import code_hash
 from gram.config import check_card
 from gram.data import load_split
 from gram.distributed import Processes
-from gram.errors import GramError, Interrupted
+from gram.errors import GramError, Interrupted, short
 from gram.machine import explained, micro_batch_mend
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape, forward_in
@@ -30,6 +31,14 @@ from gram.stopping import named
 from gram.stream import Stream
 from gram.tasks import make_task
 from gram.watch import observed
+
+WEIGHTS, HISTORY, META, RESUME = WRITTEN = (
+    "weights.safetensors",
+    "history.jsonl",
+    "meta.json",
+    "resume.safetensors",
+)
+FROM_START = "delete it to start from step 0"
 
 
 class Trainer:
@@ -97,6 +106,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
+        self.code_hashes = [code_hash()]  # of all code that took a step of this run, the last last
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -240,6 +250,19 @@ class Trainer:
             what = f"{self.output}: loss or gradient is NaN or infinite at step {bad}"
             raise GramError(f"{what}; {self._kept()}; lower train: learning_rate")
 
+    def check_weights(self) -> None:
+        """Stop if a weight, averaged or not, is NaN or infinite, which no loss has shown yet.
+
+        Raises:
+            GramError: names the tensor and the last good resume state.
+        """
+        for kind, model in (("", self.model), ("averaged ", self.ema.model)):
+            if name := checkpoint.not_finite(model.state_dict()):
+                what = (
+                    f"{self.output}: {kind}weights: {name} is NaN or infinite at step {self.step}"
+                )
+                raise GramError(f"{what}; {self._kept()}; lower train: learning_rate")
+
     def log_losses(self) -> None:
         """A history line with the mean of every loss term since the line before."""
         self.check_finite()
@@ -289,7 +312,7 @@ class Trainer:
     @property
     def resume_path(self) -> Path:
         """Not an output of the workflow, which deletes those when a job fails."""
-        return self.output / "resume.safetensors"
+        return self.output / RESUME
 
     def _kept(self) -> str:
         return (
@@ -311,10 +334,11 @@ class Trainer:
         A step that is on its way is left out: the state is that before it.
 
         Raises:
-            GramError: a loss was not finite, or the file cannot be written.
+            GramError: a loss or a weight was not finite, or the file cannot be written.
         """
         with self.changing:
             self.check_finite()
+            self.check_weights()
             before = self._before or {
                 "stream": self.stream.tensors(),
                 "draws": self._draw_states(),
@@ -335,6 +359,7 @@ class Trainer:
                 "step": self.step,
                 "seconds": self.seconds,
                 "sessions": self.sessions,
+                "code_hashes": self.code_hashes,
                 "history": self.history,
             }
             if self.processes.first:
@@ -363,17 +388,36 @@ class Trainer:
         return f"{where}; {self._kept()}; run the same command again to go on"
 
     def restore(self) -> bool:
-        """Continue from the resume state if there is one for these settings and data; returns whether."""
+        """Continue from the resume state if there is one for these settings and data; returns whether.
+
+        Raises:
+            GramError: it is damaged.
+        """
         if not self.resume_path.exists():
             return False
-        tensors, facts = checkpoint.read_tensors(self.resume_path)
+        tensors, facts = checkpoint.read_tensors(self.resume_path, FROM_START)
         if facts.get("identity") != self.identity():
-            if self.processes.first:
-                print(
-                    f"{self.resume_path}: saved for other settings or data; starting from step 0",
-                    file=sys.stderr,
-                )
+            self._note("saved for other settings or data; starting from step 0")
             return False
+        try:
+            self._load(tensors, facts)
+        except (KeyError, ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:
+            cause = short(str(error).partition("\n")[0])
+            raise GramError(f"{self.resume_path}: damaged ({cause}); {FROM_START}") from error
+        # A state from before codes were listed in it was saved by one that nobody knows.
+        before = facts.get("code_hashes", ["unknown"])
+        if before != self.code_hashes:
+            self._note("saved by another version of the code; the tables will mark its results")
+        self.code_hashes = list(dict.fromkeys([*before, *self.code_hashes]))
+        return True
+
+    def _note(self, text: str) -> None:
+        """Say something of the resume state, once for all processes."""
+        if self.processes.first:
+            print(f"{self.resume_path}: {text}", file=sys.stderr)
+
+    def _load(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Take over what :meth:`save_resume_state` wrote."""
         checkpoint.load_strictly(self.model, checkpoint.under("model", tensors), self.resume_path)
         checkpoint.load_strictly(self.ema.model, checkpoint.under("ema", tensors), self.resume_path)
         checkpoint.load_optimizer(self.optimizer, checkpoint.under("optimizer", tensors))
@@ -384,22 +428,27 @@ class Trainer:
         }
         self.draws.set_state(tensors["draws"])
         self.noise.set_state(tensors["noise"])
-        self.step, self.seconds, self.history = facts["step"], facts["seconds"], facts["history"]
-        self.sessions = facts["sessions"] + 1
-        return True
+        step, history = facts["step"], facts["history"]
+        if not 0 <= step <= self.config.steps:
+            raise ValueError(f"step {step} of {self.config.steps}")
+        self.step, self.seconds = int(step), float(facts["seconds"])
+        self.history = [dict(line) for line in history]
+        self.sessions = int(facts["sessions"]) + 1
 
     def save_results(self) -> None:
-        """Write weights, history and meta, then drop the resume state."""
+        """Write weights, history and meta, then drop the resume state.
+
+        Raises:
+            GramError: a weight is not finite, or a file cannot be written; the resume state stays.
+        """
+        self.check_weights()
         finished = self.processes.gather(self.stream.finished)
         peak_memory = self.processes.most(peak_memory_bytes(self.device))
         if not self.processes.first:
             return
-        checkpoint.save_weights(
-            self.output / "weights.safetensors", ema=self.ema.model, raw=self.model
-        )
-        files.write_text(
-            self.output / "history.jsonl", "".join(json.dumps(line) + "\n" for line in self.history)
-        )
+        weights, history = self.output / WEIGHTS, self.output / HISTORY
+        checkpoint.save_weights(weights, ema=self.ema.model, raw=self.model)
+        files.write_text(history, "".join(json.dumps(line) + "\n" for line in self.history))
         spent = {
             "steps": self.step,
             "training_examples": int(finished.sum()),
@@ -420,6 +469,8 @@ class Trainer:
             "processes": self.processes.count,
             "peak_memory_bytes": peak_memory,  # of the process with the most
             **provenance(self.device),
+            "code_hashes": self.code_hashes,
+            trained.FILES_MD5: {path.name: files.md5(path) for path in (weights, history)},
         }
-        files.write_json(self.output / "meta.json", meta)
+        files.write_json(self.output / META, meta)
         self.resume_path.unlink(missing_ok=True)

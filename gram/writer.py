@@ -6,78 +6,103 @@ would save over the first one's state.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gram import files, stopping
+from gram import files, regular, stopping
 from gram.errors import GramError
 
 NAME = ".writer"  # of the locked file, which says whose the lock is; removed at the end
 
 
-def _open(path: Path) -> int:
-    """A descriptor of the file, which may have to be made.
+def _cannot(path: Path, error: OSError) -> GramError:
+    """What to say where the folder cannot be written."""
+    mend = files.MENDS.get(error.errno or 0, "choose another folder")
+    return GramError(f"{path}: cannot be opened ({error.strerror}): {mend}")
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """A descriptor of the file, which may have to be made, and whether it is ours to write.
+
+    What another user's killed training left can be locked and removed all the same.
 
     Raises:
-        GramError: the folder cannot be written.
+        GramError: the folder cannot be written, or the name is a link, a pipe or a device.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        with suppress(PermissionError):
+            return regular.open_regular(path, os.O_RDWR | os.O_CREAT, 0o644), True
+        return regular.open_regular(path, os.O_RDONLY), False
     except OSError as error:
-        mend = files.MENDS.get(error.errno or 0, "choose another folder")
-        raise GramError(f"{path}: cannot be opened ({error.strerror}): {mend}") from error
+        raise _cannot(path, error) from error
 
 
-def _is(path: Path, descriptor: int) -> bool:
-    """Whether the file behind a descriptor still has this name.
+def _locked(path: Path) -> int:
+    """A descriptor of the file that holds its lock, and is ours to write.
 
-    Whoever held its lock may have removed it meanwhile.
+    Raises:
+        GramError: another training holds it, or the folder cannot be written.
     """
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    return False
+    while True:
+        descriptor, ours = _open(path)
+        try:
+            free = regular.try_lock(descriptor)
+        except OSError as error:  # a file system without locks
+            print(f"{path}: no lock ({error.strerror}): start no second training", file=sys.stderr)
+            free = True
+        if not free:
+            who = os.read(descriptor, 200).decode(errors="replace").strip() or "just started"
+            os.close(descriptor)
+            raise GramError(
+                f"{path.parent}: another training writes here ({who}); let it end, or stop it and "
+                "run the same command again"
+            )
+        if ours and regular.still_named(path, descriptor):
+            return descriptor
+        try:
+            if not ours:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _cannot(path, error) from error
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path, outputs: Sequence[str] = ()) -> Iterator[None]:
     """Be the only training that writes into ``folder``.
 
-    A file that a killed training left there is no obstacle.
+    A file that a killed training left there is no obstacle. Before anything else a small file is
+    written: a full disk is told before hours of work.
+
+    Args:
+        folder: of the run.
+        outputs: the names of the files that will be written; what killed trainings left half
+            written of them is removed.
 
     Raises:
         GramError: another training writes there, with its process; or the folder cannot be written.
     """
     path = folder / NAME
-    descriptor = -1
-    while descriptor < 0:
-        descriptor = _open(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            who = os.read(descriptor, 200).decode(errors="replace").strip() or "just started"
-            os.close(descriptor)
-            raise GramError(
-                f"{folder}: another training writes here ({who}); let it end, or stop it and run "
-                "the same command again"
-            ) from error
-        except OSError as error:  # a file system without locks
-            print(f"{path}: no lock ({error.strerror}): start no second training", file=sys.stderr)
-        else:
-            if not _is(path, descriptor):
-                os.close(descriptor)
-                descriptor = -1
+    descriptor = _locked(path)
     who = f"pid {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
     stopping.leftovers.add(path)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, who.encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, who.encode(), 0)
+        except OSError as error:
+            mend = files.MENDS.get(error.errno or 0, "choose another folder")
+            raise GramError(f"{path}: cannot be written ({error.strerror}): {mend}") from error
+        for name in outputs:
+            files.remove_leftovers(folder / name)
+        files.try_writing(folder)
         yield
     finally:
         with suppress(OSError):

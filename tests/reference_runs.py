@@ -33,7 +33,7 @@ def meta(
         settings, train=dataclasses.replace(settings.train, **(train or {}))
     )
     run = {"task": task, "method": method, "seed": seed, "settings": changed.as_dict()}
-    return run | {"seconds": 3600.0, "peak_memory_bytes": 2**30, "processes": 1} | EPYC | facts
+    return synthetic.meta(**run, **({"seconds": 3600.0} | EPYC | facts))
 
 
 def write_runs(

@@ -17,6 +17,19 @@ NAMES = (
     "coverage_micro",
     "coverage_macro",
 )
+TEST_MD5, TRAIN_MD5, VALID_MD5 = "a" * 32, "b" * 32, "c" * 32  # of the splits
+
+
+def meta(**facts: Any) -> dict[str, Any]:
+    """A meta.json; ``facts`` replace what is made up."""
+    made_up = {
+        **{"task": "nqueens5", "method": "gram", "seed": 0, "steps": 10, "parameters": 1234},
+        **{"training_examples": 160, "supervision_steps": 640, "seconds": 90.0, "settings": {}},
+        **{"data_md5": {"train": TRAIN_MD5, "valid": VALID_MD5}, "processes": 1, "threads": 1},
+        **{"peak_memory_bytes": 2**30, "code_hash": "0123456789ab", "commit": None, "dirty": None},
+        **{"torch": "2.13.0", "python": "3.11.7", "device": "Some CPU"},
+    }
+    return made_up | facts
 
 
 def metric(name: str, values: dict[str, float | None]) -> dict[str, float | None]:
@@ -63,7 +76,7 @@ def evaluation(
             "training_examples": 160,
         },
         **{
-            "data_md5": {"test": "a", "train": "b"},
+            "data_md5": {"test": TEST_MD5, "train": TRAIN_MD5},
             "trained_by": {"code_hash": code},
             "evaluated_by": {"code_hash": code},
         },

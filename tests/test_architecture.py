@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[1]
 
 # The one copy of the order. A package (tasks, models) is one room; a module imports only from rooms to its left.
 ROOMS = """
-stopping errors __main__ launch code_version files writer progress seeds processor names documents
-settings settings_list parsing lineage agreement config restore tasks data checksums models losses
-adam_atan2 optim objectives stream provenance checkpoint initial samplers inference elbo distributed
-machine watch trainer duration timelimit train keep bench metrics partial evaluate pool scaling
-carried compare_samplers tables figures solve reports
+stopping errors regular __main__ launch torchrun code_version files writer progress seeds processor
+names documents settings settings_list shapes parsing lineage agreement config trained restore tasks
+data checksums models losses adam_atan2 optim objectives stream provenance checkpoint initial samplers
+inference elbo distributed machine watch trainer duration timelimit train keep bench metrics partial
+evaluate pool scaling carried compare_samplers tables figures solve reports
 """.split()
 
 MAX_LINES = 500

@@ -347,3 +347,48 @@ def test_more_folds_than_inputs_are_refused_without_a_large_enumeration(
     checked_task(DataSettings("nqueens5", {"removed": [3, 4]}, SplitConfig(folds=125)))
     monkeypatch.setattr(NQueens, "enumerate", None)  # calling it would fail
     checked_task(DataSettings("nqueens10", {"removed": [7]}, split))
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("input", lambda values: [tokens.astype(int) + 256 for tokens in values]),
+        ("input", lambda values: [tokens - 0.0 for tokens in values]),
+        ("target", lambda values: [tokens + 0.5 for tokens in values]),
+        ("target", lambda values: [tokens.astype(int) - 256 for tokens in values]),
+        ("target", lambda values: [tokens[: 1 + place % 2] for place, tokens in enumerate(values)]),
+        ("target", lambda values: ["x"] * len(values)),
+        ("input_id", lambda values: values + 0.9),
+        ("input_id", lambda values: values.astype(float)),
+        ("input_id", lambda values: values.astype(str)),
+        ("input_id", lambda values: values > 3),
+        ("n_completions", lambda values: values.astype("Int64").where(values > 1)),
+        ("n_completions", lambda values: np.full(len(values), 2**63, dtype=np.uint64)),
+    ],
+)
+def test_the_sum_of_a_data_set_knows_types_and_ranges(
+    column: str, change: Any, data_folder: Path, tmp_path: Path
+) -> None:
+    """Once cast, tokens + 256 or ids + 0.9 would have the sum of what they are not."""
+    shutil.copytree(data_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "test.parquet"
+    table = pd.read_parquet(path)
+    table.assign(**{column: change(table[column])}).to_parquet(path, index=False)
+    with pytest.raises(GramError, match=rf"test\.parquet: column '{column}': .*build it again"):
+        load_split(tmp_path, "test")
+
+
+def test_integers_of_another_size_have_the_same_sum_and_are_the_same_data(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data_folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "test.parquet"
+    table = pd.read_parquet(path)
+    wide = [tokens.astype(np.int64) for tokens in table["target"]]
+    table.assign(target=wide, input_id=table["input_id"].astype(np.int32)).to_parquet(
+        path, index=False
+    )
+    found, whole = load_split(tmp_path, "test"), load_split(data_folder, "test")
+    assert found.md5 == whole.md5
+    for one, other in ((found.completions, whole.completions), (found.input_ids, whole.input_ids)):
+        assert one.dtype == other.dtype and np.array_equal(one, other)

@@ -163,10 +163,13 @@ def test_stopped_runs_go_on_with_another_number_of_processes(
 # A program that trains as the command does, but in which one process meets a failure.
 FAILING = """
 import os, signal, sys, torch
-from gram import train
+from datetime import timedelta
+from gram import distributed, train
 from gram.errors import run
 from gram.trainer import Trainer
 kind, step = sys.argv.pop(1), Trainer.train_step
+if kind == "freeze":
+    distributed.SAYS_AFTER = 4.0
 def failing(self):
     if self.step == 12 and self.processes.rank == 1:
         if kind == "memory":
@@ -175,6 +178,12 @@ def failing(self):
             self.stream.state.h.fill_(torch.nan)
         elif kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif kind == "freeze":
+            os.kill(os.getpid(), signal.SIGSTOP)
+    if self.step == 12 and self.processes.rank == 0 and kind == "freeze":
+        # Not from the start: on a busy machine a process may well take that long.
+        distributed.PATIENCE = timedelta(seconds=20)
+        torch.distributed.distributed_c10d._set_pg_timeout(distributed.PATIENCE)
     if self.step == 12 and self.processes.rank == 0 and kind == "disk":
         self.output = self.output / "config.json"
     step(self)
@@ -190,6 +199,11 @@ run(train.main)
         ("nan", "loss or gradient is NaN or infinite at step 12", [2, 2]),
         ("kill", "another process of this run has ended without a message", [2, -signal.SIGKILL]),
         ("disk", "config.json/resume.safetensors: cannot be written", [2, 2]),
+        (
+            "freeze",
+            "another process of this run has not answered for 0:00:20",
+            [2, -signal.SIGKILL],
+        ),
     ],
 )
 def test_failure_of_one_process_ends_all_with_one_line(
@@ -235,11 +249,15 @@ def test_failure_of_one_process_ends_all_with_one_line(
             )
             for rank in ("0", "1")
         ]
-        assert [process.wait(timeout=600) for process in processes] == codes
+        ended = [processes[0].wait(timeout=600)]
+        if kind == "freeze":
+            processes[1].kill()
+        assert [*ended, processes[1].wait(timeout=600)] == codes
         err.seek(0)
         text = err.read()
     (line,) = error_lines(text)
     assert says in line and "Traceback" not in text
+    assert ("process 0 waits for another process of this run" in text) == (kind == "freeze")
     assert read_tensors(output / "resume.safetensors")[1]["step"] == 10
 
 
@@ -324,3 +342,22 @@ def test_only_the_first_to_ask_speaks() -> None:
     assert Processes(1, 2, gone).speaks(GramError("x")) and not Processes(1, 2, gone).speaks(
         PeerLost("y")
     )
+
+
+def test_torchrun_ends_with_a_line_in_the_place_of_a_traceback(tmp_path: Path) -> None:
+    program = tmp_path / "fails.py"
+    for ending, says, code in (
+        ("sys.exit(3)", "ended with code 3", 3),
+        ("os.kill(os.getpid(), 9)", "ended by SIGKILL", 137),
+    ):
+        program.write_text(f"import os, sys\n{ending}\n", encoding="utf-8")
+        options = ["--standalone", "--nproc-per-node", "1"]
+        done = subprocess.run(
+            [sys.executable, "-m", "gram.torchrun", *options, str(program)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code and "Traceback" not in done.stderr
+        (line,) = error_lines(done.stderr)
+        assert "process 0 of the run (pid " in line and says in line

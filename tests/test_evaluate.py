@@ -22,6 +22,7 @@ from gram.evaluate import draw, load_subject, samples_table, score
 from gram.models.network import Read, State
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.tasks import Task, make_task
+from tests.damage import note_anew
 
 CPU = torch.device("cpu")
 
@@ -270,6 +271,7 @@ def changed_weights(run: Path, folder: Path, *parts: str) -> Path:
     chosen = [name for name in tensors if any(part in name for part in parts)]
     assert chosen
     write_tensors(path, tensors | {name: tensors[name] * -3 + 1 for name in chosen})
+    note_anew(folder)
     return folder
 
 
@@ -352,6 +354,9 @@ def test_weights_of_another_method_are_refused(
 ) -> None:
     shutil.copytree(gram_run, tmp_path / "run")
     shutil.copy(deterministic_run / "weights.safetensors", tmp_path / "run")
+    with pytest.raises(GramError, match=r"weights\.safetensors: MD5 \w+, but its meta\.json says"):
+        run_evaluation(tmp_path / "run", data_folder)
+    note_anew(tmp_path / "run")
     with pytest.raises(
         GramError, match=r"weights\.safetensors: weights of another architecture: guidance\."
     ):
@@ -449,6 +454,7 @@ def test_command_line(gram_run: Path, data_folder: Path, tmp_path: Path, command
     )
     assert outcome.code == 0, outcome.err
     content, table = run_evaluation(gram_run, data_folder, depth=2, seed=2)
+    content["run"]["samples_md5"] = files.md5(samples)
     assert files.read_json(output) == json.loads(json.dumps(content))
     assert same(pd.read_parquet(samples), table)
 

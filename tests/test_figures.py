@@ -44,6 +44,7 @@ from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
 from gram.figures.training import draw_training, training_data
 from gram.tables.names import METHODS
 from gram.tables.reported import read_figure4
+from tests import synthetic
 
 test_inputs.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
 Make = Callable[..., dict[str, Any]]
@@ -73,9 +74,8 @@ def history(tmp_path: Path) -> Callable[..., Path]:
         method: str, *, fold: int, seed: int, valid: int, task: str = "nqueens5", several: int = 2
     ) -> Path:
         folder = tmp_path / f"{task}-fold{fold}" / method / f"seed{seed}"
-        files.write_json(
-            folder / "meta.json", {"task": f"{task}-fold{fold}", "method": method, "seed": seed}
-        )
+        meta = synthetic.meta(task=f"{task}-fold{fold}", method=method, seed=seed)
+        files.write_json(folder / "meta.json", meta)
         lines: list[dict[str, Any]] = []
         for step, found in ((0, 0), (50, valid)):
             counts = {

@@ -156,7 +156,7 @@ def histories(tmp_path: Path) -> Callable[..., list[Path]]:
         for method in methods:
             for seed in (0, 1):
                 folder = tmp_path / method / f"seed{seed}"
-                meta = {"task": LONGEST, "method": method, "seed": seed}
+                meta = synthetic.meta(task=LONGEST, method=method, seed=seed)
                 files.write_json(folder / "meta.json", meta)
                 lines: list[dict[str, Any]] = []
                 for step in (0, steps // 2, steps):

@@ -17,6 +17,7 @@ from gram.errors import GramError
 from gram.initial import SPENT, added
 from gram.settings import RunSettings
 from gram.trainer import Trainer
+from tests.damage import note_anew
 
 CPU = torch.device("cpu")
 
@@ -98,6 +99,9 @@ def test_a_resumed_run_keeps_its_own_weights_and_another_start_begins_anew(
     checkpoint.write_tensors(
         copied / "weights.safetensors", {name: tensor * 0.5 for name, tensor in tensors.items()}
     )
+    with pytest.raises(GramError, match=r"weights\.safetensors: MD5 \w+, but its meta\.json says"):
+        start(copied / "weights.safetensors")
+    note_anew(copied)
     assert not start(copied / "weights.safetensors").restore()
     assert "starting from step 0" in capsys.readouterr().err
 

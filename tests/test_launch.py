@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -161,7 +162,7 @@ def test_several_processes_end_with_torchrun(
     process.wait()
     taken = launch.try_take(["a", "b"], 2, two.folder / "locks")
     assert taken is not None
-    for descriptor in taken.values():
+    for descriptor in itertools.chain.from_iterable(taken.values()):
         os.close(descriptor)
     wait_for(
         lambda: (
@@ -263,3 +264,52 @@ def test_a_signal_ends_a_waiting_job(machine: Any) -> None:
     waiting(second)
     second.send_signal(signal.SIGTERM)
     assert second.wait(timeout=60) == 128 + signal.SIGTERM
+
+
+def release(taken: dict[str, list[int]] | None) -> None:
+    """Let go of locks."""
+    for descriptor in itertools.chain.from_iterable((taken or {}).values()):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/tmp/nowhere-at-all")])
+def test_lock_files_are_files(make: Any, tmp_path: Path) -> None:
+    """A pipe would be waited for without end, and a link leads to somebody else's folder."""
+    path = tmp_path / "gram-gpu-a.lock"
+    make(path)
+    with pytest.raises(GramError, match=r"lock: is a .*; remove it, or set TMPDIR to a folder"):
+        launch.take(["a"], 1, tmp_path)
+
+
+def test_lock_files_serve_other_users_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        release(launch.try_take(["a"], 1, tmp_path))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "gram-gpu-a.lock").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names without files")
+def test_a_gpu_stays_taken_when_its_lock_file_is_removed(tmp_path: Path) -> None:
+    """As by whatever tidies temporary folders."""
+    taken = launch.try_take(["a"], 1, tmp_path)
+    (tmp_path / "gram-gpu-a.lock").unlink()
+    assert taken and launch.try_take(["a"], 1, tmp_path) is None
+    release(taken)
+    taken = launch.try_take(["a"], 1, tmp_path)
+    assert taken
+    release(taken)
+
+
+def test_whoever_waits_says_so_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "SAID_EVERY", 0.01)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.02)
+    tries = iter([None, None, None, {"a": []}])
+    monkeypatch.setattr(launch, "try_take", lambda *_: next(tries))
+    assert launch.take(["a"], 1, tmp_path) == {"a": []}
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith("waiting: other jobs") and len(others) >= 2
+    assert all("waiting for 0 minutes: other jobs" in line and "fuser" in line for line in others)

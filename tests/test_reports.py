@@ -21,6 +21,7 @@ from gram.reports.results import seconds_in_all, steps_of
 from gram.settings import SECTIONS
 from gram.settings.generator import ColoringGenerator
 from gram.tables.names import HEADLINES
+from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -79,7 +80,8 @@ def reference(root: Path, synthetic_evaluation: Make) -> Path:
                 meta |= {"code_hash": "0123456789ab", "torch": "2.13.0", "python": "3.11.7"}
                 meta |= {"task": f"nqueens5-fold{fold}", "method": method, "seed": seed}
                 files.write_json(
-                    folder / f"runs/nqueens5-fold{fold}/{method}/seed{seed}/meta.json", meta
+                    folder / f"runs/nqueens5-fold{fold}/{method}/seed{seed}/meta.json",
+                    synthetic.meta(**meta),
                 )
     return root
 
@@ -131,7 +133,7 @@ def test_the_readme_opens_with_one_table_of_gram_and_its_twin(
         run = {"task": task, "method": method, "seed": 0, "steps": 10, "seconds": 6.0}
         meta = run | {"threads": 1, "device": "Some CPU", "commit": None, "code_hash": "0123"}
         meta |= {"torch": "2.13.0", "python": "3.11.7"}
-        files.write_json(kept / f"runs/{task}/{method}/seed0/meta.json", meta)
+        files.write_json(kept / f"runs/{task}/{method}/seed0/meta.json", synthetic.meta(**meta))
     assert command(main, "--root", reference).code == 0
     text = read(reference / "README.md")
     rows = table_rows(text[: text.index("between")])

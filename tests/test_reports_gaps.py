@@ -15,6 +15,7 @@ from gram.config import load_experiment, resolve
 from gram.errors import GramError
 from gram.reports.gaps import gap_measurements
 from gram.reports.results import reproduction
+from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -56,7 +57,9 @@ def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
                 del meta["settings"]["train"][
                     "sampling"
                 ]  # kept before this setting came: not a difference
-            files.write_json(folder / f"runs/nqueens5/{method}/seed{seed}/meta.json", meta)
+            meta |= {"method": method, "seed": seed}
+            path = folder / f"runs/nqueens5/{method}/seed{seed}/meta.json"
+            files.write_json(path, synthetic.meta(**meta))
 
     return write
 

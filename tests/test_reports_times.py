@@ -22,6 +22,7 @@ from gram.reports.times import (
     read_timings,
     time_of,
 )
+from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]
 KEPT = "resources/reference_runs/cpu_default/runs"
@@ -52,7 +53,8 @@ def root(tmp_path: Path) -> Path:
         for seed in (0, 1):
             meta = {"task": f"nqueens5-fold{fold}", "method": "gram", "seed": seed, "seconds": 90.0}
             files.write_json(
-                tmp_path / KEPT / f"nqueens5-fold{fold}/gram/seed{seed}/meta.json", meta
+                tmp_path / KEPT / f"nqueens5-fold{fold}/gram/seed{seed}/meta.json",
+                synthetic.meta(**meta),
             )
     timed(tmp_path)
     return tmp_path

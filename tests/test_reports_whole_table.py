@@ -15,6 +15,7 @@ from gram.config import data_settings, load_experiment
 from gram.data import build
 from gram.reports.whole_table import CARDS, graphs, parameters, small_table1
 from gram.tables.names import METHODS
+from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -134,7 +135,9 @@ def test_the_small_table_shows_its_methods_and_their_ordering(
         )
         files.write_json(folder / f"eval/coloring5/{method}/seed0/test.json", one)
         run = {"task": "coloring5", "method": method, "seed": 0}
-        files.write_json(folder / f"runs/coloring5/{method}/seed0/meta.json", run | meta)
+        files.write_json(
+            folder / f"runs/coloring5/{method}/seed0/meta.json", synthetic.meta(**run, **meta)
+        )
     text = small_table1(root)
     table = rows(text)
     assert list(table)[1:] == ["HRM", "AR", "GRAM"] and table["AR"][1] == "30.0 (1)"

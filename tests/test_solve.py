@@ -24,6 +24,8 @@ from gram.models.factory import build_model
 from gram.models.network import Shape
 from gram.settings import RunSettings, SplitConfig
 from gram.tasks import make_task
+from tests import synthetic
+from tests.damage import note_anew
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks/solve.ipynb"
 EMPTY = ["......."] * 7
@@ -161,14 +163,15 @@ def kept(tmp_path: Path) -> Callable[..., Path]:
     def keep(method: str, *, valid: float | None, test: float = 0.5, md5: str = "") -> Path:
         folder = tmp_path / "set/runs/nqueens7" / method / "seed0"
         shutil.copytree(source, folder)
-        facts = {"checkpoint_md5": md5 or files.md5(folder / "weights.safetensors")}
+        facts: dict[str, Any] = {"task": "nqueens7", "inputs": 9, "parameters": 7}
+        facts["checkpoint_md5"] = md5 or files.md5(folder / "weights.safetensors")
         facts |= {"depth": 3, "width": 5, "act": False, "weights": "ema"}
-        facts |= {"inputs": 9, "parameters": 7}
         for split, value in {"valid": valid, "test": test}.items():
             if value is not None:
-                metrics = {name: {"value": value} for name in ("accuracy", "coverage_macro")}
+                values = dict.fromkeys(("accuracy", "coverage_macro"), value)
+                content = synthetic.evaluation(values=values, split=split, **facts)
                 path = tmp_path / "set/eval/nqueens7" / method / "seed0" / f"{split}.json"
-                files.write_json(path, {"run": facts, "metrics": metrics})
+                files.write_json(path, content)
         return folder
 
     return keep
@@ -231,7 +234,7 @@ def test_a_run_trained_here_answers_and_a_deterministic_one_only_once(
 
 
 def test_another_family_needs_nothing_but_its_run(
-    command: Command, settings: RunSettings, tmp_path: Path
+    command: Command, settings: RunSettings, gram_run: Path, tmp_path: Path
 ) -> None:
     """An untrained network for graphs: it is the task that reads, judges and writes."""
     data = dataclasses.replace(
@@ -242,6 +245,11 @@ def test_another_family_needs_nothing_but_its_run(
     model = build_model(coloring.model, Shape.of(task), seed=0)
     files.write_json(tmp_path / "config.json", coloring.as_dict())
     checkpoint.save_weights(tmp_path / "weights.safetensors", ema=model, raw=copy.deepcopy(model))
+    shutil.copy(gram_run / "history.jsonl", tmp_path)
+    meta = files.read_json(gram_run / "meta.json")
+    meta |= {"task": "coloring3", "settings": coloring.as_dict()}
+    files.write_json(tmp_path / "meta.json", meta)
+    note_anew(tmp_path)
     done = command(solve.main, "1-2 2-3", "--run", tmp_path)
     assert done.code == 0
     assert "graph of 3 vertices with 2 edges; completions that exist: 2" in done.out

@@ -15,6 +15,7 @@ from gram.errors import GramError
 from gram.tables.__main__ import main
 from gram.tables.costs import OTHER_PODS, PURPOSES, TOTAL, clock, costs, read_ledger, read_metas
 from snakemake_executor_plugin_runpod.ledger import Ledger
+from tests import synthetic
 
 GIB = 2**30
 
@@ -34,7 +35,7 @@ def meta(
         "peak_memory_bytes": GIB,
         "device": "NVIDIA A40",
     }
-    return {**facts, "processes": 1, **more}
+    return synthetic.meta(**(facts | more))
 
 
 def line(cost: float, outcome: str = "done", *jobs: tuple[str, str, str]) -> dict[str, Any]:

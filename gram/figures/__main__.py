@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram.data import read_table
 from gram.errors import GramError, run
-from gram.figures.boards import board_rows, draw_boards, load_task, test_inputs
+from gram.figures.boards import board_rows, draw_boards, load_task, read_samples, test_inputs
 from gram.figures.carried import SECTIONS as CARRIED
 from gram.figures.carried import carried_data, draw_carried
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
@@ -92,7 +91,7 @@ def boards(args: argparse.Namespace) -> None:
     if args.rows < 1 or args.columns < 1:
         raise GramError("--rows and --columns must be at least 1")
     task = load_task(args.data)
-    tables = {method: read_table(Path(path)) for method, path in samples.items()}
+    tables = {method: read_samples(Path(path)) for method, path in samples.items()}
     rows = board_rows(test_inputs(args.data), tables["gram"], tables["deterministic"], args.rows)
     save(draw_boards(task, rows, args.columns), args.output)
 

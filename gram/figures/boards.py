@@ -15,12 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon, Rectangle
 
-from gram import files
-from gram.data import load_split
+from gram import shapes
+from gram.data import integers, load_split, read_table
 from gram.errors import GramError
 from gram.figures.style import STYLE, heading, legend_below, letters_in, new_figure
 from gram.parsing import parse
+from gram.pool import check_samples
 from gram.settings import DataSettings
+from gram.shapes import read_evaluation
+from gram.tables.evaluations import check_place
 from gram.tables.names import label
 from gram.tasks import Tokens, make_task
 from gram.tasks.nqueens import EMPTY, QUEEN, NQueens
@@ -76,7 +79,7 @@ def load_task(folders: Sequence[Path]) -> NQueens:
     for folder in folders:
         settings = parse(
             DataSettings,
-            files.read_json(folder / "card.json").get("settings"),
+            shapes.read_card(folder / "card.json")["settings"],
             f"{folder / 'card.json'}: settings",
         )
         task = make_task(settings.task, settings.generator)
@@ -111,6 +114,36 @@ def test_inputs(folders: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(parts).sort_values(
         ["exist", "input_id"], ascending=[False, True], ignore_index=True
     )
+
+
+def read_samples(path: Path) -> pd.DataFrame:
+    """The samples of an evaluation, which are checked against its JSON where that lies beside them.
+
+    Args:
+        path: ``test.samples.parquet``, beside ``test.json``.
+
+    Returns:
+        Columns input_id and completion_id (int64) and tokens ([L] uint8 each), and others.
+
+    Raises:
+        GramError: a missing or damaged file, or the samples of another evaluation.
+    """
+    evaluation = path.with_name(f"{path.name.partition('.')[0]}.json")
+    if evaluation.exists():
+        run = read_evaluation(evaluation)["run"]
+        check_place(evaluation, run)
+        check_samples(path, run)
+    table = read_table(path)
+    for name, dimensions in (("input_id", 1), ("completion_id", 1), ("tokens", 2)):
+        if name not in table or not table.columns.is_unique:
+            raise GramError(f"{path}: no samples: it has not one column {name!r}; evaluate again")
+        values = integers(table[name], path)
+        if len(values) and values.ndim != dimensions:
+            raise GramError(
+                f"{path}: column {name!r}: not as an evaluation writes it; evaluate again"
+            )
+        table[name] = values if dimensions == 1 else list(values)
+    return table
 
 
 def chosen_inputs(inputs: pd.DataFrame, limit: int) -> pd.DataFrame:

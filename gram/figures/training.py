@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gram import files
+from gram import trained
 from gram.config import split_fold
 from gram.errors import GramError
 from gram.figures.axes import nats_axis, nats_limits, percent_axis, run_lines, step_axis
@@ -43,20 +42,21 @@ ROWS, COLUMNS = 2, 3
 def read_history(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """The run, by its task (without fold), method and a name of its own, and its history's lines.
 
+    Args:
+        path: history.jsonl, beside the meta.json of the run.
+
     Raises:
-        GramError: a missing or broken file.
+        GramError: a missing or broken file, or one of another run.
     """
-    meta = files.read_json(path.parent / "meta.json")
+    if path.name != trained.HISTORY:
+        raise GramError(f"{path}: not called {trained.HISTORY}; name the history of a run")
+    meta, lines = trained.read_history(path.parent)
     task, _ = split_fold(meta["task"])
-    run = {"task": task, "method": meta["method"], "run": f"{meta['task']}/seed{meta['seed']}"}
-    try:
-        return run, [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError as error:
-        raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
-    except ValueError as error:
-        raise GramError(
-            f"{path}: not a JSON-lines file ({error}); delete it and build it again"
-        ) from error
+    return {
+        "task": task,
+        "method": meta["method"],
+        "run": f"{meta['task']}/seed{meta['seed']}",
+    }, lines
 
 
 def training_data(histories: Sequence[Path]) -> pd.DataFrame:

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 from pandas.errors import ParserWarning
 
-from gram import files
 from gram.bench.estimate import read_yaml
 from gram.errors import GramError
 from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all
+from gram.shapes import read_meta
 from gram.tables.reference import REFERENCE
 from gram.tables.render import prose_table
 
@@ -89,7 +89,7 @@ def of_kept_runs(root: Path, name: str, runs: list[str], cores: int) -> str:
         paths = sorted((root / REFERENCE).glob(f"{pattern}/meta.json"))
         if not paths:
             raise GramError(f"{COMMANDS}: times: {name}: {REFERENCE} holds no run {pattern}")
-        metas += [files.read_json(path) for path in paths]
+        metas += [read_meta(path) for path in paths]
     return f"at least {duration(seconds_in_all(metas) / cores)}"
 
 

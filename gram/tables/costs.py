@@ -9,7 +9,6 @@ Snakemake's jobs on the pod), which lines of older versions do not have.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,11 +20,12 @@ import pandas as pd
 from gram import files
 from gram.config import split_fold
 from gram.errors import GramError
-from gram.restore import KEPT
+from gram.shapes import read_meta
 from gram.tables.layout import NOTHING, Document, Section, Table, footnotes
 from gram.tables.names import OVERRIDDEN, in_order, label
 from gram.tables.overridden import EXPERIMENTS, in_one_line, in_training
 from gram.tables.rows import natural
+from gram.trained import KEPT
 
 TRAINED, RESTORED = "trained", "restored"
 OTHER_PODS, TOTAL = "other pods", "total"
@@ -35,7 +35,6 @@ PURPOSES = {
     "other": "pods of other jobs, and those whose line in the ledger does not say which job they had",
     "lost": "pods whose job did not end well: taken away, failed, ended with the head, or never used. They were paid for as well",
 }
-NEEDED = ("task", "method", "seed", "seconds", "peak_memory_bytes", "device", "processes")
 NOT_RENTED = "No ledger of rented pods was found, so there are no dollars: nothing was rented, all of it ran on machines at hand."
 RENTED = (
     "Dollars are a pod's price per hour times the hours that it existed, as {ledger} has them. Every pod in it counts, also those "
@@ -67,12 +66,7 @@ def read_metas(paths: Sequence[Path]) -> list[dict[str, Any]]:
     seen: dict[tuple[Any, ...], Path] = {}
     metas = []
     for path in paths:
-        meta = files.read_json(path)
-        missing = [key for key in NEEDED if not isinstance(meta, dict) or key not in meta]
-        if missing:
-            raise GramError(
-                f"{path}: not the meta.json of a run ({missing[0]} is missing); delete it and train the run again"
-            )
+        meta = read_meta(path)
         run = (meta["task"], meta["method"], meta["seed"])
         if run in seen:
             raise GramError(
@@ -100,8 +94,8 @@ def read_ledger(path: Path) -> list[Pod] | None:
     pods = []
     for number, text in enumerate(texts, start=1):
         try:
-            pods.append(pod_of(json.loads(text)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            pods.append(pod_of(files.parse_json(text)))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             if number == len(texts) and not text.endswith("\n"):
                 break
             raise GramError(

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gram import files
-from gram.errors import GramError
+from gram.errors import GramError, short
+from gram.shapes import read_evaluation, read_meta
 from gram.tables.names import FAILED, NOT_RUN
+from gram.trained import META, WEIGHTS, md5_of
 
 SAME_FOR_TASK = ("inputs", "data_md5")
 SAME_FOR_SEEDS = (
@@ -22,17 +23,6 @@ SAME_FOR_SEEDS = (
     "supervision_steps_seen",
 )
 SECTIONS = ("overlap_with_training", "metrics", "by_completions", "by_width")
-NEEDED = (
-    "task",
-    "method",
-    "seed",
-    "split",
-    "training_examples",
-    *SAME_FOR_TASK,
-    *SAME_FOR_SEEDS,
-    "trained_by",
-    "evaluated_by",
-)
 
 
 def read_evaluations(
@@ -47,18 +37,20 @@ def read_evaluations(
 
     Raises:
         GramError: a missing or foreign file, another split, a run given twice, data that differs within a task, or
-            seeds of one method that differ in test-time compute, size or training.
+            seeds of one method that differ in test-time compute, size or training, or the evaluation of another run or of
+            other weights than it lies beside.
     """
     seen: dict[tuple[str, str, int], Path] = {}
     first: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
     evaluations = []
     for path in paths:
-        evaluation = files.read_json(path)
-        run = _run(path, evaluation, sections)
+        evaluation = read_evaluation(path, tuple(sections))
+        run = evaluation["run"]
         if run["split"] != split:
             raise GramError(
-                f"{path}: evaluates the split {run['split']!r}; this takes the {split} split only"
+                f"{path}: evaluates the split {short(run['split'])}; this takes the {split} split only"
             )
+        check_place(path, run)
         task, method = run["task"], run["method"]
         key_of_run = (task, method, run["seed"])
         if key_of_run in seen:
@@ -71,24 +63,59 @@ def read_evaluations(
             for key in keys:
                 if run[key] != other[key]:
                     raise GramError(
-                        f"{path}: {key} {run[key]} differs from {other[key]} in {earlier}; "
+                        f"{path}: {key} {short(run[key])} differs from {short(other[key])} in {earlier}; "
                         f"a mean over them means nothing: build both with the same settings"
                     )
         evaluations.append(evaluation)
     return evaluations
 
 
-def _run(path: Path, evaluation: Any, sections: Sequence[str]) -> dict[str, Any]:
-    """The run's facts in an evaluation, after checking that everything needed is there."""
-    top = evaluation if isinstance(evaluation, dict) else {}
-    run = top.get("run", {})
-    missing = [key for key in ("run", *sections) if key not in top]
-    missing += [f"run.{key}" for key in NEEDED if key not in run]
-    if missing:
+def check_place(path: Path, run: dict[str, Any]) -> None:
+    """Whether an evaluation is that of the run in whose place it lies, and of the weights that lie there now.
+
+    Args:
+        path: ``{folder}/eval/{task}/{method}/seed{seed}/{name}.json``; of any other, nothing is known.
+        run: the facts of the run in it.
+
+    Raises:
+        GramError: another task, method or seed, or other weights than those that the meta.json in
+            ``{folder}/runs`` notes.
+    """
+    folder = folder_of(path)
+    if folder is None:
+        return
+    names = (run["task"], run["method"], f"seed{run['seed']}")
+    if names != path.parts[-4:-1]:
         raise GramError(
-            f"{path}: not the evaluation needed here ({missing[0]} is missing); delete it and build it again"
+            f"{path}: the evaluation of {'/'.join(names)}, in the place of another run; "
+            "delete it and build it again"
         )
-    return run
+    md5s, data = run.get("checkpoint_md5", {}), run["data_md5"]
+    if not isinstance(md5s, dict):
+        md5s, data = {run["task"]: md5s}, {run["task"]: data}
+    for task, md5 in md5s.items():
+        meta_path = folder / "runs" / task / names[1] / names[2] / META
+        if not meta_path.exists():  # a kept evaluation may stand alone
+            continue
+        meta = read_meta(meta_path)
+        noted, trained_on = md5_of(meta, WEIGHTS), meta["data_md5"]["train"]
+        if noted not in (None, md5):
+            raise GramError(
+                f"{path}: evaluates weights with MD5 {short(md5)}, but {meta_path} has {noted}: the "
+                "run was trained again; evaluate it again"
+            )
+        seen = data.get(task)
+        if isinstance(seen, dict) and seen.get("train") != trained_on:
+            raise GramError(
+                f"{path}: evaluated beside training data with MD5 {short(seen.get('train'))}, but the "
+                f"run of {meta_path} was trained on {trained_on}; evaluate it again"
+            )
+
+
+def folder_of(evaluation: Path) -> Path | None:
+    """The folder with ``eval/{task}/{method}/seed{seed}/test.json``; None for any other path."""
+    parents = evaluation.parents
+    return parents[4] if len(parents) > 4 and parents[3].name == "eval" else None
 
 
 def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:

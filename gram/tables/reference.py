@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gram import files
 from gram.config import split_fold
 from gram.errors import GramError
-from gram.tables.evaluations import SECTIONS, read_evaluations
+from gram.shapes import read_meta
+from gram.tables.evaluations import SECTIONS, folder_of, read_evaluations
 from gram.tables.rows import natural
 
 REFERENCE = Path("resources/reference_runs")
@@ -40,12 +40,6 @@ class Runs:
     folder: Path
     evaluations: list[dict[str, Any]]
     metas: list[dict[str, Any]]
-
-
-def folder_of(evaluation: Path) -> Path | None:
-    """The folder with ``eval/{task}/{method}/seed{seed}/test.json``; None for any other path."""
-    parents = evaluation.parents
-    return parents[4] if len(parents) > 4 and parents[3].name == "eval" else None
 
 
 def runs_of(
@@ -102,9 +96,7 @@ def metas_beside(folder: Path, task: str, method: str, seed: int) -> list[dict[s
     """The metas of a run, or of its folds; empty where there is none."""
     paths = sorted(folder.glob(f"runs/{task}*/{method}/seed{seed}/meta.json"))
     return [
-        files.read_json(path)
-        for path in paths
-        if task in (path.parts[-4], split_fold(path.parts[-4])[0])
+        read_meta(path) for path in paths if task in (path.parts[-4], split_fold(path.parts[-4])[0])
     ]
 
 

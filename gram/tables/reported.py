@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from gram.errors import GramError
+from gram.errors import GramError, short
 from gram.tables.names import PAPER_TABLES
 
-COLUMNS = ("table", "task", "method", "params", "metric", "value", "std", "note")
 OTHERS = "others"  # how the file calls the rows that are not the paper's
 Reported = dict[tuple[str, str, str], tuple[float, float | None]]
 
@@ -25,31 +25,55 @@ class Other(NamedTuple):
     notes: list[str]  # where it stands, and under which conditions it was measured
 
 
-def read_columns(path: Path, columns: Sequence[str], text: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV of the repository, with ``columns`` at least; those of ``text`` are "" where empty.
+def read_columns(
+    path: Path, names: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """A CSV of the repository.
+
+    Args:
+        path: the file.
+        names: columns of text, which it must have.
+        numbers: columns of finite numbers, which it must have.
+        optional: those that may be empty in a line, and are then "" or NaN.
 
     Raises:
-        GramError: missing file or column.
+        GramError: missing file or column, or a line without a name or number where one belongs.
     """
     try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+        table = pd.read_csv(path, dtype=str)
     except FileNotFoundError as error:
         raise GramError(
             f"{path}: no such file; it is part of the repository: restore it with git"
         ) from error
-    missing = sorted(set(columns) - set(table.columns))
-    if missing:
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise GramError(f"{path}: not a CSV file ({error}); restore the file with git") from error
+    if missing := sorted({*names, *numbers} - set(table.columns)):
         raise GramError(f"{path}: the column {missing[0]!r} is missing; restore the file with git")
-    return table.fillna(dict.fromkeys(text, ""))
+    for name in (*names, *numbers):
+        values = table[name] if name in names else pd.to_numeric(table[name], errors="coerce")
+        wrong = values.isna() if name in names else ~np.isfinite(values.astype(float))
+        if name in optional:
+            wrong &= table[name].notna()
+        if wrong.any():
+            line = int(np.flatnonzero(wrong)[0])
+            found, kind = table[name].iloc[line], "name" if name in names else "number"
+            said = "nothing" if pd.isna(found) else short(found)
+            raise GramError(
+                f"{path}: row {line + 1}: {name}: {said} in the place of a {kind}; "
+                "restore the file with git"
+            )
+        table[name] = values
+    return table.fillna({name: "" for name in names if name in optional})
 
 
 def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
     """The rows of one table of the file; ``std`` may be NaN.
 
     Raises:
-        GramError: missing file or column.
+        GramError: as of :func:`read_columns`.
     """
-    table = read_columns(path, COLUMNS, text=("params", "note"))
+    text = ("table", "task", "method", "params", "metric", "note")
+    table = read_columns(path, text, ("value", "std"), optional=("params", "note", "std"))
     return [
         {str(key): value for key, value in row.items()}
         for row in table[table["table"] == name].to_dict("records")
@@ -102,7 +126,7 @@ def read_figure4(path: Path) -> pd.DataFrame:
     """
     ours = {method.paper: key for key, method in PAPER_TABLES["table1"].items() if method.paper}
     columns = {"task": "task", "method": "method", "completions": "x", "accuracy": "value"}
-    table = read_columns(path, list(columns))
+    table = read_columns(path, ("task", "method"), ("completions", "accuracy"))
     unknown = sorted(set(table["method"]) - set(ours))
     if unknown:
         raise GramError(f"{path}: method {unknown[0]!r}: no such method in gram/tables/names.py")
