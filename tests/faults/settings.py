@@ -342,7 +342,9 @@ def arguments(undamaged: Path, rng: random.Random, count: int) -> Iterator[Case]
         found.append((option(evaluate, "--depth", width), refused))
     for path in ("/", ".", "", "nosuch/../../../../../proc/x", "x" * 300, "/dev/null/x"):
         for command in (evaluate, CONFIGURE, table, DATA):
-            found.append((option(command, "--output", path), refused))
+            # A data set is a folder, which the present one may be.
+            judge = harmless if command is DATA and path in ("", ".") else refused
+            found.append((option(command, "--output", path), judge))
         found.append((option(evaluate, "--run", path), refused))
         found.append((option(evaluate, "--data", path), refused))
         found.append((option(table, "--reported", path), refused))
