@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,21 @@ def test_types_are_told_apart(
     one: dict[str, Any], other: dict[str, Any], expected: bool | None
 ) -> None:
     assert same_type(one, other) is expected and same_type(other, one) is expected
+
+
+def test_a_clone_of_somebody_else_tells_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
+    )
+    for command in commands:
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    monkeypatch.setattr("gram.provenance.PACKAGE", tmp_path)
+    own = provenance(torch.device("cpu"))
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as git's own tests do
+    refused = subprocess.run(["git", "-C", str(tmp_path), "status"], capture_output=True)
+    assert refused.returncode != 0 and b"dubious ownership" in refused.stderr
+    theirs = provenance(torch.device("cpu"))
+    assert theirs["commit"] == own["commit"] is not None and theirs["dirty"] is False

@@ -250,8 +250,8 @@ UNMADE = {
     ),
     "a folder": (
         lambda folder: start_from(folder, "/"),
-        "weights.safetensors cannot be made: config/experiments/nqueens6.yaml: gram: train: "
-        "initial_weights: /: not a file",
+        "weights.safetensors cannot be made: /meta.json is missing, and no rule makes it; rule "
+        "train needs it: correct the setting that names it",
     ),
     "a deleted list": (
         lambda folder: (folder / "resources/checksums.tsv").unlink(),
@@ -286,7 +286,11 @@ def test_results_that_nothing_can_make_again_are_not_taken_for_finished(
 
 
 def test_a_kept_run_in_a_folder_of_any_name(built: Built) -> None:
-    folder = "resources/a `touch pwned`; [b]{c} $(touch pwned) 'd\""
+    strange = "resources/a `touch pwned`; [b]{c} $(touch pwned) 'd\""
+    (built.folder / strange).mkdir()
+    code, said = built.server.snakemake(built.folder, "--config", f"reference_runs={strange}")
+    assert code != 0 and "does not fit: A folder of kept runs" in said, said
+    folder = "resources/a+b@c,d=e-.f"
     run = "runs/nqueens6/gram/seed0"
     for name in ("config.json", "weights.safetensors", "meta.json", "history.jsonl"):
         kept = built.folder / folder / run / name

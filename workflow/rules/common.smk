@@ -118,11 +118,10 @@ def kept_files(wildcards):
 def initial_weights_of(task, method, seed):
     """The files from which a training starts, if it names any."""
     path = resolved(resolve, task, task, method, int(seed)).train.initial_weights
-    if path and not Path(path).name:
-        raise WorkflowError(
-            f"{EXPERIMENTS[BASE[task]].path}: {method}: train: initial_weights: {path}: not a file"
-        )
-    return [path, str(Path(path).with_name("meta.json"))] if path else []
+    if not path:
+        return []
+    # Of "/", Snakemake would leave nothing.
+    return [*filter(None, [path.rstrip("/")]), str(Path(path).parent / "meta.json")]
 
 
 def overrides_of(task, *sections, method=None):
