@@ -165,18 +165,10 @@ def check_cards(folders: Iterable[Path], listed_path: Path | None) -> None:
     listed = read_listed(listed_path)
     for folder in folders:
         card_path = folder / "card.json"
-        card = files.read_json(card_path)
-        try:
-            dataset = card["task"]
-            sums = {
-                name: Sum(card["tables"][name]["rows"], card["tables"][name]["md5"])
-                for name in TABLES
-            }
-        except (KeyError, TypeError) as error:
-            raise GramError(
-                f"{card_path}: not the card of a data set; delete {folder} and build it again"
-            ) from error
-        compare(card_path, dataset, sums, listed, listed_path)
+        card = shapes.read_card(card_path)
+        tables = card["tables"]
+        sums = {name: Sum(tables[name]["rows"], tables[name]["md5"]) for name in TABLES}
+        compare(card_path, card["task"], sums, listed, listed_path)
 
 
 def add_checksums_argument(parser: argparse.ArgumentParser) -> None:

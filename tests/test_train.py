@@ -428,10 +428,14 @@ def test_broken_resume_state_is_named(
     interrupted_run: Path, settings: RunSettings, data_folder: Path
 ) -> None:
     path = interrupted_run / "resume.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(GramError) as error:
-        Trainer(settings, data_folder, interrupted_run, CPU).restore()
-    assert str(path) in str(error.value) and "delete it and train again" in str(error.value)
+    content = path.read_bytes()
+    for place in (-100, -5000, -20000):
+        for damaged in (content[:place], content[:place] + b"?" + content[place + 1 :]):
+            path.write_bytes(damaged)
+            with pytest.raises(GramError) as error:
+                Trainer(settings, data_folder, interrupted_run, CPU).restore()
+            assert str(path) in str(error.value)
+            assert "delete it to start from step 0" in str(error.value)
 
 
 # Failures -----------------------------------------------------------------------------------------------------------
