@@ -14,10 +14,12 @@ from jsonschema import Draft202012Validator
 
 from gram import files
 from gram.errors import GramError, short
+from gram.names import LONGEST, NAME
 
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
+A_NAME: Schema = {"type": "string", "pattern": f"^({NAME.pattern})$", "maxLength": LONGEST}
 NUMBER: Schema = {"type": "number"}
 SOME_TEXT: Schema = {"type": ["string", "null"]}
 YES_OR_NO: Schema = {"type": ["boolean", "null"]}
@@ -71,7 +73,7 @@ METRIC: Schema = {
 # card.json of a data set.
 CARD = mapping(
     needed={
-        "task": TEXT,
+        "task": A_NAME,
         "settings": MAPPING,
         "tables": mapping(
             needed={
@@ -84,8 +86,8 @@ CARD = mapping(
 # meta.json of a run; what a kept run has besides is in the last keys.
 META = mapping(
     needed={
-        "task": TEXT,
-        "method": TEXT,
+        "task": A_NAME,
+        "method": A_NAME,
         "seed": whole(),
         "steps": whole(),
         "parameters": whole(),
@@ -130,8 +132,8 @@ PER_FOLD = either(TEXT, each(TEXT, 1))
 # The facts of a run in an evaluation.
 RUN = mapping(
     needed={
-        "task": TEXT,
-        "method": TEXT,
+        "task": A_NAME,
+        "method": A_NAME,
         "seed": whole(),
         "split": TEXT,
         "inputs": whole(),
