@@ -50,7 +50,7 @@ def keep(run_folder: Path, output: Path) -> None:
     """
     full = run_folder / WEIGHTS
     found = checkpoint.read_weights(full, WHICH)
-    _, meta, md5_of_full = trained.read_trained(run_folder)
+    settings, meta, md5_of_full = trained.read_trained(run_folder)
     trained.read_history(run_folder)
     if KEPT in meta:
         raise GramError(
@@ -69,8 +69,8 @@ def keep(run_folder: Path, output: Path) -> None:
         )
     kept = output / WEIGHTS
     checkpoint.write_tensors(kept, checkpoint.prefixed(WHICH, tensors))
-    for name in ("config.json", HISTORY):
-        files.copy(run_folder / name, output / name)
+    files.write_json(output / "config.json", settings.as_dict())  # with what was left out
+    files.copy(run_folder / HISTORY, output / HISTORY)
     dtype = str(DTYPE).removeprefix("torch.")
     facts = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": md5_of_full}
     facts["history_md5"] = files.md5(output / HISTORY)
