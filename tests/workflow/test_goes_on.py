@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import itertools
 import json
 import os
@@ -177,6 +176,14 @@ class Built:
         return [job for job in self.jobs if not read.intersection(job.outputs)]
 
 
+def keep(server: Warm, folder: Path, run: str, output: str) -> None:
+    """Keep a trained run of a workflow in another folder of it."""
+    command = ["-m", "gram.keep", "--run", f"results/{run}", "--output", output]
+    subprocess.run(
+        [sys.executable, *command], cwd=folder, env=server.environment(folder, None), check=True
+    )
+
+
 def shrink(workflow: Any) -> None:
     """Two experiments that train for two steps, and milestones that try no more than needed."""
     for name in ("nqueens5", "nqueens6"):
@@ -292,15 +299,7 @@ def test_a_kept_run_in_a_folder_of_any_name(built: Built) -> None:
     assert code != 0 and "does not fit: A folder of kept runs" in said, said
     folder = "resources/a+b@c,d=e-.f"
     run = "runs/nqueens6/gram/seed0"
-    for name in ("config.json", "weights.safetensors", "meta.json", "history.jsonl"):
-        kept = built.folder / folder / run / name
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(built.folder / "results" / run / name, kept)
-    meta = built.folder / folder / run / "meta.json"
-    weights = (meta.parent / "weights.safetensors").read_bytes()
-    facts = {"dtype": "float32", "md5": hashlib.md5(weights).hexdigest()}
-    content = json.loads(meta.read_text(encoding="utf-8")) | {"kept_weights": facts}
-    meta.write_text(json.dumps(content), encoding="utf-8")
+    keep(built.server, built.folder, run, f"{folder}/{run}")
     shutil.rmtree(built.folder / "results/runs")
     path = built.folder / "config/config.yaml"
     before = path.read_text(encoding="utf-8")
@@ -309,7 +308,7 @@ def test_a_kept_run_in_a_folder_of_any_name(built: Built) -> None:
     )
     target = f"results/{run}/weights.safetensors"
     code, said = built.server.snakemake(built.folder, target)
-    (meta.parent / "history.jsonl").unlink()
+    (built.folder / folder / run / "history.jsonl").unlink()
     later, without = built.server.snakemake(built.folder, "results/tables/table1.md")
     built.reset()
     assert code == 0 and "Restore gram on nqueens6" in said, said
@@ -333,11 +332,7 @@ def whole(
     run = "runs/nqueens5-fold0/gram/seed0"
     code, said = server.snakemake(workflow.folder, f"results/{run}/weights.safetensors")
     assert code == 0, said
-    subprocess.run(
-        [sys.executable, "-m", "gram.keep", "--run", f"results/{run}", "--output", f"{KEPT}/{run}"],
-        cwd=workflow.folder,
-        check=True,
-    )
+    keep(server, workflow.folder, run, f"{KEPT}/{run}")
     shutil.rmtree(workflow / "results/runs")
     workflow.edit("config/config.yaml", lambda config: config.update(reference_runs=KEPT))
     names = {
