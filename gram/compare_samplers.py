@@ -28,6 +28,7 @@ from gram.settings import EvaluateConfig
 SAMPLERS = typing.get_args(typing.get_type_hints(EvaluateConfig)["sampler"])
 WIDTHS = (2, 3, 5, 10, 20)
 SEEDS = 5
+MOST_SEEDS = 1000
 COVERAGES = ("coverage_paper", "coverage_micro", "coverage_macro")
 COMPARED = ("accuracy", *COVERAGES, "hostile_accuracy", "hostile_coverage_macro")
 
@@ -151,8 +152,10 @@ def main() -> None:
     )
     args = parser.parse_args()
     config = parse(EvaluateConfig, args.settings, "evaluate")
-    if min(*args.widths, args.seeds) < 1:
-        raise GramError("--widths and --seeds must be at least 1")
+    if min(*args.widths, args.seeds) < 1 or args.seeds > MOST_SEEDS:
+        raise GramError(
+            f"--widths and --seeds must be at least 1, and --seeds at most {MOST_SEEDS}"
+        )
     check_cards(args.data, args.checksums)
     subjects = load_subjects(
         args.run, args.data, args.split, config.weights, choose_device(args.device)

@@ -112,10 +112,11 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
             f"{path}: no name of an experiment: {RULE}; it does not end as that of a fold, as in -fold0"
         )
     values = known(read_yaml(path), str(path), [SHARED, *KEYS])
-    sources, shared = [path], values.pop(SHARED, None)
+    sources = [path]
+    named = [check_name(values.pop(SHARED), f"{path}: {SHARED}")] if SHARED in values else []
     layers = [_normal(values, str(path))]
-    if shared is not None:
-        sources.append(path.parents[1] / SHARED / f"{check_name(shared, f'{path}: {SHARED}')}.yaml")
+    for shared in named:
+        sources.append(path.parents[1] / SHARED / f"{shared}.yaml")
         below = known(read_yaml(sources[-1]), str(sources[-1]), KEYS)
         layers.insert(0, _normal(below, str(sources[-1])))
     merged = merge({}, layers[0])
@@ -392,9 +393,8 @@ def main() -> None:
             print(show(experiment, method) if args.method else chain_text(method, experiment.bases))
         return
     check_listed(load_experiment(args.experiment))
-    name = args.experiment.stem
-    known = [name, *experiment.tasks(name)]
-    task = args.task or name
+    known = experiment.tasks(args.experiment.stem)
+    task = args.experiment.stem if args.task is None else args.task
     if task not in known:
         raise GramError(
             f"--task {short(task)}: not of {args.experiment}; {suggestion(task, known, 'its tasks')}"

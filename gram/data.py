@@ -288,7 +288,7 @@ def main() -> None:
         default={},
         help="sections as YAML or JSON, merged over the file",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=files.own_folder, required=True, help="folder to write")
     args = parser.parse_args()
     experiment = load_experiment(args.experiment, args.overrides)
     card = build(data_settings(experiment, args.task or args.experiment.stem), args.output)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from gram.stopping import Stopped, exit_code, listening
 
 SHOWN = 80  # characters of a value, in a message
+WORD = 600  # characters without a blank, in a line
 WHOLE = 10_000  # parts of a value that is spelt out before it is cut
 COMPARED = 200  # letters of a name that is not known
 SKETCH = reprlib.Repr()  # first parts and first levels only
@@ -86,6 +87,13 @@ def suggestion(wrong: object, known: Iterable[object], what: str, described: str
     return f"{what}: {listed} and {len(names) - LISTED} more{where}"
 
 
+def in_one_line(message: str) -> str:
+    """A message without line breaks, and with words cut that no line can hold, such as long paths."""
+    words = message.split()
+    half = (WORD - 5) // 2
+    return " ".join(w if len(w) <= WORD else f"{w[:half]} ... {w[-half:]}" for w in words)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call ``main`` and exit.
 
@@ -97,7 +105,7 @@ def run(main: Callable[[], None]) -> None:
         except (GramError, Stopped) as error:
             stops.react()
             with stops.deferred():
-                print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"error: {in_one_line(str(error))}", file=sys.stderr)
                 if stops.number:
                     sys.stdout.flush()
                     os._exit(error.exit_code)  # tidying up the interpreter takes half a second

@@ -357,7 +357,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
         help="section evaluate as YAML or JSON",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--output", type=files.named, required=True, help="JSON file to write")
 
 
 def main() -> None:

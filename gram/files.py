@@ -29,6 +29,7 @@ MENDS = {
 
 
 SEAL = "sha256"  # the key of a JSON object that holds the digest of all its others
+LONGEST = 180  # bytes of a file's name: 255 in most file systems, less what temporary names and endings add
 PROBE = 65_536  # bytes; more than a file system may keep beside the name of a file
 
 
@@ -117,6 +118,30 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         os.fsync(descriptor)  # a rename must not reach the disk before the bytes do
         os.replace(temporary, path)
+
+
+def named(text: str) -> Path:
+    """For ``type=`` of an argument: the path of a file to write, or its stem, known before any work to have a name.
+
+    Raises:
+        GramError: a path without a name, such as ``/``, or one with a name that is too long.
+    """
+    path = Path(text)
+    if not path.name.strip(".") or "\0" in text or len(path.name.encode()) > LONGEST:
+        raise GramError(f"{text}: names no file; name one of at most {LONGEST} letters")
+    return path
+
+
+def own_folder(text: str) -> Path:
+    """For ``type=`` of an argument: a folder to write files into, which is not that of the whole machine.
+
+    Raises:
+        GramError: ``/``.
+    """
+    path = Path(text)
+    if path.resolve() == Path(path.resolve().anchor):
+        raise GramError(f"{text}: is the root of all files; name a folder in it")
+    return path
 
 
 def try_writing(folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gram.__main__ import steps
-from gram.errors import LISTED, SHOWN, short, suggestion
+from gram.errors import LISTED, SHOWN, WORD, in_one_line, short, suggestion
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +21,14 @@ def test_a_long_value_keeps_its_beginning_and_its_end(value: object) -> None:
     assert len(text) <= SHOWN and " ... " in text
     start, end = text.split(" ... ")
     assert repr(value).startswith(start) and repr(value).endswith(end)
+
+
+def test_a_message_has_one_line_that_can_be_read() -> None:
+    long = "results/" + "9" * 5000
+    text = in_one_line(f"{long}: cannot\n be written\n({long})")
+    assert text.startswith("results/99") and " ... " in text
+    assert "cannot be written (results/99" in text and len(text) < 3 * WORD
+    assert in_one_line("  a\n b ") == "a b"
 
 
 @pytest.mark.parametrize("value", ["steps", 3, None, [1, 2], "a" * (SHOWN - 2)])

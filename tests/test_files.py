@@ -198,3 +198,17 @@ def test_a_lock_of_a_run_is_a_file(make: Any, tmp_path: Path) -> None:
         writer.only_writer(tmp_path),
     ):
         raise AssertionError("the work began")
+
+
+@pytest.mark.parametrize("text", ["", ".", "/", "..", "a/..", "x\0y", "results/" + "9" * 400])
+def test_an_output_without_a_name_is_refused_before_any_work(text: str) -> None:
+    with pytest.raises(GramError, match="names no file"):
+        files.named(text)
+    assert files.named("results/tables/table1") == Path("results/tables/table1")
+
+
+def test_the_root_of_all_files_is_no_folder_for_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("/", "/tmp/..", "//"):
+        with pytest.raises(GramError, match="is the root of all files"):
+            files.own_folder(text)
+    assert files.own_folder("data") == Path("data")

@@ -76,6 +76,11 @@ def test_overrides_count_as_if_they_stood_in_the_file(write: Any) -> None:
     )
 
 
+def test_a_shared_file_without_a_name_is_refused(write: Any) -> None:
+    with pytest.raises(GramError, match="shared: "):
+        load_experiment(write("shared:\nmethods: {a: {}}"))
+
+
 def test_a_method_of_a_shared_file_is_a_base_as_the_experiment_changes_it(
     write: Any, tmp_path: Path
 ) -> None:

@@ -204,12 +204,16 @@ def test_a_run_is_asked_as_it_was_evaluated_and_says_how_well_it_did(
     assert "samples: 5, of 3 supervision steps each" in done.out
 
 
-def test_every_kept_run_was_validated() -> None:
+def test_every_kept_run_that_was_tested_was_validated() -> None:
     """So that it can be chosen: `python -m gram.evaluate --split valid`, at the depth of its test.json, to valid.json beside it."""
     weights = [*solve.KEPT_RUNS.glob("*/runs/*/*/seed*/weights.safetensors")]
-    assert weights
-    runs = [solve.load(path.parent) for path in weights]
-    assert [str(found.folder) for found in runs if not (found.tested and found.validated)] == []
+    every = [solve.load(path.parent) for path in weights]
+    for found in every:
+        if not found.tested:  # nor in any table, and never chosen
+            assert not found.validated and found.rank < 0
+    runs = [found for found in every if found.tested]
+    assert runs
+    assert [str(found.folder) for found in runs if not found.validated] == []
     for found in runs:
         assert found.tested and found.validated
         for fact in ("depth", "width", "act", "sampler", "weights"):

@@ -19,9 +19,12 @@ from gram.figures.scaling import SECTIONS as SCALING
 from gram.figures.scaling import draw_halting, draw_scaling, halting_data, scaling_data
 from gram.figures.style import save
 from gram.figures.training import draw_training, training_data
+from gram.files import named
 from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
 from gram.tables.reported import read_figure4
+
+MOST_BOARDS = 100  # side by side: more than a page can show
 
 
 class OfEvaluations(NamedTuple):
@@ -88,8 +91,8 @@ def boards(args: argparse.Namespace) -> None:
         raise GramError(
             f"--samples {' '.join(args.samples)}: expected gram=FILE deterministic=FILE"
         )
-    if args.rows < 1 or args.columns < 1:
-        raise GramError("--rows and --columns must be at least 1")
+    if not (1 <= args.rows <= MOST_BOARDS and 1 <= args.columns <= MOST_BOARDS):
+        raise GramError(f"--rows and --columns must be from 1 to {MOST_BOARDS}")
     task = load_task(args.data)
     tables = {method: read_samples(Path(path)) for method, path in samples.items()}
     rows = board_rows(test_inputs(args.data), tables["gram"], tables["deterministic"], args.rows)
@@ -146,7 +149,7 @@ def main() -> None:
         "--columns", type=int, default=5, help="completions that are shown per input, at most"
     )
     for figure in figures.choices.values():
-        figure.add_argument("--output", type=Path, required=True, help="path without extension")
+        figure.add_argument("--output", type=named, required=True, help="path without extension")
     args = parser.parse_args()
     if args.figure == "training":
         save(draw_training(training_data(args.histories)), args.output)

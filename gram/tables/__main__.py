@@ -172,7 +172,7 @@ def main() -> None:
         )
         one.add_argument(
             "--output",
-            type=Path,
+            type=files.named,
             required=True,
             help="path without extension: .csv, .md, .tex and .html are added, .summary.json and .rst",
         )
@@ -208,7 +208,7 @@ def main() -> None:
     )
     cost.add_argument(
         "--output",
-        type=Path,
+        type=files.named,
         required=True,
         help="path without extension: .csv, .md and .html are added",
     )
