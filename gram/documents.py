@@ -95,7 +95,9 @@ def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> i
 
 def _written(node: yaml.Node) -> str:
     """How a message calls a node: as it is written, or what it is. Below it may be an alias bomb."""
-    return short(node.value) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+    if isinstance(node, yaml.ScalarNode):
+        return short(node.value)
+    return "a mapping" if isinstance(node, yaml.MappingNode) else "a sequence"
 
 
 def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader) -> None:

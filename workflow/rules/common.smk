@@ -120,8 +120,8 @@ def initial_weights_of(task, method, seed):
     path = resolved(resolve, task, task, method, int(seed)).train.initial_weights
     if not path:
         return []
-    # Of "/", Snakemake would leave nothing.
-    return [*filter(None, [path.rstrip("/")]), str(Path(path).parent / "meta.json")]
+    # Of a path of nothing but separators, Snakemake would leave nothing.
+    return [*filter(None, [path.rstrip(os.sep)]), str(Path(path).parent / "meta.json")]
 
 
 def overrides_of(task, *sections, method=None):

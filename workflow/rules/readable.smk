@@ -36,7 +36,7 @@ def use_this_python():
         raise WorkflowError(
             f"{own}: no such program, and the jobs start `python`: make a virtual environment, as README.md says"
         )
-    os.environ["PATH"] = os.pathsep.join([here, path])
+    os.environ.update(PATH=os.pathsep.join([here, path]))
 
 
 use_this_python()

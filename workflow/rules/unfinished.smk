@@ -63,20 +63,19 @@ def restoring(path):
 
 
 async def why_unmade(dag, path, seen=()):
-    """Why no rule can make a file that one should: "" if it can, or need not because the file is there and is no result."""
-    rules = [] if path in seen else dag.output_index.match_producers(path)
-    reason = "" if rules or not missing(path) else f"{path} is missing, and no rule makes it"
-    for rule in rules:
+    """Why nothing can make a file that should be made; "" if something can, or need not, as the file is there and is no result."""
+    makers = [] if path in seen else dag.output_index.match_producers(path)
+    reason = "" if makers or not missing(path) else f"{path} is missing, and no rule makes it"
+    for maker in makers:
         try:
-            job = await dag.new_job(rule, targetfile=path)
-        except WorkflowError as error:  # of a function of the rule's inputs
+            job = await dag.new_job(maker, targetfile=path)
+        except WorkflowError as error:  # of a function of its inputs
             reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
             continue
         for needed in map(str, job.input):
             if reason := await why_unmade(dag, needed, (*seen, path)):
-                reason += (
-                    "" if "; " in reason else f"; rule {rule.name} needs it: {restoring(needed)}"
-                )
+                wanted = f"; rule {maker.name} needs it"
+                reason += "" if "; " in reason else f"{wanted}: {restoring(needed)}"
                 break
         else:
             return ""
