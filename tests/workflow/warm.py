@@ -16,13 +16,14 @@ import json
 import os
 import pkgutil
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ PRELOADED = (
     "matplotlib.pyplot",
     "pyarrow.dataset",
 )
+WAIT = 300  # seconds at most, for other jobs of the same fault
 SOCKET, FAULT = "WARM_SOCKET", "WARM_FAULT"
 
 # Read by every interpreter of a job; it must be small, for it is all that such an interpreter does.
@@ -76,14 +78,27 @@ FAULTS = {
 }
 
 
-def arm(fault: str, path: str, group: int) -> None:
-    """Let this process meet a fault when it renames a file to ``path``; one that survives it is stopped by its signal."""
+def arm(fault: str, paths: list[str], meeting: str, group: int) -> None:
+    """Let this process meet a fault when it is about to rename a file to one of ``paths``.
+
+    Args:
+        fault: one of :data:`FAULTS`.
+        paths: real paths, each of another job.
+        meeting: a folder in which the jobs wait for each other, so that the fault meets all of them.
+        group: of processes, that of Snakemake.
+    """
     rename = os.replace
 
     def replace(source: Any, target: Any, **options: Any) -> None:
-        if os.path.realpath(target) == os.path.realpath(path):
-            FAULTS[fault](group)
-            time.sleep(60)
+        path = os.path.realpath(target)
+        if path in paths:
+            Path(meeting, str(paths.index(path))).touch()
+            until = time.monotonic() + WAIT
+            while len(os.listdir(meeting)) < len(paths) and time.monotonic() < until:
+                time.sleep(0.05)
+            if fault == "job killed" or path == paths[0]:
+                FAULTS[fault](group)
+            time.sleep(20)  # for what the signal does, here or in another job
         rename(source, target, **options)
 
     os.replace = replace  # type: ignore[assignment]
@@ -191,26 +206,35 @@ class Warm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def environment(self, workflow: Path, fault: tuple[str, str] | None) -> dict[str, str]:
-        """The variables under which Snakemake runs in ``workflow``, where a fault is made at a file."""
-        paths = [str(self.folder), str(workflow)]
-        added = {"PYTHONPATH": os.pathsep.join(paths), SOCKET: str(self.folder / "socket")}
-        return os.environ | added | {FAULT: json.dumps(fault) if fault else ""}
+    def environment(
+        self, workflow: Path, fault: str = "", paths: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """The variables under which Snakemake runs in ``workflow``, where a fault is made at files of it."""
+        modules = [str(self.folder), str(workflow)]
+        added = {"PYTHONPATH": os.pathsep.join(modules), SOCKET: str(self.folder / "socket")}
+        if not fault:
+            return os.environ | added
+        meeting = self.folder / "meeting"
+        shutil.rmtree(meeting, ignore_errors=True)
+        meeting.mkdir()
+        real = [os.path.realpath(workflow / path) for path in paths]
+        return os.environ | added | {FAULT: json.dumps([fault, real, str(meeting)])}
 
     def snakemake(
-        self, workflow: Path, *arguments: str, fault: tuple[str, str] | None = None
+        self, workflow: Path, *arguments: str, fault: str = "", paths: Sequence[str] = ()
     ) -> tuple[int, str]:
         """Exit code (negative: the signal that ended it) and output of a snakemake command.
 
         Args:
             workflow: the folder with the Snakefile.
             arguments: of the command.
-            fault: one of :data:`FAULTS`, and the file at which it is made, below ``workflow``.
+            fault: one of :data:`FAULTS`, or "".
+            paths: the files at which it is made, below ``workflow``, each of another job; all of these must run at once.
         """
         asked = {
             "arguments": ["snakemake", *arguments],
             "cwd": str(workflow),
-            "environment": self.environment(workflow, fault),
+            "environment": self.environment(workflow, fault, paths),
         }
         text = json.dumps(asked).encode()
         said = self.folder / "output"
