@@ -43,6 +43,8 @@ def read_listed(path: Path) -> Listed:
         raise GramError(f"{path}: no such file; restore it with git") from error
     except (OSError, ValueError, csv.Error) as error:
         raise GramError(f"{path}: not readable as text ({error}); restore it with git") from error
+    if not lines:
+        raise GramError(f"{path}: is empty; restore it with git")
     listed: Listed = {}
     for number, line in enumerate(lines, start=1):
         if number == 1 and tuple(line) == COLUMNS:

@@ -444,7 +444,7 @@ def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> No
 
 def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
     unknown = {"bf16_tflops": 100, "dollars_per_hour": 1}
-    files.write_json(tmp_path / "resources/gpus.yaml", {"G": unknown})
+    files.write_text(tmp_path / "resources/gpus.yaml", json.dumps({"G": unknown}))
     with pytest.raises(GramError, match=r"no GPU has `published`.*set `share`"):
         estimate.rate_of("G", None, None, "bf16", tmp_path)
     experiment = "generator: {removed: [3]}\nmodel: {D: 64, heads: 1}\ntrain: {N_sup: 5}\nmethods: {gram: {}}\n"
@@ -455,10 +455,8 @@ def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
         "examples_per_second": 1000,
         "source": "a page",
     }
-    files.write_json(
-        tmp_path / "resources/gpus.yaml",
-        {"G": unknown, "H": {"bf16_tflops": 2, "published": published}},
-    )
+    gpus = {"G": unknown, "H": {"bf16_tflops": 2, "published": published}}
+    files.write_text(tmp_path / "resources/gpus.yaml", json.dumps(gpus))
     per_row = row_flops(
         resolve(
             load_experiment(tmp_path / "config/experiments/nqueens5.yaml"), "nqueens5", "gram", 0

@@ -292,6 +292,13 @@ def test_a_broken_list_names_its_line(content: str, number: int | None, tmp_path
             read_listed(path)
 
 
+def test_an_empty_list_of_sums_is_no_list(tmp_path: Path) -> None:
+    path = tmp_path / "checksums.tsv"
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(GramError, match="is empty; restore it with git"):
+        read_listed(path)
+
+
 def test_a_card_is_compared_with_the_list_without_reading_tables(card: Path, listing: Path) -> None:
     for table in TABLES:
         (card.parent / f"{table}.parquet").unlink()

@@ -423,5 +423,7 @@ def test_a_card_of_another_task_or_other_settings_is_refused(
         assert str(error.value).startswith(f"{card}: {expected}")
         assert f"give that of {wanted.task}" in str(error.value)
     files.write_json(tmp_path / "card.json", {"task": "nqueens5"})
-    with pytest.raises(GramError, match=r"card.json: settings: the key 'task' is missing"):
+    with pytest.raises(
+        GramError, match=r"card.json: not the card of a data set \(settings is missing\)"
+    ):
         check_card(tmp_path / "card.json", settings.data, "config.json")

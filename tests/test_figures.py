@@ -531,7 +531,7 @@ def test_boards_refuse_what_they_cannot_draw(
         ),
         (("--samples", *chosen, "--data", data_folder), "give samples and data of the same task"),
         (("--samples", *chosen, "--data", data_folder, other), "different sizes"),
-        (("--samples", *chosen, "--data", data_folder, "--rows", 0), "at least 1"),
+        (("--samples", *chosen, "--data", data_folder, "--rows", 0), "from 1 to 100"),
         (
             ("--samples", "gram=absent.parquet", chosen[1], "--data", data_folder),
             "absent.parquet: no such file",

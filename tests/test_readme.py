@@ -16,7 +16,7 @@ from snakemake.cli import get_argument_parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-FIRST_SCREEN, WHOLE = 60, 200  # lines
+FIRST_SCREEN, WHOLE = 60, 225  # lines
 COMMANDS = ("reproduce", "test")
 PROFILES = ("profiles/local", "profiles/slurm", "profiles/runpod")
 PAPER_CONFIGS = ("config/paper.yaml", "config/single_gpu.yaml")
