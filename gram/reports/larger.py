@@ -7,10 +7,14 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gram.config import sized_task
 from gram.reports.reference import NOT_MEASURED, distinct, duration
+from gram.reports.results import REPORTED, WIDTH
+from gram.solve import CHOSEN_BY
 from gram.tables.layout import NOTHING, mean_and_std
-from gram.tables.names import GRAM, METRICS, label, papers_coverage
+from gram.tables.names import GRAM, HOLES, label, papers_coverage
 from gram.tables.reference import (
     PAPER_SIZE_RUNS,
     PROVING_RUNS,
@@ -19,12 +23,9 @@ from gram.tables.reference import (
     reference_evaluations,
 )
 from gram.tables.render import pipe_table
-from gram.tables.reported import Reported, read_params, read_reported
-from gram.tables.rows import measured, natural
+from gram.tables.reported import read_params, read_reported
+from gram.tables.rows import natural, table1
 
-REPORTED = Path("resources/reported.csv")
-CHOSEN_BY = "coverage_macro"  # of the validation split, as gram.solve chooses
-WIDTH = 100  # of the text of a page, in columns
 HEADER = ("%", "accuracy", "with several solutions", "solutions found", "parameters", "training")
 
 
@@ -34,23 +35,24 @@ def larger_boards(root: Path) -> str:
     Of several methods the one is shown whose kept seeds find most on their validation inputs; the
     test split chooses nothing.
     """
-    rows = []
-    boards = set()
-    for folder in (root / REFERENCE / name for name in (PROVING_RUNS, PAPER_SIZE_RUNS)):
-        tested = by_run(reference_evaluations(folder))
-        validated = by_run(reference_evaluations(folder, "valid.json", split="valid"))
-        for task in sorted({task for task, _ in tested}, key=natural):
-            methods = [method for one, method in tested if one == task]
-            found = {m: percent(validated.get((task, m), []), CHOSEN_BY)[0] for m in methods}
-            method = max(methods, key=lambda m: (found[m], m))
-            rows.append(our_line(folder, task, method, tested[task, method]))
-            boards.add(sized_task(task))
-    if not rows:
-        return NOT_MEASURED
     reported = read_reported(root / REPORTED)
     size = read_params(root / REPORTED)[GRAM]
-    for board in sorted(boards, key=natural):
-        rows += papers_line(board, reported, size)
+    rows, papers = [], {}
+    for folder in (root / REFERENCE / name for name in (PROVING_RUNS, PAPER_SIZE_RUNS)):
+        evaluations = reference_evaluations(folder)
+        tested = table1(evaluations, reported, None)
+        validated = table1(reference_evaluations(folder, "valid.json", split="valid"), {}, None)
+        for task in sorted(set(ran(tested)["task"]), key=natural):
+            part = tested[tested["task"] == task]
+            method = chosen(ran(part), validated)
+            facts = [one["run"] for one in evaluations]
+            seeds = [one["seed"] for one in facts if (one["task"], one["method"]) == (task, method)]
+            metas = [meta for seed in seeds for meta in metas_of(folder, task, method, seed)]
+            rows.append(our_line(part, method, metas))
+            papers[sized_task(task)] = papers_line(part, size)
+    if not rows:
+        return NOT_MEASURED
+    rows += [papers[board] for board in sorted(papers, key=natural) if papers[board]]
     text = (
         "Of each board's methods the one whose kept seeds find most on validation inputs, with the "
         "number of its trainings. Solutions found: by 20 answers to each input, in the average that "
@@ -59,41 +61,45 @@ def larger_boards(root: Path) -> str:
     return "\n".join([*pipe_table(HEADER, rows), "", *textwrap.wrap(text, WIDTH)])
 
 
-def by_run(evaluations: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """The seeds of every task and method."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for one in evaluations:
-        found.setdefault((one["run"]["task"], one["run"]["method"]), []).append(one)
-    return found
+def ran(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a long table that were measured here."""
+    return table[~table["status"].isin(HOLES)]
 
 
-def percent(evaluations: list[dict[str, Any]], metric: str) -> tuple[float, float]:
-    """Mean over the seeds and their sample standard deviation; -1 without any, NaN for one seed."""
-    values = [100 * measured(one, METRICS[metric])["value"] for one in evaluations]
-    if not values:
-        return -1.0, float("nan")
-    return statistics.mean(values), (statistics.stdev(values) if values[1:] else float("nan"))
+def chosen(part: pd.DataFrame, validated: pd.DataFrame) -> str:
+    """The method whose mean of :data:`CHOSEN_BY` on the validation split is highest.
+
+    Args:
+        part: rows of one task, of methods that were tested.
+        validated: the long table of that split.
+    """
+    task = part["task"].iloc[0]
+    known = validated[(validated["task"] == task) & (validated["metric"] == CHOSEN_BY)]
+    found = known.set_index("method")["ours_mean"]
+    return max(set(part["method"]), key=lambda method: (found.get(method, -1.0), method))
 
 
-def our_line(folder: Path, task: str, method: str, seeds: list[dict[str, Any]]) -> list[str]:
+def our_line(part: pd.DataFrame, method: str, metas: list[dict[str, Any]]) -> list[str]:
     """One method's row: means over its seeds, size, and time and place of one training."""
-    metas = [m for one in seeds for m in metas_of(folder, task, method, one["run"]["seed"])]
+    task = part["task"].iloc[0]
+    by_metric = part[part["method"] == method].set_index("metric")
+    first = by_metric.iloc[0]
+    cells = [
+        mean_and_std(*by_metric.loc[metric, ["ours_mean", "ours_std"]])
+        for metric in ("accuracy", "hostile_accuracy", papers_coverage(task))
+    ]
     seconds = statistics.mean(meta["seconds"] for meta in metas)
-    metrics = ("accuracy", "hostile_accuracy", papers_coverage(task))
-    cells = [mean_and_std(*percent(seeds, metric)) for metric in metrics]
     place = distinct(meta["device"] for meta in metas)
-    parameters = f"{seeds[0]['run']['parameters'] / 1e6:.2g}M"
-    name = f"{task}, {label(method)} ({len(seeds)})"
-    return [name, *cells, parameters, f"{duration(seconds)} of {place}"]
+    name = f"{task}, {label(method)} ({first['n']})"
+    return [name, *cells, f"{first['parameters'] / 1e6:.2g}M", f"{duration(seconds)} of {place}"]
 
 
-def papers_line(board: str, reported: Reported, size: str) -> list[list[str]]:
-    """The paper's row for GRAM on a board; none where it has not tried that board."""
-    found = [reported.get((board, GRAM, metric)) for metric in ("accuracy", "coverage")]
-    if None in found:
+def papers_line(part: pd.DataFrame, size: str) -> list[str]:
+    """The paper's row for GRAM on the board of a task; empty where it has not tried that board."""
+    by_metric = part[part["method"] == GRAM].set_index("metric")
+    task = part["task"].iloc[0]
+    shown = by_metric.reindex(["accuracy", papers_coverage(task)])[["paper_mean", "paper_std"]]
+    if shown["paper_mean"].isna().any():
         return []
-    accuracy, coverage = (
-        mean_and_std(value, float("nan") if std is None else std)
-        for value, std in filter(None, found)
-    )
-    return [[f"{board}, the paper", accuracy, NOTHING, coverage, size, NOTHING]]
+    accuracy, coverage = (mean_and_std(*row) for row in shown.to_numpy(dtype=float))
+    return [f"{sized_task(task)}, the paper", accuracy, NOTHING, coverage, size, NOTHING]
