@@ -132,8 +132,8 @@ PER_FOLD = either(TEXT, each(TEXT, 1))
 # The facts of a run in an evaluation.
 RUN = mapping(
     needed={
-        "task": A_NAME,
-        "method": A_NAME,
+        "task": TEXT,
+        "method": TEXT,
         "seed": whole(),
         "split": TEXT,
         "inputs": whole(),
