@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import re
 import sys
 from collections.abc import Iterable
@@ -60,18 +59,14 @@ def read_listed(path: Path) -> Listed:
 
 def write_listed(path: Path, listed: Listed) -> None:
     """Write sums in one order, whatever order they were recorded in: nqueens8 before nqueens10."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for dataset in sorted(
+    names = sorted(
         listed,
         key=lambda name: [
             int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)
         ],
-    ):
-        for split in TABLES:
-            writer.writerow((dataset, split, *listed[dataset][split]))
-    files.write_text(path, text.getvalue())
+    )
+    rows = [(name, split, *listed[name][split]) for name in names for split in TABLES]
+    files.write_tsv(path, COLUMNS, rows)
 
 
 def measure(card_path: Path) -> tuple[str, dict[str, Sum]]:

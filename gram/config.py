@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gram import files, settings_list, shapes
 from gram.agreement import check_restarts, check_run, said_of
-from gram.documents import read_yaml, yaml_option
+from gram.documents import mapping, read_yaml, yaml_option
 from gram.errors import GramError, run, short, suggestion
 from gram.lineage import (
     BASED_ON,
@@ -25,7 +25,7 @@ from gram.lineage import (
     resolve_bases,
 )
 from gram.names import FOLD, RULE, check_name, is_experiment_name
-from gram.parsing import TAG, known, mapping, merge, parse, tags
+from gram.parsing import TAG, known, merge, parse, tags
 from gram.settings import (
     SECTIONS,
     DataSettings,
@@ -113,15 +113,13 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
         )
     values = known(read_yaml(path), str(path), [SHARED, *KEYS])
     sources = [path]
-    named = [check_name(values.pop(SHARED), f"{path}: {SHARED}")] if SHARED in values else []
-    layers = [_normal(values, str(path))]
-    for shared in named:
-        sources.append(path.parents[1] / SHARED / f"{shared}.yaml")
-        below = known(read_yaml(sources[-1]), str(sources[-1]), KEYS)
-        layers.insert(0, _normal(below, str(sources[-1])))
-    merged = merge({}, layers[0])
-    for layer in layers[1:]:
-        merged = merge(merged, layer)
+    below: dict[str, Any] = {}
+    if SHARED in values:
+        name = check_name(values.pop(SHARED), f"{path}: {SHARED}")
+        shared = path.parents[1] / SHARED / f"{name}.yaml"
+        sources.append(shared)
+        below = _normal(known(read_yaml(shared), str(shared), KEYS), str(shared))
+    merged = merge(below, _normal(values, str(path)))
     if overrides:
         merged = merge(merged, _overrides(overrides, f"overrides of {path.stem}", merged))
     methods, where = merged["methods"], f"{path}: methods"
@@ -392,7 +390,7 @@ def main() -> None:
         for method in methods:
             print(show(experiment, method) if args.method else chain_text(method, experiment.bases))
         return
-    check_listed(load_experiment(args.experiment))
+    check_listed(load_experiment(args.experiment) if args.overrides else experiment)
     known = experiment.tasks(args.experiment.stem)
     task = args.experiment.stem if args.task is None else args.task
     if task not in known:

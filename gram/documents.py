@@ -145,6 +145,19 @@ def read_yaml(path: Path) -> Any:
     return parse_yaml(text, str(path), "a YAML file")
 
 
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """``value`` if it is a mapping; {} for a key without a value.
+
+    Raises:
+        GramError: anything else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise GramError(f"{where}: expected keys and values, found {short(value)}")
+    return value
+
+
 def yaml_option(name: str) -> Any:
     """For ``type=`` of an argument: reads its text as YAML with keys and values.
 
@@ -152,12 +165,4 @@ def yaml_option(name: str) -> Any:
         name: of the argument, for messages, as ``--overrides``.
     """
 
-    def read(text: str) -> dict[str, Any]:
-        value = parse_yaml(text, name)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise GramError(f"{name}: expected keys and values, found {short(value)}")
-        return value
-
-    return read
+    return lambda text: mapping(parse_yaml(text, name), name)

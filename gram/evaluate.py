@@ -278,9 +278,8 @@ def load_subject(
     check_card(data / "card.json", settings.data, run_folder / "config.json")
     split = load_split(data, split_name)
     train = load_split(data, "train")
-    for one in (train, split) if split_name in meta["data_md5"] else (train,):
-        name = "train" if one is train else split_name
-        if one.md5 != meta["data_md5"][name]:
+    for name, one in (("train", train), (split_name, split)):
+        if one.md5 != meta["data_md5"].get(name, one.md5):  # training does not see the test split
             raise GramError(
                 f"{run_folder}: trained on data with MD5 {meta['data_md5'][name]} ({name}), but {data} has "
                 f"{one.md5}: test inputs could have been seen; train again"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import math
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a line of column names and a line per row, tab-separated, atomically."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
 def content_digest(content: dict[str, Any]) -> str:
     """SHA-256 of a JSON object but for its :data:`SEAL`, in hex digits; blanks and the order of keys do not count."""
     rest = {key: value for key, value in content.items() if key != SEAL}
@@ -236,20 +247,31 @@ def parse_json(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
+@contextmanager
+def _built(path: Path, kind: str) -> Iterator[None]:
+    """Turn what is raised while a file is read that a command of this project has written into one line.
+
+    Raises:
+        GramError: the file is missing, or is not of its ``kind``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise GramError(
+            f"{path}: not a {kind} file ({error}); delete it and build it again"
+        ) from error
+
+
 def read_json(path: Path) -> Any:
     """The JSON value in ``path``, without its digest where it has one.
 
     Raises:
         GramError: the file is missing, is not JSON, or was changed after it was written.
     """
-    try:
+    with _built(path, "JSON"):
         value = parse_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValueError as error:
-        raise GramError(
-            f"{path}: not a JSON file ({error}); delete it and build it again"
-        ) from error
     seal = value.pop(SEAL, None) if isinstance(value, dict) else None
     if seal is not None and seal != content_digest(value):
         raise GramError(
@@ -265,17 +287,11 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     Raises:
         GramError: the file is missing, or a line is no JSON object.
     """
-    try:
+    with _built(path, "JSON-lines"):
         lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
         for number, line in enumerate(lines, start=1):
             if not isinstance(line, dict):
                 raise ValueError(f"line {number} is no object")
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except ValueError as error:
-        raise GramError(
-            f"{path}: not a JSON-lines file ({error}); delete it and build it again"
-        ) from error
     return lines
 
 

@@ -11,6 +11,7 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar
 
+from gram.documents import mapping
 from gram.errors import GramError, short, suggestion
 
 Section = TypeVar("Section")
@@ -154,19 +155,6 @@ def known(value: Any, where: str, keys: Collection[str], described: str = "") ->
         meant = suggestion(unknown[0], keys, "known keys", described)
         raise GramError(f"{where}: unknown key {short(unknown[0])}; {meant}")
     return values
-
-
-def mapping(value: Any, where: str) -> dict[str, Any]:
-    """``value`` if it is a mapping; {} for a key without a value.
-
-    Raises:
-        GramError: anything else.
-    """
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise GramError(f"{where}: expected keys and values, found {short(value)}")
-    return value
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

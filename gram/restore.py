@@ -11,6 +11,7 @@ from gram.errors import GramError, run, short
 from gram.trained import HISTORY, KEPT, META, WEIGHTS
 
 RESTORED = (WEIGHTS, HISTORY, META)
+OF_KEPT_RUN = ("config.json", *RESTORED)
 GIT = "restore it with git"
 TRAIN_IT = "leave reference_runs out of the configuration to train the run here"
 
@@ -32,7 +33,7 @@ def check(reference: Path, config: Path, card: Path) -> None:
     Raises:
         GramError: other settings or data, weights that are not those of its meta, or a file that is missing.
     """
-    for name in ("config.json", *RESTORED):
+    for name in OF_KEPT_RUN:
         if not (reference / name).exists():
             raise GramError(
                 f"{reference / name}: missing from a reference run; restore it with git, or keep the run again"

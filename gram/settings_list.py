@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import io
 import json
 import typing
 from collections.abc import Iterable
@@ -81,11 +80,7 @@ def read_list(path: Path) -> list[Row]:
 
 def write_list(path: Path, rows: Iterable[Row]) -> None:
     """Write a list, sorted by experiment and method."""
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(sorted(rows))
-    files.write_text(path, text.getvalue())
+    files.write_tsv(path, Row._fields, sorted(rows))
 
 
 def check(found: Iterable[Row], path: Path, experiment: str) -> None:

@@ -24,6 +24,7 @@ NUMBER: Schema = {"type": "number"}
 SOME_TEXT: Schema = {"type": ["string", "null"]}
 YES_OR_NO: Schema = {"type": ["boolean", "null"]}
 MAPPING: Schema = {"type": "object"}
+TRAIN_AGAIN = "delete it and train the run again"
 MOST = 2**53  # up to here a float holds every integer
 
 
@@ -254,6 +255,11 @@ def check(validator: Draft202012Validator, value: Any, where: str, what: str, me
     raise GramError(f"{where}: not {what} ({problem}); {mend}")
 
 
+def _read(path: Path, validator: Draft202012Validator, what: str, mend: str) -> dict[str, Any]:
+    found: dict[str, Any] = check(validator, files.read_json(path), str(path), what, mend)
+    return found
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """``card.json`` of a data set.
 
@@ -261,10 +267,7 @@ def read_card(path: Path) -> dict[str, Any]:
         GramError: missing, broken, or another file.
     """
     mend = "delete its folder and build it again"
-    found: dict[str, Any] = check(
-        _validator("card"), files.read_json(path), str(path), "the card of a data set", mend
-    )
-    return found
+    return _read(path, _validator("card"), "the card of a data set", mend)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -273,11 +276,7 @@ def read_meta(path: Path) -> dict[str, Any]:
     Raises:
         GramError: missing, broken, or another file.
     """
-    mend = "delete it and train the run again"
-    found: dict[str, Any] = check(
-        _validator("meta"), files.read_json(path), str(path), "the meta.json of a run", mend
-    )
-    return found
+    return _read(path, _validator("meta"), "the meta.json of a run", TRAIN_AGAIN)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -288,9 +287,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     lines = files.read_json_lines(path)
     for number, line in enumerate(lines, start=1):
-        where = f"{path}:{number}"
-        mend = "delete it and train the run again"
-        check(_validator("history"), line, where, "a line of a history", mend)
+        check(_validator("history"), line, f"{path}:{number}", "a line of a history", TRAIN_AGAIN)
     return lines
 
 
@@ -304,11 +301,5 @@ def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any
     Raises:
         GramError: missing, broken, or another file.
     """
-    found: dict[str, Any] = check(
-        _evaluation(sections),
-        files.read_json(path),
-        str(path),
-        "the evaluation needed here",
-        "delete it and build it again",
-    )
-    return found
+    mend = "delete it and build it again"
+    return _read(path, _evaluation(sections), "the evaluation needed here", mend)

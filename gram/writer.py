@@ -20,10 +20,10 @@ from gram.errors import GramError
 NAME = ".writer"  # of the locked file, which says whose the lock is; removed at the end
 
 
-def _cannot(path: Path, error: OSError) -> GramError:
+def _cannot(path: Path, error: OSError, what: str = "opened") -> GramError:
     """What to say where the folder cannot be written."""
     mend = files.MENDS.get(error.errno or 0, "choose another folder")
-    return GramError(f"{path}: cannot be opened ({error.strerror}): {mend}")
+    return GramError(f"{path}: cannot be {what} ({error.strerror}): {mend}")
 
 
 def _open(path: Path) -> tuple[int, bool]:
@@ -98,8 +98,7 @@ def only_writer(folder: Path, outputs: Sequence[str] = ()) -> Iterator[None]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, who.encode(), 0)
         except OSError as error:
-            mend = files.MENDS.get(error.errno or 0, "choose another folder")
-            raise GramError(f"{path}: cannot be written ({error.strerror}): {mend}") from error
+            raise _cannot(path, error, "written") from error
         for name in outputs:
             files.remove_leftovers(folder / name)
         files.try_writing(folder)

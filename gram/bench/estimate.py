@@ -14,7 +14,7 @@ from gram.config import load_experiment, resolve, split_fold
 from gram.errors import GramError, short, suggestion
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network
-from gram.parsing import mapping, merge
+from gram.parsing import merge
 from gram.settings import RunSettings
 
 # fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving average.
@@ -46,7 +46,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         GramError: it is not one.
     """
-    return mapping(documents.read_yaml(path), str(path))
+    return documents.mapping(documents.read_yaml(path), str(path))
 
 
 def workflow_config(workflow: Path, root: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class OfEvaluations(NamedTuple):
         data: from JSON contents to what is drawn.
         draw: from that to the figure.
         split: that the evaluations are of.
+        reads_reported: whether its data can be shown with what the paper's Figure 4 shows.
     """
 
     text: str
@@ -43,6 +44,7 @@ class OfEvaluations(NamedTuple):
     data: Callable[..., Any]
     draw: Callable[..., Any]
     split: str = "test"
+    reads_reported: bool = False
 
 
 OF_EVALUATIONS: dict[str, OfEvaluations] = {
@@ -51,6 +53,7 @@ OF_EVALUATIONS: dict[str, OfEvaluations] = {
         EVALUATION,
         completions_data,
         draw_completions,
+        reads_reported=True,
     ),
     "width": OfEvaluations(
         "coverage against the number of samples", EVALUATION, width_data, draw_width
@@ -124,9 +127,10 @@ def main() -> None:
             required=True,
             help=f"JSON of the {of_evaluations.split} split, of all folds",
         )
-    figures.choices["completions"].add_argument(
-        "--reported", type=Path, help="the paper's points, to stand beside: resources/figure4.csv"
-    )
+        if of_evaluations.reads_reported:
+            curves.add_argument(
+                "--reported", type=Path, help="the paper's points beside: resources/figure4.csv"
+            )
     board = figures.add_parser(
         "boards", help="inputs, GRAM's distinct completions, and the deterministic twin's answer"
     )
@@ -156,10 +160,11 @@ def main() -> None:
     elif args.figure == "elbo":
         save(draw_elbo(elbo_data(args.histories)), args.output)
     elif args.figure in OF_EVALUATIONS:
-        _, sections, data, draw, split = OF_EVALUATIONS[args.figure]
-        evaluations = read_evaluations(args.evaluations, sections, split)
-        papers = [read_figure4(args.reported)] if getattr(args, "reported", None) else []
-        save(draw(data(evaluations, *papers)), args.output)
+        chosen = OF_EVALUATIONS[args.figure]
+        evaluations = read_evaluations(args.evaluations, chosen.sections, chosen.split)
+        reported = args.reported if chosen.reads_reported else None
+        papers = [read_figure4(reported)] if reported else []
+        save(chosen.draw(chosen.data(evaluations, *papers)), args.output)
     else:
         boards(args)
 

@@ -80,13 +80,18 @@ def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
     ]
 
 
+def our_methods(name: str) -> dict[str, str]:
+    """What the paper calls the methods of one of its tables -> what they are called here."""
+    return {method.paper: key for key, method in PAPER_TABLES[name].items() if method.paper}
+
+
 def read_reported(path: Path, name: str = "table1") -> Reported:
     """One table of the paper: (task, our method, the paper's metric) -> mean and standard deviation (None where not given).
 
     Raises:
         GramError: as of :func:`reported_rows`, or a method that the mapping in ``names.py`` does not have.
     """
-    ours = {method.paper: key for key, method in PAPER_TABLES[name].items() if method.paper}
+    ours = our_methods(name)
     reported: Reported = {}
     for row in reported_rows(path, name):
         if row["method"] not in ours:
@@ -124,7 +129,7 @@ def read_figure4(path: Path) -> pd.DataFrame:
     Raises:
         GramError: a missing file or column, or a method that the mapping in ``names.py`` does not have.
     """
-    ours = {method.paper: key for key, method in PAPER_TABLES["table1"].items() if method.paper}
+    ours = our_methods("table1")
     columns = {"task": "task", "method": "method", "completions": "x", "accuracy": "value"}
     table = read_columns(path, ("task", "method"), ("completions", "accuracy"))
     unknown = sorted(set(table["method"]) - set(ours))

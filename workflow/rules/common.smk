@@ -17,6 +17,7 @@ from gram.code_version import code_hash
 from gram.config import data_settings, evaluate_settings, method_section, resolve, split_fold
 from gram.errors import GramError, short, suggestion
 from gram.lineage import BASED_ON
+from gram.restore import OF_KEPT_RUN
 
 
 def frozen(settings):
@@ -111,8 +112,7 @@ def time_limit(resources):
 def kept_files(wildcards):
     """The files of a kept run. From a function, for in a pattern braces in the folder's name would be wildcards."""
     folder = Path(config["reference_runs"], "runs/{task}/{method}/seed{seed}".format(**wildcards))
-    names = ["config.json", "weights.safetensors", "meta.json", "history.jsonl"]
-    return [str(folder / name) for name in names]
+    return [str(folder / name) for name in OF_KEPT_RUN]
 
 
 def initial_weights_of(task, method, seed):
