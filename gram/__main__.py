@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from gram.errors import GramError, run, suggestion
+from gram.system.errors import GramError, run, suggestion
 
 HELP = ("-h", "--help", "help")
 
@@ -20,12 +20,12 @@ def steps() -> dict[str, str]:
     """The name of every module that can be run, and the beginning of what it says about itself."""
     root = Path(__file__).parent
     found = {}
-    for path in [*root.glob("*.py"), *root.glob("*/__main__.py")]:
+    for path in sorted(root.glob("*/*.py")):
         name = path.parent.name if path.stem == "__main__" else path.stem
         tree = ast.parse(path.read_text(encoding="utf-8"))
         functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
         for function in functions:
-            if function.name == "main" and path != Path(__file__):
+            if function.name == "main":
                 text = ast.get_docstring(function) or ""
                 found[name] = re.split(r"[:;(]", text)[0].strip(" .")
     return dict(sorted(found.items()))

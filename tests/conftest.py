@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram import files
-from gram.config import Experiment, load_experiment, resolve
-from gram.data import build
-from gram.errors import run
+from gram.data.splits import build
 from gram.models.network import Network, Shape
-from gram.objectives import Rows, Supervised, supervise
-from gram.provenance import seeded_generator
 from gram.settings import RunSettings, TrainConfig
+from gram.settings.config import Experiment, load_experiment, resolve
+from gram.system import files
+from gram.system.errors import run
+from gram.system.provenance import seeded_generator
 from gram.tasks import Enumeration, make_task
-from gram.train import train
-from gram.trainer import Trainer
+from gram.train.loop import train
+from gram.train.objectives import Rows, Supervised, supervise
+from gram.train.trainer import Trainer
 from tests import synthetic
 
 # 5x5 with one or two queens kept: 125 inputs, 25 of them with two completions.

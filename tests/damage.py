@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gram import files
-from gram.trained import FILES_MD5, KEPT
+from gram.runs.trained import FILES_MD5, KEPT
+from gram.system import files
 
 
 def note_anew(folder: Path) -> None:

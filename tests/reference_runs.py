@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gram import files
-from gram.config import load_experiment, resolve, split_fold
+from gram.settings.config import load_experiment, resolve, split_fold
+from gram.system import files
 from tests import synthetic
 
 EXPERIMENTS = Path(__file__).parents[1] / "config/experiments"

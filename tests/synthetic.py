@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gram.compare_samplers import COMPARED, summarise
+from gram.evaluate.compare_samplers import COMPARED, summarise
+from gram.evaluate.metrics import ratio
 from gram.figures.samplers import COLOURS
 from gram.figures.scaling import CHOOSERS
-from gram.metrics import ratio
 
 NAMES = (
     "accuracy",

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram.data import load_split
-from gram.inference import rollout
+from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.models.network import Shape
+from gram.models.rollout import rollout
 from gram.settings import GramModel, TrainConfig
-from gram.stream import Stream
+from gram.train.stream import Stream
 
 TINY = GramModel(
     D=8,

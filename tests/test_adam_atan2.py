@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram import checkpoint, optim
-from gram.adam_atan2 import AdamATan2
 from gram.models.factory import build_model
 from gram.models.hrm import HRM
 from gram.models.network import Shape
+from gram.runs import checkpoint
 from gram.settings import TrainConfig
 from gram.settings.baselines import TrmModel
+from gram.train import optim
+from gram.train.adam_atan2 import AdamATan2
 
 RATE, BETAS, DECAY = 0.03, (0.9, 0.95), 0.5
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Callable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
+from gram import COMMANDS, ROOMS
+from gram.__main__ import steps
+
 ROOT = Path(__file__).parents[1]
 
-# The one copy of the order. A package (tasks, models) is one room; a module imports only from rooms to its left.
-ROOMS = """
-stopping errors regular __main__ launch torchrun code_version files writer progress seeds processor
-names documents settings settings_list shapes parsing lineage agreement config trained restore tasks
-data checksums models losses adam_atan2 optim objectives stream provenance checkpoint initial samplers
-inference elbo distributed machine watch trainer duration timelimit train keep bench metrics partial
-evaluate pool scaling carried compare_samplers tables figures solve reports
-""".split()
+# Entries of gram/: the rooms, __init__.py and __main__.py.
+MAX_ENTRIES = 14
+# What gram/__init__.py itself defines.
+OF_PACKAGE = {"__version__", "COMMANDS", "ROOMS"}
 
 MAX_LINES = 500
 
@@ -57,15 +58,14 @@ def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def import_problems(root: Path) -> list[str]:
-    """Imports against the order, relative imports, imports of snakemake, and modules that the order does not know."""
+    """Imports against the order, relative imports, imports of snakemake, and modules in no room."""
     problems = []
-    rank = {"": -1} | {room: position for position, room in enumerate(ROOMS)}
+    # gram/__main__.py needs the room of the machine, as the first room does.
+    rank = {"": -1, "__main__": 0} | {room: place for place, room in enumerate(ROOMS)}
     for room, path, tree in python_files(root):
         name = path.relative_to(root).as_posix()
         if room not in rank:
-            problems.append(
-                f"{name}: {room!r} has no place in the import order; add it to ROOMS in tests/test_architecture.py"
-            )
+            problems.append(f"{name}: no room of gram/; move it into one of {', '.join(ROOMS)}")
             continue
         for line, imported in imports(tree):
             head, *rest = imported.split(".")
@@ -74,14 +74,47 @@ def import_problems(root: Path) -> list[str]:
             elif head.startswith("snakemake"):
                 problems.append(f"{name}:{line}: imports {imported}; gram/ never imports snakemake")
             elif head == "gram" and rest:
-                other = (
-                    rest[0] if rest[0] in rank else ""
-                )  # `from gram import __version__` names the package itself
-                if rank[other] > rank[room] or (other == room == ""):
+                other = "" if rest[0] in OF_PACKAGE else rest[0]
+                if other not in rank:
+                    problems.append(f"{name}:{line}: imports {imported}; import it from its room")
+                elif rank[other] > rank[room] or (other == room == ""):
                     problems.append(
-                        f"{name}:{line}: imports {imported}, which is to the right of {room or 'gram/__init__.py'}"
+                        f"{name}:{line}: imports {imported}, which is to the right of "
+                        f"{room or 'gram/__init__.py'}"
                     )
     return problems
+
+
+def entry_problems(root: Path) -> list[str]:
+    """More files and folders in gram/ than can be taken in at once."""
+    entries = [path.name for path in (root / "gram").iterdir() if path.name != "__pycache__"]
+    if len(entries) <= MAX_ENTRIES:
+        return []
+    return [f"gram/: {len(entries)} entries, more than {MAX_ENTRIES}"]
+
+
+def circle_problems(root: Path) -> list[str]:
+    """Modules that import each other, directly or through others, also within a room."""
+    names = {}
+    for _, path, tree in python_files(root):
+        dotted = ".".join(path.relative_to(root).with_suffix("").parts)
+        names[dotted.removesuffix(".__init__")] = tree
+    graph: dict[str, set[str]] = {}
+    for name, tree in names.items():
+        graph[name] = set()
+        for _, imported in imports(tree):
+            # `from gram.models import layers` names a module, `from gram.models.layers import Block`
+            # what stands in one.
+            for module in (imported, imported.rpartition(".")[0]):
+                if module in names and module != name:
+                    graph[name].add(module)
+                    break
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        first, *others = reversed(error.args[1])
+        return [f"{first.replace('.', '/')}.py: imports itself by way of {', '.join(others[:-1])}"]
+    return []
 
 
 def workflow_problems(root: Path) -> list[str]:
@@ -189,6 +222,8 @@ def random_problems(root: Path) -> list[str]:
 
 CHECKS: list[Callable[[Path], list[str]]] = [
     import_problems,
+    entry_problems,
+    circle_problems,
     workflow_problems,
     length_problems,
     random_problems,
@@ -210,33 +245,39 @@ def plant(root: Path, name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("check", "name", "source"),
     [
-        (import_problems, "gram/losses.py", "from gram.train import main"),
-        (import_problems, "gram/losses.py", "import gram.train"),
-        (import_problems, "gram/losses.py", "from gram import files, train"),
-        (import_problems, "gram/losses.py", "def late():\n    from gram.train import main\n"),
+        (import_problems, "gram/models/layers.py", "from gram.train.loop import train"),
+        (import_problems, "gram/models/layers.py", "import gram.train"),
+        (import_problems, "gram/models/layers.py", "from gram import system, train"),
+        (
+            import_problems,
+            "gram/models/layers.py",
+            "def late():\n    from gram.train.loop import train\n",
+        ),
         (import_problems, "gram/tasks/maze.py", "from gram.models.layers import Block"),
-        (import_problems, "gram/__init__.py", "from gram.errors import run"),
-        (import_problems, "gram/losses.py", "from .errors import GramError"),
+        (import_problems, "gram/__init__.py", "from gram.system.errors import run"),
+        (import_problems, "gram/__main__.py", "from gram.settings.config import resolve"),
+        (import_problems, "gram/models/layers.py", "from .network import Network"),
+        (import_problems, "gram/models/layers.py", "from gram.keep import keep"),
         (import_problems, "gram/novelty.py", ""),
-        (import_problems, "gram/train.py", "from snakemake.script import snakemake"),
-        (import_problems, "gram/train.py", "import snakemake_interface_common"),
+        (import_problems, "gram/train/loop.py", "from snakemake.script import snakemake"),
+        (import_problems, "gram/train/loop.py", "import snakemake_interface_common"),
         (workflow_problems, "Snakefile", "import torch"),
         (workflow_problems, "workflow/rules/common.smk", "    from numpy import mean"),
         (workflow_problems, "workflow/scripts/summary.py", "import os, numpy as np"),
-        (length_problems, "gram/losses.py", "\n" * (MAX_LINES + 1)),
+        (length_problems, "gram/train/losses.py", "\n" * (MAX_LINES + 1)),
         (length_problems, "workflow/schemas/config.schema.yaml", "\n" * (MAX_LINES + 1)),
-        (random_problems, "gram/data.py", "import numpy as np\nnp.random.seed(0)"),
-        (random_problems, "gram/data.py", "import numpy as np\nnp.random.rand(3)"),
-        (random_problems, "gram/data.py", "import numpy as np\nnp.random.default_rng()"),
-        (random_problems, "gram/data.py", "from numpy import random\nrandom.shuffle([])"),
-        (random_problems, "gram/data.py", "import random\nrandom.seed(1)"),
-        (random_problems, "gram/data.py", "from random import shuffle as mix\nmix([])"),
-        (random_problems, "gram/train.py", "import torch\ntorch.manual_seed(1)"),
-        (random_problems, "gram/train.py", "import torch\ntorch.cuda.manual_seed_all(1)"),
-        (random_problems, "gram/train.py", "import torch\ntorch.randn(3)"),
+        (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.seed(0)"),
+        (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.rand(3)"),
+        (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.default_rng()"),
+        (random_problems, "gram/data/splits.py", "from numpy import random\nrandom.shuffle([])"),
+        (random_problems, "gram/data/splits.py", "import random\nrandom.seed(1)"),
+        (random_problems, "gram/data/splits.py", "from random import shuffle as mix\nmix([])"),
+        (random_problems, "gram/train/loop.py", "import torch\ntorch.manual_seed(1)"),
+        (random_problems, "gram/train/loop.py", "import torch\ntorch.cuda.manual_seed_all(1)"),
+        (random_problems, "gram/train/loop.py", "import torch\ntorch.randn(3)"),
         (
             random_problems,
-            "gram/train.py",
+            "gram/train/loop.py",
             "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)\n",
         ),
         (
@@ -263,8 +304,8 @@ def test_planted_violation_is_found(
     ("name", "source"),
     [
         (
-            "gram/train.py",
-            "import gram\nfrom gram import __version__, files\nfrom gram.models.layers import Block",
+            "gram/train/loop.py",
+            "import gram\nfrom gram import __version__\nfrom gram.models.layers import Block",
         ),
         ("gram/models/factory.py", "from gram.models.layers import Block"),
         (
@@ -272,14 +313,43 @@ def test_planted_violation_is_found(
             "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)\n    torch.randn(3)\n",
         ),
         (
-            "gram/stream.py",
+            "gram/train/stream.py",
             "import torch\ng = torch.Generator()\ng.manual_seed(1)\ntorch.randint(9, (3,), generator=g)",
         ),
-        ("gram/data.py", "import numpy as np\nnp.random.default_rng(1).random()"),
-        ("gram/losses.py", "\n" * MAX_LINES),
+        ("gram/data/splits.py", "import numpy as np\nnp.random.default_rng(1).random()"),
+        ("gram/train/losses.py", "\n" * MAX_LINES),
         ("workflow/rules/common.smk", "# from the paper, without torch\nimport json"),
     ],
 )
 def test_what_is_allowed_is_not_reported(name: str, source: str, tmp_path: Path) -> None:
     plant(tmp_path, name, source)
     assert [problem for check in CHECKS for problem in check(tmp_path)] == []
+
+
+def test_a_circle_within_a_room_is_found(tmp_path: Path) -> None:
+    plant(tmp_path, "gram/models/a.py", "def late():\n    from gram.models import b\n")
+    plant(tmp_path, "gram/models/b.py", "from gram.models.c import C\n")
+    assert circle_problems(tmp_path) == []
+    plant(tmp_path, "gram/models/c.py", "import gram.models.a\n")
+    (problem,) = circle_problems(tmp_path)
+    assert problem.startswith("gram/models/") and "imports itself by way of" in problem
+
+
+def test_too_many_entries_are_found(tmp_path: Path) -> None:
+    for index in range(MAX_ENTRIES - 1):
+        plant(tmp_path, f"gram/room{index}/__init__.py", "")
+    assert entry_problems(tmp_path) == []
+    plant(tmp_path, "gram/one_more.py", "")
+    assert entry_problems(tmp_path) == ["gram/: 15 entries, more than 14"]
+
+
+def test_every_command_is_called_by_its_name_in_whatever_room_it_stands() -> None:
+    rooms = {room for room in ROOMS if (ROOT / "gram" / room / "__main__.py").exists()}
+    assert set(COMMANDS) | rooms == set(steps())
+    for command, room in COMMANDS.items():
+        assert room in ROOMS
+        found = importlib.util.find_spec(f"gram.{command}")
+        assert found is not None and found.origin is not None
+        assert Path(found.origin) == ROOT / "gram" / room / f"{command}.py"
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("gram.files")  # a module that is no command has one name only

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 import torch
 
-from gram import files
 from gram.bench import estimate, measure, timing, variants
 from gram.bench.__main__ import main
 from gram.bench.flops import row_flops, run_flops
 from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
-from gram.config import load_experiment, resolve
-from gram.errors import GramError
 from gram.models.factory import build_model
 from gram.models.network import Shape
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.settings.config import load_experiment, resolve
+from gram.system import files
+from gram.system.errors import GramError
+from gram.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from gram import carried, elbo, files
-from gram.evaluate import load_subject
-from gram.pool import pool_rows
+from gram.evaluate import carried
+from gram.evaluate.evaluation import load_subject
+from gram.evaluate.pool import pool_rows
 from gram.settings import EvaluateConfig
+from gram.system import files
+from gram.train import elbo
 
 CPU = torch.device("cpu")
 

@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 import torch
 
-from gram import checkpoint, files, train
-from gram.checkpoint import load_weights, read_tensors, write_tensors
-from gram.data import build
-from gram.errors import GramError
+from gram.data.splits import build
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
 from gram.models.network import Shape
-from gram.seeds import child_seed
+from gram.runs import checkpoint
+from gram.runs.checkpoint import load_weights, read_tensors, write_tensors
 from gram.settings import RunSettings
+from gram.system import files
+from gram.system.errors import GramError
+from gram.system.seeds import child_seed
+from gram.train.__main__ import main as train_main
 
 TENSORS = {"a/b": torch.arange(6).reshape(2, 3), "c": torch.tensor(1.5), "d": torch.zeros(0, 2)}
 
@@ -235,7 +237,7 @@ def test_full_disk_while_training_keeps_the_last_resume_state(
         "--device",
         "cpu",
     )
-    outcome = command(train.main, *arguments)
+    outcome = command(train_main, *arguments)
     monkeypatch.undo()
     error = outcome.err.strip().splitlines()[-1]
     assert (
@@ -259,7 +261,7 @@ def test_path_below_a_file_is_named(
         write_tensors(tmp_path / "file" / "x.safetensors", TENSORS)
     files.write_json(tmp_path / "config.json", settings.as_dict())
     arguments = ("--config", tmp_path / "config.json", "--data", data_folder, "--device", "cpu")
-    outcome = command(train.main, *arguments, "--output", tmp_path / "file" / "run")
+    outcome = command(train_main, *arguments, "--output", tmp_path / "file" / "run")
     assert (
         outcome.code == 2
         and "a part of this path is a file" in outcome.err

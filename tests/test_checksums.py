@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from gram.checksums import (
+from gram.data.checksums import (
     COLUMNS,
     Sum,
     check_cards,
@@ -25,10 +25,10 @@ from gram.checksums import (
     read_listed,
     write_listed,
 )
-from gram.config import data_settings, load_experiment, split_fold
-from gram.data import TABLES, build, content_md5
-from gram.errors import GramError
+from gram.data.splits import TABLES, build, content_md5
 from gram.settings import RunSettings
+from gram.settings.config import data_settings, load_experiment, split_fold
+from gram.system.errors import GramError
 
 ROOT = Path(__file__).parents[1]
 LISTED = ROOT / "resources/checksums.tsv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gram.code_version import code_hash, without_comments
+from gram.system.code_version import code_hash, without_comments
 
 SOURCE = 'def half(x):\n    """Half."""\n    return x / 2  # exact\n'
 

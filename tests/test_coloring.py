@@ -12,13 +12,14 @@ import numpy as np
 import pulp
 import pytest
 
-from gram import files, metrics
-from gram.config import data_settings, load_experiment
-from gram.data import SPLITS, Split, assign_splits, build, load_split
-from gram.errors import GramError
-from gram.evaluate import Drawn, score
-from gram.pool import pool_values
+from gram.data.splits import SPLITS, Split, assign_splits, build, load_split
+from gram.evaluate import metrics
+from gram.evaluate.evaluation import Drawn, score
+from gram.evaluate.pool import pool_values
 from gram.settings import DataSettings, SplitConfig
+from gram.settings.config import data_settings, load_experiment
+from gram.system import files
+from gram.system.errors import GramError
 from gram.tables.rows import read_reported
 from gram.tasks import PAD, Enumeration, make_task
 from gram.tasks.coloring import (

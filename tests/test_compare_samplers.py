@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from gram import compare_samplers, evaluate, files, metrics
-from gram.compare_samplers import COMPARED, SAMPLERS, summarise
+from gram.evaluate import compare_samplers, evaluation, metrics
+from gram.evaluate.compare_samplers import COMPARED, SAMPLERS, summarise
 from gram.settings import EvaluateConfig
+from gram.system import files
 
 CPU = torch.device("cpu")
 
@@ -73,12 +74,12 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
         (sampler, width, seed) for sampler in SAMPLERS for width in (2, 3) for seed in (0, 1)
     }
     # Each is an evaluation of its own, with the noise of its width and seed.
-    subject = evaluate.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    subject = evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
     config = EvaluateConfig(depth=2, width=3, seed=1, sampler="antithetic")
-    drawn = evaluate.draw(
+    drawn = evaluation.draw(
         subject.model, subject.split, config, subject.generator("compare_samplers", 1, 3)
     )
-    expected = metrics.slices(evaluate.score(subject.task, subject.split, drawn))
+    expected = metrics.slices(evaluation.score(subject.task, subject.split, drawn))
     found = rows["antithetic", 3, 1]
     assert (
         found["accuracy"] == expected["accuracy"]

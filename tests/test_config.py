@@ -12,8 +12,17 @@ from typing import Any
 
 import pytest
 
-from gram import config, files
-from gram.config import (
+from gram.settings import (
+    SECTIONS,
+    EvaluateConfig,
+    GramModel,
+    RunSettings,
+    SplitConfig,
+    TrainConfig,
+    config,
+)
+from gram.settings.baselines import ArModel
+from gram.settings.config import (
     Experiment,
     check_card,
     evaluate_settings,
@@ -22,10 +31,9 @@ from gram.config import (
     resolve,
     split_fold,
 )
-from gram.errors import GramError
-from gram.parsing import merge, parse, tags
-from gram.settings import SECTIONS, EvaluateConfig, GramModel, RunSettings, SplitConfig, TrainConfig
-from gram.settings.baselines import ArModel
+from gram.settings.parsing import merge, parse, tags
+from gram.system import files
+from gram.system.errors import GramError
 
 EXPERIMENTS = sorted((Path(__file__).parents[1] / "config" / "experiments").glob("*.yaml"))
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from gram import metrics
-from gram.data import Split
-from gram.evaluate import Drawn, score
-from gram.metrics import Samples
+from gram.data.splits import Split
+from gram.evaluate import metrics
+from gram.evaluate.evaluation import Drawn, score
+from gram.evaluate.metrics import Samples
 from gram.tasks import make_task
 
 Floats = NDArray[np.float64]

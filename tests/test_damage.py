@@ -17,24 +17,27 @@ from typing import Any
 import pytest
 import torch
 
-from gram import checksums, evaluate, files, initial, keep, restore
-from gram.data import load_split
-from gram.errors import GramError
+from gram.data import checksums
+from gram.data.splits import load_split
+from gram.evaluate import evaluation
+from gram.evaluate.pool import pool_folds
 from gram.figures.curves import completions_data, width_data
 from gram.figures.samplers import samplers_data
 from gram.figures.scaling import halting_data, scaling_data
 from gram.figures.training import training_data
 from gram.models.factory import build_model
 from gram.models.network import Shape
-from gram.pool import pool_folds
+from gram.runs import initial, keep, restore
 from gram.settings import EvaluateConfig, RunSettings
+from gram.system import files
+from gram.system.errors import GramError
 from gram.tables.costs import costs, read_ledger, read_metas
 from gram.tables.evaluations import read_evaluations
 from gram.tables.reference import runs_of
 from gram.tables.reported import read_figure4, read_others, read_params, read_reported
 from gram.tables.rows import table1
 from gram.tasks import make_task
-from gram.trainer import Trainer
+from gram.train.trainer import Trainer
 from tests import synthetic
 
 CPU = torch.device("cpu")
@@ -128,7 +131,7 @@ class World:
         return digest(split.md5, split.inputs.tolist(), split.completions.tolist(), sums)
 
     def subject(self) -> str:
-        subject = evaluate.load_subject(self.run, self.data, "test", "ema", CPU)
+        subject = evaluation.load_subject(self.run, self.data, "test", "ema", CPU)
         facts = subject.facts(EvaluateConfig())
         model = build_model(
             self.settings.model, Shape.of(make_task("nqueens5", {"removed": [3]})), 0

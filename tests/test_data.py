@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gram import data
-from gram.data import SPLITS, assign_splits, build, build_tables, content_md5, load_split
-from gram.errors import GramError
+from gram.data import splits as data
+from gram.data.splits import SPLITS, assign_splits, build, build_tables, content_md5, load_split
 from gram.settings import DataSettings, RunSettings, SplitConfig
+from gram.system.errors import GramError
 from gram.tasks import Enumeration, checked_task, make_task
 from gram.tasks.nqueens import NQueens
 

@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gram.errors import GramError
-from gram.inference import rollout
 from gram.models.diffusion import MaskedDiffusion
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape
-from gram.objectives import Supervised
-from gram.provenance import seeded_generator
+from gram.models.rollout import rollout
 from gram.settings import TrainConfig
 from gram.settings.baselines import MdlmModel
+from gram.system.errors import GramError
+from gram.system.provenance import seeded_generator
+from gram.train.objectives import Supervised
 
 CPU = torch.device("cpu")
 SMALL = {"D": 16, "heads": 2, "ffn_hidden": 16, "layers": 2, "condition": 8}

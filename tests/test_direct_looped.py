@@ -13,10 +13,10 @@ from gram.models.direct import Direct
 from gram.models.factory import build_model, parameter_count
 from gram.models.looped import Looped
 from gram.models.network import Network, Shape
-from gram.objectives import Supervised
-from gram.provenance import seeded_generator
 from gram.settings import TrainConfig
 from gram.settings.baselines import DirectModel, LoopedModel
+from gram.system.provenance import seeded_generator
+from gram.train.objectives import Supervised
 
 SHAPE = Shape(6, 4, slice(3, 6))
 SMALL = {"D": 16, "heads": 2, "ffn_hidden": 16, "layers": 2}

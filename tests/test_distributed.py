@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 import torch
 
-from gram import distributed, files, provenance, train
-from gram.checkpoint import read_tensors
-from gram.distributed import PeerLost, Processes
-from gram.errors import GramError
+from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.system import files, provenance
+from gram.system.errors import GramError
+from gram.train import distributed, loop
+from gram.train.distributed import PeerLost, Processes
+from gram.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -164,9 +165,9 @@ def test_stopped_runs_go_on_with_another_number_of_processes(
 FAILING = """
 import os, signal, sys, torch
 from datetime import timedelta
-from gram import distributed, train
-from gram.errors import run
-from gram.trainer import Trainer
+from gram.train import distributed, loop
+from gram.system.errors import run
+from gram.train.trainer import Trainer
 kind, step = sys.argv.pop(1), Trainer.train_step
 if kind == "freeze":
     distributed.SAYS_AFTER = 4.0
@@ -188,7 +189,7 @@ def failing(self):
         self.output = self.output / "config.json"
     step(self)
 Trainer.train_step = failing
-run(train.main)
+run(train_main)
 """
 
 
@@ -284,7 +285,7 @@ def test_processes_must_find_the_same_resume_state(
             return max(value, 7)
 
     with pytest.raises(GramError, match="not all processes find the same resume state"):
-        train.train(Trainer(settings, data_folder, tmp_path, CPU, Elsewhere()))
+        loop.train(Trainer(settings, data_folder, tmp_path, CPU, Elsewhere()))
 
 
 def test_one_process_meets_nobody() -> None:

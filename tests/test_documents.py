@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gram.documents import parse_yaml, read_yaml, yaml_option
-from gram.errors import GramError
+from gram.settings.documents import parse_yaml, read_yaml, yaml_option
+from gram.system.errors import GramError
 
 
 def bomb(levels: int, width: int = 9) -> str:

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from gram import files, train
-from gram.config import load_experiment, resolve
-from gram.data import build
-from gram.duration import DAY, in_words, refuse_long, seconds_left
-from gram.errors import GramError
-from gram.parsing import parse
+from gram.data.splits import build
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.settings.config import load_experiment, resolve
+from gram.settings.parsing import parse
+from gram.system import files
+from gram.system.errors import GramError
+from gram.train import loop
+from gram.train.__main__ import main as train_main
+from gram.train.duration import DAY, in_words, refuse_long, seconds_left
+from gram.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -86,14 +88,14 @@ def test_a_training_of_days_is_one_line_and_a_switch(
     endless = change(settings, steps=10**9, eval_inputs=0)
     files.write_json(run / "config.json", endless.as_dict())
     where = ("--config", run / "config.json", "--data", data_folder, "--output", run)
-    outcome = command(train.main, *where, "--device", "cpu")
+    outcome = command(train_main, *where, "--device", "cpu")
     assert outcome.code == 2 and outcome.err.count("\n") == 2  # what is trained, and the error
     line = outcome.err.splitlines()[-1]
     assert line.startswith(f"error: {run}: about ") and " days on this CPU" in line
     assert "--long-trainings allow (long_trainings: allow in the configuration)" in line
     assert [path.name for path in run.iterdir()] == ["config.json"]
     files.write_json(run / "config.json", settings.as_dict())
-    assert command(train.main, *where, "--device", "cpu", "--long-trainings", "allow").code == 0
+    assert command(train_main, *where, "--device", "cpu", "--long-trainings", "allow").code == 0
 
 
 def test_trying_a_few_rows_does_not_change_the_run(
@@ -101,7 +103,7 @@ def test_trying_a_few_rows_does_not_change_the_run(
 ) -> None:
     trainer = Trainer(settings, data_folder, tmp_path, CPU)
     assert seconds_left(trainer, 0) > 0
-    train.train(trainer, refuses_long=True)
+    loop.train(trainer, refuses_long=True)
     for name in ("weights.safetensors", "history.jsonl"):
         assert (tmp_path / name).read_bytes() == (gram_run / name).read_bytes()
 

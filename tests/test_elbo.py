@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from gram import elbo
-from gram.data import load_split
+from gram.data.splits import load_split
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
 from gram.models.guidance import Head
 from gram.models.network import Shape
-from gram.provenance import seeded_generator
 from gram.settings import GramModel, TrainConfig
-from gram.trainer import Trainer
+from gram.system.provenance import seeded_generator
+from gram.train import elbo
+from gram.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 LENGTH, VOCABULARY, BATCH = 5, 3, 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gram.__main__ import steps
-from gram.errors import LISTED, SHOWN, WORD, in_one_line, short, suggestion
+from gram.system.errors import LISTED, SHOWN, WORD, in_one_line, short, suggestion
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,13 +14,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram import evaluate, files
-from gram.checkpoint import read_tensors, write_tensors
-from gram.data import Split, build, load_split
-from gram.errors import GramError
-from gram.evaluate import draw, load_subject, samples_table, score
+from gram.data.splits import Split, build, load_split
+from gram.evaluate import evaluation
+from gram.evaluate.__main__ import main as evaluate_main
+from gram.evaluate.evaluation import draw, load_subject, samples_table, score
 from gram.models.network import Read, State
+from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
+from gram.system import files
+from gram.system.errors import GramError
 from gram.tasks import Task, make_task
 from tests.damage import note_anew
 
@@ -72,7 +74,7 @@ def evaluated(model: Any, task: Task, split: Split, **config: Any) -> dict[str, 
     """All metrics of a scripted model at depth 1."""
     settings = EvaluateConfig(**{"depth": 1, "width": 6} | config)
     drawn = draw(model, split, settings, torch.Generator())
-    return evaluate.metrics.slices(score(task, split, drawn))
+    return evaluation.metrics.slices(score(task, split, drawn))
 
 
 def of(split: Split, chosen: Any) -> dict[bytes, list[np.ndarray]]:
@@ -185,7 +187,7 @@ def test_samples_table_says_which_completion_each_sample_is(task: Task, split: S
 def run_evaluation(run: Path, data: Path, **config: Any) -> tuple[dict[str, Any], pd.DataFrame]:
     """JSON content and samples of a run on the test split."""
     settings = EvaluateConfig(**{"depth": 3, "width": 4} | config)
-    return evaluate.evaluate(load_subject(run, data, "test", settings.weights, CPU), settings)
+    return evaluation.evaluate(load_subject(run, data, "test", settings.weights, CPU), settings)
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -216,7 +218,7 @@ class Interrupted(Exception):
 
 def interrupted_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the rollouts of that batch, counted from 0, fail; returns the sizes of all that were asked for."""
-    whole, sizes = evaluate.rollouts, []
+    whole, sizes = evaluation.rollouts, []
 
     def rollouts(model: Any, inputs: Tensor, **arguments: Any) -> Any:
         sizes.append(len(inputs))
@@ -224,7 +226,7 @@ def interrupted_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             raise Interrupted
         return whole(model, inputs, **arguments)
 
-    monkeypatch.setattr(evaluate, "rollouts", rollouts)
+    monkeypatch.setattr(evaluation, "rollouts", rollouts)
     return sizes
 
 
@@ -233,12 +235,12 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
 ) -> None:
     config = EvaluateConfig(depth=3, width=4, batch_size=8)
     subject = load_subject(gram_run, data_folder, "test", "ema", CPU)
-    expected, table = evaluate.evaluate(subject, config)
+    expected, table = evaluation.evaluate(subject, config)
 
     def once(config: EvaluateConfig) -> tuple[dict[str, Any], pd.DataFrame]:
         partial = subject.partial(tmp_path / "test.json", config)
         partial.every = 0.0
-        return evaluate.evaluate(subject, config, partial)
+        return evaluation.evaluate(subject, config, partial)
 
     with monkeypatch.context() as patched:
         interrupted_at(2, patched)
@@ -296,7 +298,7 @@ def test_depth_and_width(gram_run: Path, data_folder: Path, split: Split) -> Non
             and content["run"]["width"] == content["run"]["draws"] == width
         )
         assert content["metrics"]["accuracy"]["denominator"] == width * len(split.inputs)
-        ceiling = evaluate.metrics.iid_ceiling(split.counts, width).sum() / split.counts.sum()
+        ceiling = evaluation.metrics.iid_ceiling(split.counts, width).sum() / split.counts.sum()
         assert content["metrics"]["coverage_micro"]["ceiling"] == pytest.approx(ceiling)
         assert [row["width"] for row in content["by_width"]] == [w for w in (1, 2, 3) if w <= width]
 
@@ -450,7 +452,7 @@ def test_command_line(gram_run: Path, data_folder: Path, tmp_path: Path, command
         "cpu",
     )
     outcome = command(
-        evaluate.main, *arguments, "--settings", "{depth: 9, width: 4, seed: 2}", "--depth", 2
+        evaluate_main, *arguments, "--settings", "{depth: 9, width: 4, seed: 2}", "--depth", 2
     )
     assert outcome.code == 0, outcome.err
     content, table = run_evaluation(gram_run, data_folder, depth=2, seed=2)
@@ -489,7 +491,7 @@ def test_bad_input_is_one_line(
         "--device",
         "cpu",
     )
-    outcome = command(evaluate.main, *arguments, *more)
+    outcome = command(evaluate_main, *arguments, *more)
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and message in outcome.err
     assert list(tmp_path.iterdir()) == []
 
@@ -498,11 +500,11 @@ def test_overlap_with_training_is_counted_by_content(data_folder: Path, split: S
     train = load_split(data_folder, "train")
     boards = {tuple(board) for board in train.completions.tolist()}
     expected = sum(tuple(board) in boards for board in split.completions.tolist())
-    found = evaluate.overlap(train, split)
+    found = evaluation.overlap(train, split)
     assert found["inputs"]["numerator"] == 0 and found["inputs"]["denominator"] == len(split.inputs)
     assert found["completions"]["numerator"] == expected > 0
     assert found["completions"]["denominator"] == len(split.completions)
     # A test input that leaked into training shows.
     leaked = dataclasses.replace(train, inputs=np.concatenate([train.inputs, split.inputs[:2]]))
-    assert evaluate.overlap(leaked, split)["inputs"]["numerator"] == 2
-    assert evaluate.overlap(train, train)["completions"]["value"] == 1
+    assert evaluation.overlap(leaked, split)["inputs"]["numerator"] == 2
+    assert evaluation.overlap(train, train)["completions"]["value"] == 1

@@ -16,8 +16,8 @@ import yaml
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon, Rectangle
 
-from gram import evaluate, files
-from gram.data import load_split
+from gram.data.splits import load_split
+from gram.evaluate.__main__ import main as evaluate_main
 from gram.figures.__main__ import main
 from gram.figures.boards import (
     ADDED,
@@ -42,6 +42,7 @@ from gram.figures.curves import (
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
 from gram.figures.training import draw_training, training_data
+from gram.system import files
 from gram.tables.names import METHODS
 from gram.tables.reported import read_figure4
 from tests import synthetic
@@ -501,7 +502,7 @@ def test_real_samples_make_a_board_figure(
             "--samples",
             path,
         )
-        assert command(evaluate.main, *given, "--output", tmp_path / "test.json").code == 0
+        assert command(evaluate_main, *given, "--output", tmp_path / "test.json").code == 0
         chosen.append(f"{method}={path}")
     output = tmp_path / "boards"
     assert (

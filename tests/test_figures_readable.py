@@ -17,9 +17,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from gram import files
-from gram.config import load_experiment
-from gram.elbo import GROUPS
+from gram.evaluate.metrics import ratio
 from gram.figures import boards, samplers, style
 from gram.figures.axes import nats_axis, nats_limits, step_axis
 from gram.figures.carried import carried_data, draw_carried
@@ -34,9 +32,11 @@ from gram.figures.scaling import (
     scaling_data,
 )
 from gram.figures.training import draw_training, training_data
-from gram.metrics import ratio
+from gram.settings.config import load_experiment
+from gram.system import files
 from gram.tables.names import METHODS
 from gram.tasks import make_task
+from gram.train.elbo import GROUPS
 from tests import synthetic
 
 ROOT = Path(__file__).parents[1]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gram import files
+from gram.evaluate.metrics import ratio
 from gram.figures.__main__ import main
 from gram.figures.samplers import COLOURS, draw_samplers, samplers_data
 from gram.figures.scaling import CHOOSERS, draw_halting, draw_scaling, halting_data, scaling_data
-from gram.metrics import ratio
+from gram.system import files
 
 
 def percent(axes: Any) -> list[list[float]]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gram import files, writer
-from gram.errors import GramError
+from gram.system import files, writer
+from gram.system.errors import GramError
 
 
 def names(folder: Path) -> list[str]:

@@ -14,9 +14,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gram.bench.flops import row_flops, shape_of, supervised_loss
-from gram.config import load_experiment, resolve
 from gram.models.factory import build_model
 from gram.settings import ModelConfig, RunSettings
+from gram.settings.config import load_experiment, resolve
 
 ROOT = Path(__file__).parents[1]
 SMALL = {

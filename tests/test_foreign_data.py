@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from gram import compare_samplers, evaluate, restore, scaling, train
 from gram.bench import __main__ as bench
-from gram.data import build
-from gram.keep import keep
+from gram.data.splits import build
+from gram.evaluate import compare_samplers, scaling
+from gram.evaluate.__main__ import main as evaluate_main
+from gram.runs import restore
+from gram.runs.keep import keep
 from gram.settings import RunSettings
+from gram.train.__main__ import main as train_main
 
 COMMANDS: dict[str, tuple[Callable[[], None], str]] = {
-    "train": (train.main, "--config {run}/config.json --data {data} --output {out}"),
-    "evaluate": (evaluate.main, "--run {run} --data {data} --output {out}.json"),
+    "train": (train_main, "--config {run}/config.json --data {data} --output {out}"),
+    "evaluate": (evaluate_main, "--run {run} --data {data} --output {out}.json"),
     "scaling": (scaling.main, "--run {run} --data {data} --output {out}.json"),
     "compare_samplers": (compare_samplers.main, "--run {run} --data {data} --output {out}.json"),
     "restore": (

@@ -16,11 +16,11 @@ from gram.models.factory import build_model, in_sequence, parameter_count
 from gram.models.hrm import HRM
 from gram.models.layers import TRUNCATED_STD, Attention, Rotary
 from gram.models.network import Shape, State
-from gram.objectives import Rows, supervise
-from gram.objectives.act import continue_loss
 from gram.settings import RunSettings, TrainConfig
 from gram.settings.baselines import HrmModel, TrmModel
-from gram.trainer import Trainer
+from gram.train.objectives import Rows, supervise
+from gram.train.objectives.act import continue_loss
+from gram.train.trainer import Trainer
 
 Config = HrmModel | TrmModel
 

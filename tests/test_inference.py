@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram import evaluate
-from gram.inference import Stop, rollouts
+from gram.evaluate import evaluation
 from gram.models.gram import GRAM
+from gram.models.rollout import Stop, rollouts
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def subject(gram_run: Path, data_folder: Path) -> evaluate.Subject:
+def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluate.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
 
 
 def shifted(model: GRAM, threshold: float) -> GRAM:
@@ -28,7 +28,7 @@ def shifted(model: GRAM, threshold: float) -> GRAM:
     return model
 
 
-def test_one_pass_serves_all_stops(subject: evaluate.Subject) -> None:
+def test_one_pass_serves_all_stops(subject: evaluation.Subject) -> None:
     inputs = torch.from_numpy(subject.split.inputs).long().repeat_interleave(3, dim=0)
 
     def read(*stops: Stop) -> list[tuple[Tensor, ...]]:

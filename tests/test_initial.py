@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from gram import checkpoint, files, keep
-from gram.config import load_experiment, resolve
-from gram.data import build
-from gram.errors import GramError
-from gram.initial import SPENT, added
+from gram.data.splits import build
+from gram.runs import checkpoint, keep
+from gram.runs.initial import SPENT, added
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.settings.config import load_experiment, resolve
+from gram.system import files
+from gram.system.errors import GramError
+from gram.train.trainer import Trainer
 from tests.damage import note_anew
 
 CPU = torch.device("cpu")

@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from gram import checkpoint, evaluate, files, keep
-from gram.errors import GramError
+from gram.evaluate import evaluation
+from gram.evaluate.__main__ import main as evaluate_main
+from gram.runs import checkpoint, keep
+from gram.runs.trained import KEPT
 from gram.settings import EvaluateConfig
-from gram.trained import KEPT
+from gram.system import files
+from gram.system.errors import GramError
 from tests.damage import note_anew
 
 CPU = torch.device("cpu")
@@ -89,7 +92,7 @@ def test_evaluation_is_that_of_the_rounded_weights(
     edit(copied / "weights.safetensors", lambda tensor: tensor.half().float())
     config = EvaluateConfig(depth=2, width=4)
     (ours, samples), (theirs, expected) = (
-        evaluate.evaluate(evaluate.load_subject(run, data_folder, "test", "ema", CPU), config)
+        evaluation.evaluate(evaluation.load_subject(run, data_folder, "test", "ema", CPU), config)
         for run in (tmp_path / "kept", copied)
     )
     pd.testing.assert_frame_equal(samples.drop(columns="tokens"), expected.drop(columns="tokens"))
@@ -114,7 +117,7 @@ def test_raw_weights_of_a_kept_run_are_one_clear_line(
         "--device",
         "cpu",
     )
-    outcome = command(evaluate.main, *arguments, "--settings", "{weights: raw}")
+    outcome = command(evaluate_main, *arguments, "--settings", "{weights: raw}")
     assert outcome.code == 2 and outcome.err == (
         f"error: {tmp_path}/kept/weights.safetensors: holds no raw weights (kept: ema); set evaluate: weights: to what it holds, "
         "or train the run anew\n"

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from gram import files, launch
-from gram.errors import GramError
 from gram.settings import RunSettings
+from gram.system import files, launch
+from gram.system.errors import GramError
 
 ROOT = Path(__file__).parents[1]
 # A module that says in a file what it was given, and then works until a file called stop appears.

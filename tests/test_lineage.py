@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gram import config
-from gram.config import evaluate_settings, load_experiment, resolve
-from gram.errors import GramError
-from gram.lineage import DEEPEST
+from gram.settings import config
 from gram.settings.baselines import ArModel, DirectModel
+from gram.settings.config import evaluate_settings, load_experiment, resolve
+from gram.settings.lineage import DEEPEST
+from gram.system.errors import GramError
 
 METHODS = """
 train: {steps: 7, beta: 0.5}

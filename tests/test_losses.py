@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
-from gram import losses
 from gram.models.gram import Charge
 from gram.models.guidance import Gaussian, kl_divergence
 from gram.settings import TrainConfig
+from gram.train import losses
 
 B, L, D, V = 3, 4, 5, 6
 

@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from gram import files, train
-from gram.checkpoint import read_tensors
-from gram.errors import GramError
-from gram.machine import explained, micro_batch_mend
 from gram.models.gram import GRAM
+from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.system import files
+from gram.system.errors import GramError
+from gram.system.machine import explained, micro_batch_mend
+from gram.train import loop
+from gram.train.__main__ import main as train_main
+from gram.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -65,7 +67,7 @@ def test_memory_that_runs_out_names_the_micro_batch_and_keeps_the_last_state(
         return forward(model, *arguments, targets=targets, **named)
 
     monkeypatch.setattr(GRAM, "forward", fails)
-    monkeypatch.setattr(train, "refuse_long", lambda trainer: None)  # which takes passes as well
+    monkeypatch.setattr(loop, "refuse_long", lambda trainer: None)  # which takes passes as well
     arguments = (
         "--config",
         tmp_path / "config.json",
@@ -76,7 +78,7 @@ def test_memory_that_runs_out_names_the_micro_batch_and_keeps_the_last_state(
         "--device",
         "cpu",
     )
-    outcome = command(train.main, *arguments)
+    outcome = command(train_main, *arguments)
     monkeypatch.undo()
     resume = tmp_path / "resume.safetensors"
     assert outcome.code == 2 and "Traceback" not in outcome.err
@@ -88,7 +90,7 @@ def test_memory_that_runs_out_names_the_micro_batch_and_keeps_the_last_state(
     if (
         micro_batch is None
     ):  # the advice of the message, but for the rounding of another micro-batch
-        train.train(Trainer(settings, data_folder, tmp_path, CPU))
+        loop.train(Trainer(settings, data_folder, tmp_path, CPU))
         assert weights(tmp_path) == weights(gram_run)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gram import metrics
-from gram.evaluate import answer_numbers, majority
-from gram.metrics import Samples, coverages, expected_found, iid_ceiling
-from gram.pool import pool_rows, pool_values
+from gram.evaluate import metrics
+from gram.evaluate.evaluation import answer_numbers, majority
+from gram.evaluate.metrics import Samples, coverages, expected_found, iid_ceiling
+from gram.evaluate.pool import pool_rows, pool_values
 from gram.tasks import Enumeration
 
 # What gram-facts derives from the paper's own numbers, over all pairs or inputs, to the digits that it gives.

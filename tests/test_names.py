@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gram.errors import GramError
-from gram.names import LONGEST, check_name, is_experiment_name, is_name
+from gram.system.errors import GramError
+from gram.system.names import LONGEST, check_name, is_experiment_name, is_name
 
 GOOD = ["gram", "nqueens5", "nqueens8-cpu", "base-ds-sg", "beta-0.25", "A_b", "0", "a" * LONGEST]
 # What a shell, a path, a regular expression or Snakemake would take for something else.

@@ -9,7 +9,7 @@ import numpy as np
 import pulp
 import pytest
 
-from gram.errors import GramError
+from gram.system.errors import GramError
 from gram.tasks import PAD, Enumeration, make_task
 from gram.tasks.nqueens import EMPTY, QUEEN, NQueens, solutions
 

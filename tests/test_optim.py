@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gram import optim
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
 from gram.models.network import Shape
 from gram.settings import GramModel, TrainConfig
+from gram.train import optim
 
 
 def model() -> GRAM:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gram.errors import GramError
-from gram.parsing import TAG, parse, tags
 from gram.settings import SECTIONS, DataSettings, RunSettings
 from gram.settings.generator import ColoringGenerator
+from gram.settings.parsing import TAG, parse, tags
+from gram.system.errors import GramError
 
 CLASSES: dict[str, Any] = {
     **{f"model of {tag}": cls for tag, cls in tags(SECTIONS["model"]).items()},

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from gram import evaluate, files, metrics, pool
-from gram.config import Experiment, load_experiment, resolve
-from gram.data import build, load_split
-from gram.errors import GramError
-from gram.metrics import Samples
+from gram.data.splits import build, load_split
+from gram.evaluate import evaluation, metrics, pool
+from gram.evaluate.metrics import Samples
 from gram.settings import EvaluateConfig
+from gram.settings.config import Experiment, load_experiment, resolve
+from gram.system import files
+from gram.system.errors import GramError
 
 FOLDS = 3
 Evaluation = tuple[dict[str, Any], pd.DataFrame]
@@ -40,8 +41,8 @@ def folds(
         build(settings.data, folder / "data")
         run = train_run(settings, folder / "data", folder / "run")
         config = EvaluateConfig(depth=2, width=4)
-        subject = evaluate.load_subject(run, folder / "data", "test", "ema", torch.device("cpu"))
-        results.append(evaluate.evaluate(subject, config))
+        subject = evaluation.load_subject(run, folder / "data", "test", "ema", torch.device("cpu"))
+        results.append(evaluation.evaluate(subject, config))
     return results
 
 
@@ -206,8 +207,8 @@ def test_samples_of_too_few_folds_are_refused(
     evaluations: list[dict[str, Any]], tmp_path: Path, command: Any
 ) -> None:
     paths = [tmp_path / f"{index}.json" for index in range(FOLDS)]
-    for path, evaluation in zip(paths, evaluations, strict=True):
-        files.write_json(path, evaluation)
+    for path, content in zip(paths, evaluations, strict=True):
+        files.write_json(path, content)
     arguments = (
         "--evaluations",
         *paths,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from gram import processor as module
-from gram.processor import described, processor, processor_name, same_type
-from gram.provenance import provenance
+from gram.system import processor as module
+from gram.system.processor import described, processor, processor_name, same_type
+from gram.system.provenance import provenance
 
 EPYC = """processor\t: 0
 vendor_id\t: AuthenticAMD
@@ -105,7 +105,7 @@ def test_a_clone_of_somebody_else_tells_its_commit(
     )
     for command in commands:
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    monkeypatch.setattr("gram.provenance.PACKAGE", tmp_path)
+    monkeypatch.setattr("gram.system.provenance.PACKAGE", tmp_path)
     own = provenance(torch.device("cpu"))
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # as git's own tests do
     refused = subprocess.run(["git", "-C", str(tmp_path), "status"], capture_output=True)

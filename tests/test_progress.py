@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from gram import progress, train
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.system import progress
+from gram.train import loop
+from gram.train.trainer import Trainer
 
 
 def test_the_first_rollout_shows_progress(
@@ -33,7 +34,7 @@ def test_the_first_rollout_shows_progress(
         return whole()
 
     monkeypatch.setattr(trainer, "log_rollouts", log_rollouts)
-    train.train(trainer)
+    loop.train(trainer)
     assert "run:   0%" in seen[0] and "0/1 [" in seen[0] and "rolling out" in seen[0]
     after = capsys.readouterr().err
     assert "supervision steps: " in after and "bounds: " in after

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from gram import files
 from gram.reports.__main__ import main
 from gram.reports.gaps import gap_defaults
 from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all, steps_of
 from gram.settings import SECTIONS
 from gram.settings.generator import ColoringGenerator
+from gram.system import files
 from gram.tables.names import HEADLINES
 from tests import synthetic
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gram import files
+from gram.evaluate.metrics import ratio
 from gram.figures.__main__ import main
 from gram.figures.carried import carried_data, draw_carried
-from gram.metrics import ratio
 from gram.reports.carried import carried
+from gram.system import files
 from tests import synthetic
 
 KEPT = "resources/reference_runs/proving_ground"

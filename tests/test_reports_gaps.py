@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gram import files
-from gram.config import load_experiment, resolve
-from gram.errors import GramError
 from gram.reports.gaps import gap_measurements
 from gram.reports.results import reproduction
+from gram.settings.config import load_experiment, resolve
+from gram.system import files
+from gram.system.errors import GramError
 from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gram import files
 from gram.reports.inference import samplers, scaling
+from gram.system import files
 
 KEPT = "resources/reference_runs/proving_ground"
 

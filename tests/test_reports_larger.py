@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from gram import files
 from gram.reports.larger import REPORTED, larger_boards
 from gram.reports.reference import NOT_MEASURED
+from gram.system import files
 from gram.tables.reference import PROVING_RUNS, REFERENCE
 from tests.reference_runs import write_runs
 

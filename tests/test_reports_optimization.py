@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gram import files
 from gram.reports.optimization import benchmarks, goals
+from gram.system import files
 
 
 def variant(seconds: float, own: float, highest: float) -> dict[str, Any]:

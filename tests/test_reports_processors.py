@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gram.errors import GramError
 from gram.reports.processors import other_processor
 from gram.reports.results import results
+from gram.system.errors import GramError
 from gram.tables.reference import REFERENCE
 from tests.reference_runs import XEON, write_runs
 

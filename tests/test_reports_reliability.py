@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from gram import files
-from gram.errors import GramError
 from gram.reports.reliability import (
     BEFORE,
     CAMPAIGN,
@@ -22,6 +20,8 @@ from gram.reports.reliability import (
     findings,
     rules,
 )
+from gram.system import files
+from gram.system.errors import GramError
 
 BY = {"commit": "0123456789abcdef", "dirty": False, "torch": "2", "python": "3", "device": "one"}
 ROOT = Path(__file__).parents[1]

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from gram import files
 from gram.bench.estimate import read_yaml
-from gram.errors import GramError
 from gram.reports.times import (
     COLUMNS,
     COMMANDS,
@@ -22,6 +20,8 @@ from gram.reports.times import (
     read_timings,
     time_of,
 )
+from gram.system import files
+from gram.system.errors import GramError
 from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gram import files
-from gram.checksums import read_listed
-from gram.config import data_settings, load_experiment
-from gram.data import build
+from gram.data.checksums import read_listed
+from gram.data.splits import build
 from gram.reports.whole_table import CARDS, graphs, parameters, small_table1
+from gram.settings.config import data_settings, load_experiment
+from gram.system import files
 from gram.tables.names import METHODS
 from tests import synthetic
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gram import files
-from gram.errors import GramError
-from gram.keep import keep
-from gram.restore import RESTORED, check, main, restore, trained_here
+from gram.runs.keep import keep
+from gram.runs.restore import RESTORED, check, main, restore, trained_here
 from gram.settings import RunSettings, TrainConfig
+from gram.system import files
+from gram.system.errors import GramError
 
 
 @pytest.fixture

@@ -13,14 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram import evaluate
-from gram.config import evaluate_settings, load_experiment
-from gram.data import Split, load_split
-from gram.errors import GramError
-from gram.inference import Rollout, Stop, rollouts
+from gram.data.splits import Split, load_split
+from gram.evaluate import evaluation
 from gram.models.network import Read, State
-from gram.provenance import seeded_generator
-from gram.samplers import (
+from gram.models.rollout import Rollout, Stop, rollouts
+from gram.models.samplers import (
     Antithetic,
     AntitheticReseed,
     Independent,
@@ -30,6 +27,9 @@ from gram.samplers import (
     make_sampler,
 )
 from gram.settings import EvaluateConfig
+from gram.settings.config import evaluate_settings, load_experiment
+from gram.system.errors import GramError
+from gram.system.provenance import seeded_generator
 
 CPU = torch.device("cpu")
 SAMPLERS = ("iid", "antithetic", "quasi", "repulsion", "reseed", "antithetic+reseed")
@@ -293,20 +293,20 @@ def test_repulsion_of_a_pair_and_of_equal_states() -> None:
 
 
 @pytest.fixture(scope="module")
-def subject(gram_run: Path, data_folder: Path) -> evaluate.Subject:
+def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluate.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
 
 
-def drawn(subject: evaluate.Subject, **config: Any) -> evaluate.Drawn:
+def drawn(subject: evaluation.Subject, **config: Any) -> evaluation.Drawn:
     settings = EvaluateConfig(**{"depth": 4, "width": 3, "reseed_every": 1} | config)
-    return evaluate.draw(
+    return evaluation.draw(
         subject.model, subject.split, settings, subject.generator("evaluate", settings.seed)
     )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_same_seed_same_samples(subject: evaluate.Subject, sampler: str) -> None:
+def test_same_seed_same_samples(subject: evaluation.Subject, sampler: str) -> None:
     once, again, other = (drawn(subject, sampler=sampler, seed=seed) for seed in (0, 0, 1))
     for field, value in once._asdict().items():
         assert np.array_equal(value, getattr(again, field))
@@ -317,7 +317,7 @@ def test_same_seed_same_samples(subject: evaluate.Subject, sampler: str) -> None
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_trajectory_is_independent_whatever_the_sampler(
-    subject: evaluate.Subject, sampler: str
+    subject: evaluation.Subject, sampler: str
 ) -> None:
     assert np.array_equal(
         drawn(subject, sampler=sampler, width=1).value, drawn(subject, width=1).value
@@ -330,7 +330,7 @@ def test_batches_hold_whole_inputs(data_folder: Path) -> None:
     one = dataclasses.replace(split, inputs=np.zeros((len(split.inputs), 1), dtype=np.uint8))
     for batch_size in (1, 2, 5, 7):
         config = EvaluateConfig(depth=1, width=3, sampler="quasi", batch_size=batch_size)
-        read = evaluate.draw(Urn(3), one, config, seeded("batches"))  # type: ignore[arg-type]
+        read = evaluation.draw(Urn(3), one, config, seeded("batches"))  # type: ignore[arg-type]
         assert (distinct(read.tokens[:, :, 0]) == 3).all()
 
 
@@ -356,7 +356,7 @@ def test_every_committed_experiment_can_compare_all_samplers(path: Path) -> None
 
 @pytest.mark.parametrize("sampler", ["antithetic", "quasi"])
 def test_noise_that_is_not_drawn_cannot_be_shared(
-    subject: evaluate.Subject, sampler: str, monkeypatch: pytest.MonkeyPatch
+    subject: evaluation.Subject, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(subject.model), "draw_noise", lambda *_: None)
     with pytest.raises(
@@ -370,8 +370,8 @@ def test_widths_are_told_from_subsets_of_independent_samples_only(
 ) -> None:
     for sampler in SAMPLERS:
         config = EvaluateConfig(depth=2, width=4, sampler=sampler, reseed_every=1)  # type: ignore[arg-type]
-        subject = evaluate.load_subject(gram_run, data_folder, "test", config.weights, CPU)
-        content, _ = evaluate.evaluate(subject, config)
+        subject = evaluation.load_subject(gram_run, data_folder, "test", config.weights, CPU)
+        content, _ = evaluation.evaluate(subject, config)
         assert content["run"]["sampler"] == sampler
         assert [row["width"] for row in content["by_width"]] == (
             [1, 2, 3] if sampler == "iid" else [4]

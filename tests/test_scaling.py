@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from gram import evaluate, files, metrics, pool, scaling
-from gram.evaluate import Drawn
-from gram.inference import Stop
-from gram.metrics import Samples
+from gram.evaluate import evaluation, metrics, pool, scaling
+from gram.evaluate.evaluation import Drawn
+from gram.evaluate.metrics import Samples
+from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
+from gram.system import files
 
 CPU = torch.device("cpu")
 CHOSEN = ("accuracy", "accuracy_vote", "accuracy_lprm", "accuracy_best")
 
 
 @pytest.fixture(scope="module")
-def subject(gram_run: Path, data_folder: Path) -> evaluate.Subject:
+def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluate.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
 
 
 def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
@@ -38,7 +39,7 @@ def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
         np.full((N, W), 4),
         np.zeros((N, W), dtype=bool),
     )
-    answers = {"vote": evaluate.majority(found), "lprm": value.argmax(axis=1)}
+    answers = {"vote": evaluation.majority(found), "lprm": value.argmax(axis=1)}
     return drawn, Samples(counts, found, answers)
 
 
@@ -72,13 +73,13 @@ def test_votes_are_taken_in_groups_that_share_no_sample() -> None:
     assert scaling.voted(answers, valid, 7) == 0
 
 
-def test_depths_are_those_of_separate_evaluations(subject: evaluate.Subject) -> None:
+def test_depths_are_those_of_separate_evaluations(subject: evaluation.Subject) -> None:
     config = EvaluateConfig(width=3)
-    read = evaluate.draw_at(
+    read = evaluation.draw_at(
         subject.model, subject.split, [Stop(1), Stop(4)], config, subject.generator("depths")
     )
     for depth, found in zip((1, 4), read, strict=True):
-        alone = evaluate.draw(
+        alone = evaluation.draw(
             subject.model,
             subject.split,
             dataclasses.replace(config, depth=depth),
@@ -113,7 +114,7 @@ def test_halting_counts_where_trajectories_stop() -> None:
     assert {row["trajectories"]["denominator"] for row in result["by_halting_step"]} == {6}
 
 
-def test_pooled_rows_equal_those_of_the_union(subject: evaluate.Subject) -> None:
+def test_pooled_rows_equal_those_of_the_union(subject: evaluation.Subject) -> None:
     parts = [invented(N, 6, seed) for seed, N in enumerate((9, 14))]
     drawn = Drawn(*(np.concatenate(pair) for pair in zip(*(d for d, _ in parts), strict=True)))
     union = Samples(
@@ -139,7 +140,7 @@ def test_pooled_rows_equal_those_of_the_union(subject: evaluate.Subject) -> None
 
 
 def test_command_line(
-    gram_run: Path, data_folder: Path, subject: evaluate.Subject, command: Any, tmp_path: Path
+    gram_run: Path, data_folder: Path, subject: evaluation.Subject, command: Any, tmp_path: Path
 ) -> None:
     output = tmp_path / "scaling.json"
     arguments = ("--run", gram_run, "--data", data_folder, "--output", output, "--device", "cpu")
@@ -175,7 +176,7 @@ def test_command_line(
 def test_a_deterministic_run_gains_from_depth_alone(
     deterministic_run: Path, data_folder: Path
 ) -> None:
-    twin = evaluate.load_subject(deterministic_run, data_folder, "test", "ema", CPU)
+    twin = evaluation.load_subject(deterministic_run, data_folder, "test", "ema", CPU)
     content = scaling.scaling(twin, EvaluateConfig(), [1, 3], [1, 2, 5])
     assert content["run"]["draws"] == 1
     for row in content["by_depth_and_width"]:

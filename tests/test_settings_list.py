@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from gram import config, files, settings_list
-from gram.config import check_listed, experiment_files, listed_rows, load_experiment
-from gram.documents import read_yaml
-from gram.errors import GramError
-from gram.settings_list import COMMAND, PATH, read_list, write_list
+from gram.settings import config
+from gram.settings import listing as settings_list
+from gram.settings.config import check_listed, experiment_files, listed_rows, load_experiment
+from gram.settings.documents import read_yaml
+from gram.settings.listing import COMMAND, PATH, read_list, write_list
+from gram.system import files
+from gram.system.errors import GramError
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = experiment_files(ROOT / "config/experiments")

@@ -16,13 +16,15 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
-from gram import checkpoint, files, solve
-from gram.config import load_run
-from gram.data import build, load_split
+from gram.data.splits import build, load_split
+from gram.figures import solve
 from gram.figures.solutions import draw_shares, draw_trajectories
 from gram.models.factory import build_model
 from gram.models.network import Shape
+from gram.runs import checkpoint
 from gram.settings import RunSettings, SplitConfig
+from gram.settings.config import load_run
+from gram.system import files
 from gram.tasks import make_task
 from tests import synthetic
 from tests.damage import note_anew

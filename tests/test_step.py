@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gram import files, losses, train
-from gram.checkpoint import read_tensors
-from gram.objectives import Rows, supervise
-from gram.provenance import seeded_generator
+from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.system import files
+from gram.system.provenance import seeded_generator
+from gram.train import loop, losses
+from gram.train.objectives import Rows, supervise
+from gram.train.trainer import Trainer
 
 CPU = torch.device("cpu")
 STEPS = 6
@@ -152,7 +153,7 @@ def test_meta_counts_trajectories_that_ended(
     tmp_path: Path,
     change: Any,
 ) -> None:
-    train.train(
+    loop.train(
         Trainer(change(settings, supervision=supervision, steps=4), data_folder, tmp_path, CPU)
     )
     meta = files.read_json(tmp_path / "meta.json")

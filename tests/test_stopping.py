@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gram import files
-from gram.checkpoint import read_tensors
-from gram.errors import GramError, run
+from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
-from gram.stopping import Stopped, listening
+from gram.system import files
+from gram.system.errors import GramError, run
+from gram.system.stopping import Stopped, listening
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 2.0  # within which a command ends
@@ -29,7 +29,7 @@ import importlib, sys, time
 from functools import reduce
 from pathlib import Path
 import torch
-from gram.errors import run
+from gram.system.errors import run
 module, owner, name, call, kind, begun = sys.argv[1:7]
 del sys.argv[1:7]
 owner, _, attributes = owner.partition(":")
@@ -105,13 +105,25 @@ GOES_ON = "run the same command again to go on"
     ("slow", "number", "says"),
     [
         # In the first rollout; in those of step 10; in the first, second and third micro-batch.
-        (("gram.watch", "rollout", 1, "sleeps"), signal.SIGINT, "stopped before the first step"),
-        (("gram.watch", "rollout", 1, "deaf"), signal.SIGTERM, "stopped before the first step"),
-        (("gram.watch", "rollout", 3, "sleeps"), signal.SIGTERM, "state saved at step 10"),
-        (("gram.elbo", "bounds", 2, "deaf"), signal.SIGHUP, "state saved at step 10"),
-        (("gram.trainer", "supervise", 20, "sleeps"), signal.SIGINT, "state saved at step 6"),
-        (("gram.trainer", "supervise", 23, "deaf"), signal.SIGTERM, "state saved at step 7"),
-        (("gram.trainer:Stream", "record", 24, "deaf"), signal.SIGHUP, "state saved at step 7"),
+        (
+            ("gram.train.watch", "rollout", 1, "sleeps"),
+            signal.SIGINT,
+            "stopped before the first step",
+        ),
+        (
+            ("gram.train.watch", "rollout", 1, "deaf"),
+            signal.SIGTERM,
+            "stopped before the first step",
+        ),
+        (("gram.train.watch", "rollout", 3, "sleeps"), signal.SIGTERM, "state saved at step 10"),
+        (("gram.train.elbo", "bounds", 2, "deaf"), signal.SIGHUP, "state saved at step 10"),
+        (("gram.train.trainer", "supervise", 20, "sleeps"), signal.SIGINT, "state saved at step 6"),
+        (("gram.train.trainer", "supervise", 23, "deaf"), signal.SIGTERM, "state saved at step 7"),
+        (
+            ("gram.train.trainer:Stream", "record", 24, "deaf"),
+            signal.SIGHUP,
+            "state saved at step 7",
+        ),
     ],
 )
 def test_training_ends_at_once_and_goes_on_to_the_same_bytes(

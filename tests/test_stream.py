@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from gram.data import Split, load_split
-from gram.errors import GramError
+from gram.data.splits import Split, load_split
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
 from gram.models.network import Shape, State, Step
 from gram.settings import RunSettings, TrainConfig
-from gram.stream import Stream
+from gram.system.errors import GramError
 from gram.tasks import make_task
+from gram.train.stream import Stream
 
 CONFIG = TrainConfig(N_sup=4, batch_size=10)
 ALL = slice(None)

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gram import files
-from gram.config import load_experiment
+from gram.settings.config import load_experiment
+from gram.system import files
 from gram.tables.__main__ import main
 from gram.tables.names import PAPER_TABLES, TITLES
 from gram.tables.reported import read_reported

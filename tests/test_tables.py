@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gram import evaluate, files
-from gram.code_version import code_hash
-from gram.errors import GramError
+from gram.evaluate.__main__ import main as evaluate_main
+from gram.system import files
+from gram.system.code_version import code_hash
+from gram.system.errors import GramError
 from gram.tables.__main__ import main
 from gram.tables.evaluations import read_evaluations, status
 from gram.tables.layout import section
@@ -324,7 +325,7 @@ def test_real_evaluations_make_a_table(
             "--output",
             paths[-1],
         )
-        assert command(evaluate.main, *arguments).code == 0
+        assert command(evaluate_main, *arguments).code == 0
     table = table1(read_evaluations(paths), read_reported(REPORTED), code_hash())
     for path in paths:
         evaluation = files.read_json(path)

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gram import files
-from gram.errors import GramError
+from gram.system import files
+from gram.system.errors import GramError
 from gram.tables.__main__ import main
 from gram.tables.costs import OTHER_PODS, PURPOSES, TOTAL, clock, costs, read_ledger, read_metas
 from snakemake_executor_plugin_runpod.ledger import Ledger

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gram import files
+from gram.runs.trained import KEPT
+from gram.system import files
 from gram.tables.__main__ import main
 from gram.tables.costs import costs
 from gram.tables.evaluations import read_evaluations
 from gram.tables.names import FOOTNOTES, OVERRIDDEN
 from gram.tables.overridden import in_one_line, in_testing, in_training, overridden
 from gram.tables.reference import REFERENCE, runs_of
-from gram.trained import KEPT
 from tests.reference_runs import EXPERIMENTS, meta, write_runs
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from docutils.core import publish_parts
 
-from gram import files
-from gram.code_version import code_hash
+from gram.system import files
+from gram.system.code_version import code_hash
 from gram.tables.__main__ import main
 from gram.tables.summary import SHORT_TABLE
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from gram import files
-from gram.code_version import code_hash
+from gram.system import files
+from gram.system.code_version import code_hash
 from gram.tables.__main__ import main
 from gram.tables.layout import document, section
 from gram.tables.names import METHODS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gram.errors import GramError
+from gram.system.errors import GramError
 from gram.tasks import FAMILIES, Task, make_task
 from gram.tasks.nqueens import QUEEN
 

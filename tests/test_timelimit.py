@@ -16,13 +16,14 @@ import pytest
 import torch
 from torch import nn
 
-from gram import files, timelimit, train
-from gram.checkpoint import read_tensors
-from gram.errors import Interrupted
+from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
-from gram.stopping import PATIENCE, Stopped
-from gram.timelimit import SLOW, TENSORS, WAY_OUT, TimeLimit, began, seconds
-from gram.trainer import Trainer
+from gram.system import files, timelimit
+from gram.system.errors import Interrupted
+from gram.system.stopping import PATIENCE, Stopped
+from gram.system.timelimit import SLOW, TENSORS, WAY_OUT, TimeLimit, began, seconds
+from gram.train import loop
+from gram.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -32,9 +33,10 @@ REACTION = PATIENCE + WAY_OUT
 COMMAND = """
 import sys, time
 from types import SimpleNamespace
-from gram import timelimit, train
-from gram.errors import run
-from gram.trainer import Trainer
+from gram.system import timelimit
+from gram.train import loop
+from gram.system.errors import run
+from gram.train.trainer import Trainer
 supervise, ahead, began = Trainer._supervise, [0.0], timelimit.began()
 def slow(self, terms):
     if self.step == 1:
@@ -46,7 +48,7 @@ def slow(self, terms):
 Trainer._supervise = slow
 clock = {"monotonic": lambda: time.monotonic() + ahead[0]}
 timelimit.time = SimpleNamespace(**vars(time) | clock)
-run(train.main)
+run(train_main)
 """
 
 
@@ -72,14 +74,14 @@ def test_a_run_cut_at_every_third_step_ends_with_the_bytes_of_one_uncut(
     for _ in range(8):
         trainer = Trainer(saving, data_folder, tmp_path, CPU)
         with pytest.raises(Interrupted) as cut:
-            train.train(trainer, limit=TimeLimit(REACTION + 1500))
+            loop.train(trainer, limit=TimeLimit(REACTION + 1500))
         steps.append(trainer.step)
         assert cut.value.exit_code == 143 and str(cut.value) == (
             f"{tmp_path}: time limit: state saved at step {trainer.step}; "
             "run the same command again to go on"
         )
     assert steps == [3, 6, 9, 12, 15, 18, 21, 24]
-    train.train(Trainer(saving, data_folder, tmp_path, CPU))  # which has to write the results
+    loop.train(Trainer(saving, data_folder, tmp_path, CPU))  # which has to write the results
     for name in ("weights.safetensors", "history.jsonl"):
         assert (tmp_path / name).read_bytes() == (gram_run / name).read_bytes()
     assert files.read_json(tmp_path / "meta.json")["sessions"] == 9

@@ -15,14 +15,16 @@ from typing import Any
 import pytest
 import torch
 
-from gram import files, provenance, train
-from gram.checkpoint import read_tensors
-from gram.code_version import code_hash
-from gram.config import Experiment, resolve
-from gram.data import build, load_split
-from gram.errors import GramError, Interrupted
+from gram.data.splits import build, load_split
+from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.settings.config import Experiment, resolve
+from gram.system import files, provenance
+from gram.system.code_version import code_hash
+from gram.system.errors import GramError, Interrupted
+from gram.train import loop
+from gram.train.__main__ import main as train_main
+from gram.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -299,7 +301,7 @@ def test_signal_saves_between_two_steps_and_the_next_call_goes_on(
 
     monkeypatch.setattr(trainer, "train_step", interrupted)
     with pytest.raises(Interrupted) as stop:
-        train.train(trainer)
+        loop.train(trainer)
     assert stop.value.exit_code == 128 + number
     assert (
         str(stop.value)
@@ -310,7 +312,7 @@ def test_signal_saves_between_two_steps_and_the_next_call_goes_on(
         read_tensors(tmp_path / "resume.safetensors")[1]["step"] == 7
     )  # between two lines of the history
     resumed = Trainer(settings, data_folder, tmp_path, CPU)
-    train.train(resumed)
+    loop.train(resumed)
     assert weights(tmp_path) == weights(gram_run) and history_bytes(tmp_path) == history_bytes(
         gram_run
     )
@@ -409,7 +411,7 @@ def test_resume_state_of_other_settings_is_not_used(
             "resume.safetensors: saved for other settings or data; starting from step 0"
             in capsys.readouterr().err
         )
-    train.train(Trainer(change(settings, beta=0.31), data_folder, interrupted_run, CPU))
+    loop.train(Trainer(change(settings, beta=0.31), data_folder, interrupted_run, CPU))
     assert weights(interrupted_run) == weights(run_changed(beta=0.31))
 
 
@@ -470,7 +472,7 @@ def test_nan_stops_with_the_step_and_keeps_the_last_good_state(
 
     monkeypatch.setattr(trainer, "train_step", poisoned)
     with pytest.raises(GramError) as error:
-        train.train(trainer)
+        loop.train(trainer)
     message = str(error.value)
     assert (
         "NaN or infinite at step 12;" in message and str(tmp_path / "resume.safetensors") in message
@@ -481,7 +483,7 @@ def test_nan_stops_with_the_step_and_keeps_the_last_good_state(
         torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point()
     )
     assert [path.name for path in tmp_path.iterdir()] == ["resume.safetensors"]
-    train.train(Trainer(settings, data_folder, tmp_path, CPU))
+    loop.train(Trainer(settings, data_folder, tmp_path, CPU))
     assert weights(tmp_path) == weights(gram_run)
 
 
@@ -502,7 +504,7 @@ def test_nan_in_the_last_step_is_not_written(
 
     monkeypatch.setattr(trainer, "train_step", poisoned)
     with pytest.raises(GramError, match="at step 2; nothing was saved yet"):
-        train.train(trainer)
+        loop.train(trainer)
     assert not (tmp_path / "run").exists()
 
 
@@ -520,7 +522,7 @@ def arguments(run: Path, data: Path, device: str = "cpu") -> list[object]:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_cuda_without_a_gpu(run_folder: Path, data_folder: Path, command: Any) -> None:
-    outcome = command(train.main, *arguments(run_folder, data_folder, "cuda"))
+    outcome = command(train_main, *arguments(run_folder, data_folder, "cuda"))
     assert outcome.code == 2
     assert outcome.err.startswith("error: --device cuda: torch ") and outcome.err.count("\n") == 1
     assert "has no GPU that works (" in outcome.err and "docs/CLUSTERS.md" in outcome.err
@@ -569,7 +571,7 @@ def test_a_gpu_that_does_not_work_is_one_line_and_no_training_on_the_cpu(
 
 
 def test_unknown_device(run_folder: Path, data_folder: Path, command: Any) -> None:
-    outcome = command(train.main, *arguments(run_folder, data_folder, "gpu"))
+    outcome = command(train_main, *arguments(run_folder, data_folder, "gpu"))
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and "--device gpu" in outcome.err
 
 
@@ -600,18 +602,18 @@ def test_unknown_key_in_config_json(
     values = files.read_json(run_folder / "config.json")
     values[section]["stepz"] = 3
     files.write_json(run_folder / "config.json", values)
-    outcome = command(train.main, *arguments(run_folder, data_folder))
+    outcome = command(train_main, *arguments(run_folder, data_folder))
     assert outcome.code == 2 and outcome.err.count("\n") == 1
     assert f"{run_folder / 'config.json'}: {section}: unknown key 'stepz'; {meant}" in outcome.err
 
 
 def test_missing_files_are_named(run_folder: Path, tmp_path: Path, command: Any) -> None:
-    outcome = command(train.main, *arguments(run_folder, tmp_path / "nowhere"))
+    outcome = command(train_main, *arguments(run_folder, tmp_path / "nowhere"))
     assert (
         outcome.code == 2 and f"{tmp_path / 'nowhere' / 'card.json'}: no such file" in outcome.err
     )
     (run_folder / "config.json").unlink()
-    outcome = command(train.main, *arguments(run_folder, tmp_path / "nowhere"))
+    outcome = command(train_main, *arguments(run_folder, tmp_path / "nowhere"))
     assert outcome.code == 2 and f"{run_folder / 'config.json'}: no such file" in outcome.err
 
 

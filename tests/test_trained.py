@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 import torch
 
-from gram import checkpoint, evaluate, files, keep, solve, trained
-from gram.config import Experiment, resolve
-from gram.data import build
-from gram.errors import GramError
+from gram.data.splits import build
+from gram.evaluate import evaluation
+from gram.evaluate.__main__ import main as evaluate_main
+from gram.figures import solve
 from gram.figures.boards import read_samples
 from gram.figures.training import training_data
+from gram.runs import checkpoint, keep, trained
 from gram.settings import EvaluateConfig, RunSettings
+from gram.settings.config import Experiment, resolve
+from gram.system import files
+from gram.system.errors import GramError
 from gram.tables.evaluations import read_evaluations, status
-from gram.trainer import Trainer
+from gram.train.trainer import Trainer
 from tests.damage import note_anew
 
 CPU = torch.device("cpu")
@@ -42,7 +46,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 def readers(run: Path, data: Path) -> list[Callable[[], Any]]:
     """Whatever shows numbers of a run."""
     return [
-        lambda: evaluate.load_subject(run, data, "test", "ema", CPU),
+        lambda: evaluation.load_subject(run, data, "test", "ema", CPU),
         lambda: keep.keep(run, run.parent / "kept"),
         lambda: solve.read_puzzle([BOARD], folder=run),
     ]
@@ -104,10 +108,10 @@ def test_the_weights_of_another_fold_are_refused(
         mixed = Path(shutil.copytree(folds[1], tmp_path / f"mixed-{name}"))
         shutil.copy(folds[0] / name, mixed)
         with pytest.raises(GramError, match=r"fold|MD5"):
-            evaluate.load_subject(mixed, tmp_path / "data1", "test", "ema", CPU)
+            evaluation.load_subject(mixed, tmp_path / "data1", "test", "ema", CPU)
     for one in (0, 1):  # a whole run beside the other's data
         with pytest.raises(GramError, match="data set of another run"):
-            evaluate.load_subject(folds[one], tmp_path / f"data{1 - one}", "test", "ema", CPU)
+            evaluation.load_subject(folds[one], tmp_path / f"data{1 - one}", "test", "ema", CPU)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -120,10 +124,10 @@ def test_weights_that_are_not_finite_are_one_line_that_names_the_tensor(
     checkpoint.write_tensors(path, tensors)
     note_anew(run)
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
-        evaluate.load_subject(run, data_folder, "test", "ema", CPU)
+        evaluation.load_subject(run, data_folder, "test", "ema", CPU)
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
         keep.keep(run, run.parent / "kept")
-    evaluate.load_subject(run, data_folder, "test", "raw", CPU)
+    evaluation.load_subject(run, data_folder, "test", "raw", CPU)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
@@ -137,7 +141,7 @@ def test_weights_of_another_kind_of_number_are_one_line(
     with pytest.raises(
         GramError, match=r"z0_h is of type torch\.\w+ in the file and torch.float32"
     ):
-        evaluate.load_subject(run, data_folder, "test", "ema", CPU)
+        evaluation.load_subject(run, data_folder, "test", "ema", CPU)
 
 
 @pytest.mark.parametrize("averaged", [True, False])
@@ -179,7 +183,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     files.write_json(tmp_path / "config.json", settings.as_dict())
     hashes = []
     for code in ("old", "old", "new"):
-        monkeypatch.setattr("gram.trainer.code_hash", lambda code=code: code)
+        monkeypatch.setattr("gram.train.trainer.code_hash", lambda code=code: code)
         trainer = Trainer(settings, data_folder, tmp_path, CPU)
         trainer.restore()
         trainer.train_step()
@@ -190,7 +194,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     assert capsys.readouterr().err.count("saved by another version of the code") == 1
     trainer.save_results()
     assert files.read_json(tmp_path / "meta.json")["code_hashes"] == ["old", "new"]
-    subject = evaluate.load_subject(tmp_path, data_folder, "test", "ema", CPU)
+    subject = evaluation.load_subject(tmp_path, data_folder, "test", "ema", CPU)
     facts = subject.facts(EvaluateConfig(depth=1, width=1))
     assert facts["trained_by"]["code_hash"] == "old+new"
     assert status([facts], "new") == "mixed"
@@ -202,7 +206,7 @@ def test_an_evaluation_in_the_place_of_another_is_refused(
     path = tmp_path / "eval/nqueens5/gram/seed0/test.json"
     samples = path.with_name("test.samples.parquet")
     arguments = ("--run", run, "--data", data_folder, "--output", path, "--samples", samples)
-    assert command(evaluate.main, *arguments, "--width", 2, "--depth", 2).code == 0
+    assert command(evaluate_main, *arguments, "--width", 2, "--depth", 2).code == 0
     assert read_evaluations([path]) and len(read_samples(samples)) > 0
     for place in ("nqueens5/gram/seed1", "nqueens5/trm/seed0", "nqueens6/gram/seed0"):
         other = tmp_path / "eval" / place / "test.json"
@@ -233,4 +237,4 @@ def test_older_runs_without_digests_are_read(run: Path, data_folder: Path) -> No
     edit(run / "meta.json", older)
     text = json.dumps(files.read_json(run / "meta.json"))
     (run / "meta.json").write_text(text, encoding="utf-8")
-    assert evaluate.load_subject(run, data_folder, "test", "ema", CPU).meta["task"] == "nqueens5"
+    assert evaluation.load_subject(run, data_folder, "test", "ema", CPU).meta["task"] == "nqueens5"

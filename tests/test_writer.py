@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from gram import files, train
-from gram.errors import GramError
 from gram.settings import RunSettings
-from gram.writer import NAME, only_writer
+from gram.system import files
+from gram.system.errors import GramError
+from gram.system.writer import NAME, only_writer
+from gram.train.__main__ import main as train_main
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +43,7 @@ def test_a_second_training_is_refused_until_the_first_has_ended(
     while not (run / "resume.safetensors").exists():
         assert first.poll() is None
         time.sleep(0.01)
-    second = command(train.main, *where, "--device", "cpu")
+    second = command(train_main, *where, "--device", "cpu")
     assert second.code == 2 and second.err.count("\n") == 1
     line = (
         rf"error: {run}: another training writes here \(pid {first.pid} on .+, since .+\); let it"
@@ -54,7 +55,7 @@ def test_a_second_training_is_refused_until_the_first_has_ended(
     assert (run / NAME).exists() == (number == signal.SIGKILL)
     # What it left behind is no obstacle, and is removed in the end.
     files.write_json(run / "config.json", change(settings, steps=2).as_dict())
-    assert command(train.main, *where, "--device", "cpu").code == 0
+    assert command(train_main, *where, "--device", "cpu").code == 0
     assert sorted(path.name for path in run.iterdir()) == [
         "config.json",
         "history.jsonl",

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from gram import files
 from gram.bench.estimate import estimate, listed, planned, rate_of, table, workflow_config
 from gram.bench.measure import gains, speeds
 from gram.bench.variants import EXPECTED, own_peak_memory, peak_memory, variant_settings
-from gram.config import load_run
-from gram.errors import GramError, run
-from gram.provenance import choose_device, provenance
+from gram.settings.config import load_run
+from gram.system import files
+from gram.system.errors import GramError, run
+from gram.system.provenance import choose_device, provenance
 
 
 def speed(args: argparse.Namespace) -> None:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gram import documents, files
 from gram.bench.flops import row_flops, run_flops, shape_of, supervised_loss
-from gram.config import load_experiment, resolve, split_fold
-from gram.errors import GramError, short, suggestion
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network
-from gram.parsing import merge
-from gram.settings import RunSettings
+from gram.settings import RunSettings, documents
+from gram.settings.config import load_experiment, resolve, split_fold
+from gram.settings.parsing import merge
+from gram.system import files
+from gram.system.errors import GramError, short, suggestion
 
 # fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving average.
 COPIES = 5

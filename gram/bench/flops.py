@@ -16,10 +16,10 @@ from torch.utils.flop_counter import flop_registry
 
 from gram.models.factory import build_model
 from gram.models.network import Network, Shape
-from gram.objectives import Rows, supervise
-from gram.provenance import seeded_generator
 from gram.settings import RunSettings
+from gram.system.provenance import seeded_generator
 from gram.tasks import make_task
+from gram.train.objectives import Rows, supervise
 
 
 def shape_of(settings: RunSettings) -> Shape:

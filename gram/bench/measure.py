@@ -13,9 +13,9 @@ from gram.bench.flops import row_flops
 from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
 from gram.bench.timing import DTYPES, WARM_UP, matmul_peak, spread
 from gram.bench.variants import build, variant_settings, with_train
-from gram.duration import timed
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.train.duration import timed
+from gram.train.trainer import Trainer
 
 PLAIN = "fp32"  # the variant that optimizations are measured on
 

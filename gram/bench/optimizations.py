@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gram.models import gram, layers
 from gram.settings import RunSettings
-from gram.trainer import Trainer
+from gram.train.trainer import Trainer
 
 Scale = Literal["small", "paper", "gpu"]
 PAPER_WIDTH = 256  # from this width on, products take most of a step on a CPU

@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from gram.duration import timed
+from gram.train.duration import timed
 
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # side of the square matrices whose product is the peak
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from gram.bench.timing import WARM_UP
-from gram.duration import timed
-from gram.errors import GramError
-from gram.parsing import parse
-from gram.provenance import peak_memory_bytes
 from gram.settings import RunSettings, TrainConfig
-from gram.trainer import Trainer
+from gram.settings.parsing import parse
+from gram.system.errors import GramError
+from gram.system.provenance import peak_memory_bytes
+from gram.train.duration import timed
+from gram.train.trainer import Trainer
 
 NAME = re.compile(
     r"(?P<precision>fp32|bf16)(?P<compile>-compiled|-graphs)?(-micro(?P<rows>[1-9][0-9]*))?"

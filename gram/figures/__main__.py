@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram.errors import GramError, run
 from gram.figures.boards import board_rows, draw_boards, load_task, read_samples, test_inputs
 from gram.figures.carried import SECTIONS as CARRIED
 from gram.figures.carried import carried_data, draw_carried
@@ -19,7 +18,8 @@ from gram.figures.scaling import SECTIONS as SCALING
 from gram.figures.scaling import draw_halting, draw_scaling, halting_data, scaling_data
 from gram.figures.style import save
 from gram.figures.training import draw_training, training_data
-from gram.files import named
+from gram.system.errors import GramError, run
+from gram.system.files import named
 from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
 from gram.tables.reported import read_figure4

@@ -15,14 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon, Rectangle
 
-from gram import shapes
-from gram.data import integers, load_split, read_table
-from gram.errors import GramError
+from gram.data.splits import integers, load_split, read_table
+from gram.evaluate.pool import check_samples
 from gram.figures.style import STYLE, heading, legend_below, letters_in, new_figure
-from gram.parsing import parse
-from gram.pool import check_samples
 from gram.settings import DataSettings
-from gram.shapes import read_evaluation
+from gram.settings.parsing import parse
+from gram.system import shapes
+from gram.system.errors import GramError
+from gram.system.shapes import read_evaluation
 from gram.tables.evaluations import check_place
 from gram.tables.names import label
 from gram.tasks import Tokens, make_task

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gram.carried import SECTION
+from gram.evaluate.carried import SECTION
 from gram.figures.axes import spread_line
 from gram.figures.style import (
     CEILING,

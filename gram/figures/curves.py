@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gram.config import sized_task
 from gram.figures.axes import beside, log_ticks, percent_axis, room_for, spread_line
 from gram.figures.style import (
     CEILING,
@@ -25,6 +24,7 @@ from gram.figures.style import (
     seeds_note,
     the_task,
 )
+from gram.settings.config import sized_task
 from gram.tables.names import in_order, label, papers_coverage
 
 JOINED = 3  # places of the horizontal axis from which on their markers are joined by lines

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gram.errors import GramError
 from gram.figures.boards import draw_board
 from gram.figures.style import STYLE, new_figure
+from gram.system.errors import GramError
 from gram.tasks import Task, Tokens
 from gram.tasks.nqueens import NQueens
 

@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from gram import files
-from gram.errors import GramError
+from gram.system import files
+from gram.system.errors import GramError
 
 # Okabe and Ito's palette, which stays distinct for colour-blind readers; its yellow, faint on
 # white, gives way to Tol's wine.

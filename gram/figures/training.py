@@ -12,9 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gram import trained
-from gram.config import split_fold
-from gram.errors import GramError
 from gram.figures.axes import nats_axis, nats_limits, percent_axis, run_lines, step_axis
 from gram.figures.style import (
     STYLE,
@@ -25,6 +22,9 @@ from gram.figures.style import (
     new_figure,
     the_task,
 )
+from gram.runs import trained
+from gram.settings.config import split_fold
+from gram.system.errors import GramError
 from gram.tables.names import in_order, label
 
 # The panels, row by row: what is drawn, of which inputs ("" for all), title and vertical axis.

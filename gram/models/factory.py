@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gram.agreement import check_axes, check_model
 from gram.models.autoregressive import Autoregressive
 from gram.models.diffusion import MaskedDiffusion
 from gram.models.direct import Direct
@@ -18,6 +17,7 @@ from gram.models.layers import Block, Embedding, ModulatedBlock, Rotary, Stack, 
 from gram.models.looped import Looped
 from gram.models.network import Network, Shape, State
 from gram.settings import GramModel, ModelConfig
+from gram.settings.agreement import check_axes, check_model
 from gram.settings.baselines import (
     ArModel,
     DirectModel,

@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from gram import files
-from gram.errors import GramError, run, suggestion
 from gram.reports.carried import carried
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
@@ -22,6 +20,8 @@ from gram.reports.reliability import faults_after, faults_before, findings, rule
 from gram.reports.results import datasets, reproduction, results, short_tables
 from gram.reports.times import changes, downloads, time_of
 from gram.reports.whole_table import graphs, parameters, small_table1
+from gram.system import files
+from gram.system.errors import GramError, run, suggestion
 
 BLOCK = re.compile(
     r"(<!-- generated: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gram.config import Experiment, experiment_files, load_experiment, method_section
-from gram.errors import GramError
-from gram.parsing import TAG, parse
 from gram.reports.reference import NOT_MEASURED, SHOWN, signed
 from gram.settings import SECTIONS, RunSettings
+from gram.settings.config import Experiment, experiment_files, load_experiment, method_section
 from gram.settings.generator import ColoringGenerator
+from gram.settings.parsing import TAG, parse
+from gram.system.errors import GramError
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METRICS
 from gram.tables.reference import GAP_RUNS, REFERENCE, metas_of, reference_evaluations

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from gram.config import sized_task
+from gram.figures.solve import CHOSEN_BY
 from gram.reports.reference import NOT_MEASURED, distinct, duration
 from gram.reports.results import REPORTED, WIDTH
-from gram.solve import CHOSEN_BY
+from gram.settings.config import sized_task
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import GRAM, HOLES, label, papers_coverage
 from gram.tables.reference import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gram import files
+from gram.system import files
 from gram.tables.render import pipe_table, prose_table
 
 MEASUREMENTS = Path("resources/benchmarks")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gram.processor import described
+from gram.system.processor import described
 from gram.tables.comparison import on_another
 from gram.tables.names import in_order
 from gram.tables.reference import OTHER_PROCESSOR, REFERENCE, Runs, kept_runs, metas_of

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gram import files
 from gram.bench.estimate import read_yaml
-from gram.errors import GramError
+from gram.system import files
+from gram.system.errors import GramError
 from gram.tables.render import pipe_table, prose_table
 
 FOLDER = Path("resources/reliability")

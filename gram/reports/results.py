@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from gram.checksums import read_listed
-from gram.data import TABLES
-from gram.processor import described
+from gram.data.checksums import read_listed
+from gram.data.splits import TABLES
 from gram.reports.processors import other_processor
 from gram.reports.reference import NOT_MEASURED, SHOWN, distinct, duration
+from gram.system.processor import described
 from gram.tables.headlines import headlines
 from gram.tables.layout import (
     NOTHING,

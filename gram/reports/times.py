@@ -11,10 +11,10 @@ import pandas as pd
 from pandas.errors import ParserWarning
 
 from gram.bench.estimate import read_yaml
-from gram.errors import GramError
 from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all
-from gram.shapes import read_meta
+from gram.system.errors import GramError
+from gram.system.shapes import read_meta
 from gram.tables.reference import REFERENCE
 from gram.tables.render import prose_table
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from gram import files
-from gram.config import load_experiment, method_section
-from gram.metrics import coverages, iid_ceiling
+from gram.evaluate.metrics import coverages, iid_ceiling
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape
 from gram.reports.reference import NOT_MEASURED
 from gram.reports.results import REPORTED, results_of
 from gram.settings import EvaluateConfig
+from gram.settings.config import load_experiment, method_section
+from gram.system import files
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METHODS, papers_coverage
 from gram.tables.ordering import DETERMINISTIC

@@ -32,7 +32,7 @@ class EvaluateConfig:
         setting(
             "iid",
             "how the trajectories of one input share noise and steps: independent; pairs with opposite noise; a Latin hypercube; "
-            "states that push each other apart; repeated answers that start again; that with opposite noise (gram/samplers.py)",
+            "states that push each other apart; repeated answers that start again; that with opposite noise (models/samplers.py)",
             gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
         )
     )

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from gram import files
-from gram.code_version import code_hash
-from gram.errors import GramError, run
+from gram.system import files
+from gram.system.code_version import code_hash
+from gram.system.errors import GramError, run
 from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.ending import last_lines

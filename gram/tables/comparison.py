@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram.errors import GramError
-from gram.parsing import parse
-from gram.processor import described, same_type
 from gram.settings import RunSettings
+from gram.settings.parsing import parse
+from gram.system.errors import GramError
+from gram.system.processor import described, same_type
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import GRAM, HEADLINES, METRICS, in_order, label
 from gram.tables.reference import (

@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gram import files
-from gram.config import split_fold
-from gram.errors import GramError
-from gram.shapes import read_meta
+from gram.runs.trained import KEPT
+from gram.settings.config import split_fold
+from gram.system import files
+from gram.system.errors import GramError
+from gram.system.shapes import read_meta
 from gram.tables.layout import NOTHING, Document, Section, Table, footnotes
 from gram.tables.names import OVERRIDDEN, in_order, label
 from gram.tables.overridden import EXPERIMENTS, in_one_line, in_training
 from gram.tables.rows import natural
-from gram.trained import KEPT
 
 TRAINED, RESTORED = "trained", "restored"
 OTHER_PODS, TOTAL = "other pods", "total"
@@ -58,7 +58,7 @@ class Pod(NamedTuple):
 
 
 def read_metas(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """The facts of trained runs, ``meta.json`` as :mod:`gram.trainer` writes it.
+    """The facts of trained runs, ``meta.json`` as :mod:`gram.train.trainer` writes it.
 
     Raises:
         GramError: a file is missing, is no such file, or has a run that another one has.

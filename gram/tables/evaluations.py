@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gram.errors import GramError, short
-from gram.shapes import read_evaluation, read_meta
+from gram.runs.trained import META, WEIGHTS, md5_of
+from gram.system.errors import GramError, short
+from gram.system.shapes import read_evaluation, read_meta
 from gram.tables.names import FAILED, NOT_RUN
-from gram.trained import META, WEIGHTS, md5_of
 
 SAME_FOR_TASK = ("inputs", "data_md5")
 SAME_FOR_SEEDS = (

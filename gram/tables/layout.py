@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gram.config import sized_task
+from gram.settings.config import sized_task
 from gram.tables.names import (
     COMPONENT_TERMS,
     FAILED,

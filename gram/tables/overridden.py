@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from gram.config import (
+from gram.settings import RunSettings
+from gram.settings.config import (
     Experiment,
     differences,
     evaluate_settings,
@@ -23,9 +24,8 @@ from gram.config import (
     resolve,
     split_fold,
 )
-from gram.errors import GramError
-from gram.parsing import parse
-from gram.settings import RunSettings
+from gram.settings.parsing import parse
+from gram.system.errors import GramError
 from gram.tables.reference import Runs
 
 EXPERIMENTS = Path("config/experiments")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gram.config import split_fold
-from gram.errors import GramError
-from gram.shapes import read_meta
+from gram.settings.config import split_fold
+from gram.system.errors import GramError
+from gram.system.shapes import read_meta
 from gram.tables.evaluations import SECTIONS, folder_of, read_evaluations
 from gram.tables.rows import natural
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gram.errors import GramError, short
+from gram.system.errors import GramError, short
 from gram.tables.names import PAPER_TABLES
 
 OTHERS = "others"  # how the file calls the rows that are not the paper's

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from gram.config import sized_task
+from gram.settings.config import sized_task
 from gram.tables.evaluations import status
 from gram.tables.names import METRICS, PAPER_TABLES, Metric, in_order, label
 from gram.tables.reported import Reported, read_reported

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gram.config import sized_task
-from gram.errors import GramError, suggestion
 from gram.settings import DataSettings
+from gram.settings.config import sized_task
+from gram.system.errors import GramError, suggestion
 from gram.tasks.base import PAD, Enumeration, Task, Tokens
 from gram.tasks.coloring import Coloring
 from gram.tasks.nqueens import NQueens

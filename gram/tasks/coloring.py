@@ -30,10 +30,10 @@ import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.errors import GramError
-from gram.parsing import parse
-from gram.seeds import child_seed
 from gram.settings.generator import ColoringGenerator
+from gram.settings.parsing import parse
+from gram.system.errors import GramError
+from gram.system.seeds import child_seed
 from gram.tasks.base import PAD, Enumeration, Tokens
 
 NO_EDGE, EDGE, FIRST_COLOUR = 1, 2, 3

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.errors import GramError, short, suggestion
+from gram.system.errors import GramError, short, suggestion
 from gram.tasks.base import Enumeration, Tokens
 
 EMPTY, QUEEN = 1, 2

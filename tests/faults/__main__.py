@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gram import files
-from gram.provenance import provenance
+from gram.system import files
+from gram.system.provenance import provenance
 from tests.faults import cases, disks, doubles, injections, kills, settings, workflow, world
 from tests.faults import files as files_of_a_project
 from tests.faults.cases import CLASSES, Row

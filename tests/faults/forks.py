@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram.errors import run
+from gram.system.errors import run
 
 CPU_SECONDS = 10  # of processor time, so that a busy machine makes nothing endless
 IDLE_SECONDS = 15.0  # without need of it

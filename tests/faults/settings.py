@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from gram.config import tags
 from gram.settings import SECTIONS
+from gram.settings.config import tags
 from tests.faults import damage, world
 from tests.faults.cases import Case, Judge, Kind, harmless, no_file, of_file, refused
 from tests.faults.damage import Damaged

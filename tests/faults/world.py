@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram import provenance
-from gram.code_version import code_hash
+from gram.system import provenance
+from gram.system.code_version import code_hash
 from tests.faults import forks
 from tests.faults.damage import SEAL
 from tests.faults.forks import Argv

@@ -202,10 +202,10 @@ def test_listing_a_new_sum_checks_again_and_trains_nothing(built: Any) -> None:
 
 def test_edited_code_marks_the_table_and_trains_nothing(built: Any) -> None:
     before = built.text("results/tables/table1.csv")
-    source = built.text("gram/losses.py")
-    (built / "gram/losses.py").write_text(source + "# A comment.\n", encoding="utf-8")
+    source = built.text("gram/train/losses.py")
+    (built / "gram/train/losses.py").write_text(source + "# A comment.\n", encoding="utf-8")
     assert built.planned() == set()
-    (built / "gram/losses.py").write_text(source + "EDITED = True\n", encoding="utf-8")
+    (built / "gram/train/losses.py").write_text(source + "EDITED = True\n", encoding="utf-8")
     assert built.jobs() == {TABLE_1}
     assert "stale" in built.text("results/tables/table1.csv") and "stale" not in before
 

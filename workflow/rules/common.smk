@@ -13,11 +13,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from gram.code_version import code_hash
-from gram.config import data_settings, evaluate_settings, method_section, resolve, split_fold
-from gram.errors import GramError, short, suggestion
-from gram.lineage import BASED_ON
-from gram.restore import OF_KEPT_RUN
+from gram.system.code_version import code_hash
+from gram.settings.config import data_settings, evaluate_settings, method_section, resolve, split_fold
+from gram.system.errors import GramError, short, suggestion
+from gram.settings.lineage import BASED_ON
+from gram.runs.restore import OF_KEPT_RUN
 
 
 def frozen(settings):

@@ -11,11 +11,11 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from gram.config import check_listed, data_settings, experiment_files, load_experiment, split_fold
-from gram.documents import parse_yaml, read_yaml
-from gram.errors import GramError, short, suggestion
-from gram.names import RULE, is_experiment_name
-from gram.restore import trained_here
+from gram.settings.config import check_listed, data_settings, experiment_files, load_experiment, split_fold
+from gram.settings.documents import parse_yaml, read_yaml
+from gram.system.errors import GramError, short, suggestion
+from gram.system.names import RULE, is_experiment_name
+from gram.runs.restore import trained_here
 from gram.tasks import checked_task
 
 # Those that --configfile names come first, and of them the last counts most; the one of the Snakefile stands at the end.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from gram.documents import read_yaml
-from gram.errors import GramError
+from gram.settings.documents import read_yaml
+from gram.system.errors import GramError
 
 try:
     for path in [Path("config/config.yaml"), *workflow.config_settings.configfiles]:

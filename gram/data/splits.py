@@ -1,0 +1,273 @@
+"""Data sets: the splits of a task as Parquet, their content MD5s, and loading them back with a check (section B.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from gram.settings import DataSettings, SplitConfig
+from gram.settings.config import split_fold
+from gram.system import files, shapes
+from gram.system.errors import GramError, short
+from gram.tasks import Enumeration, Tokens, checked_task
+
+SPLITS = ("train", "valid", "test")
+COLUMNS = ("input_id", "n_completions", "input", "target")  # of the table of a split
+REBUILD = "delete the folder and build it again"
+TABLES = (*SPLITS, "completions")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split in memory: unique inputs with all their completions.
+
+    Attributes:
+        input_ids: [N] int64.
+        inputs: [N, L] tokens.
+        completions: [M, L_out] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``.
+        offsets: [N + 1] int64.
+        md5: content MD5 of the split's table.
+    """
+
+    input_ids: NDArray[np.int64]
+    inputs: Tokens
+    completions: Tokens
+    offsets: NDArray[np.int64]
+    md5: str
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Completions per input, [N]."""
+        return np.diff(self.offsets)
+
+    def of(self, index: int) -> Tokens:
+        """The completions of input ``index``: [m, L_out]."""
+        return self.completions[self.offsets[index] : self.offsets[index + 1]]
+
+
+def content_hash(tokens: Tokens) -> list[str]:
+    """A hash of each row's content, for orders that no library version can change."""
+    return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.ascontiguousarray(tokens)]
+
+
+def assign_splits(
+    enumeration: Enumeration, split: SplitConfig, fold: int | None
+) -> NDArray[np.str_]:
+    """The split's name for every input, [N].
+
+    Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
+    folds, fold f tests the f-th of ``folds`` equal parts; unless the enumeration says itself what is tested. Of the rest, the
+    first ``valid_fraction`` validate.
+    """
+    names = np.full(len(enumeration.inputs), "train", dtype="<U5")
+    hashes = np.array(content_hash(enumeration.inputs))
+    groups = enumeration.given if split.stratify else np.zeros_like(enumeration.given)
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        members = members[np.argsort(hashes[members])]
+        if enumeration.tested is not None:
+            test = members[enumeration.tested[members]]
+        elif fold is None:
+            test = members[: round(split.test_fraction * len(members))]
+        else:
+            test = np.array_split(members, split.folds)[fold]
+        rest = members[~np.isin(members, test)]
+        names[test] = "test"
+        names[rest[: round(split.valid_fraction * len(rest))]] = "valid"
+    return names
+
+
+def integers(column: pd.Series, where: object) -> NDArray[Any]:
+    """A column of a data set as little-endian int64 [N], or, of equally long lists, as tokens: uint8 [N, L].
+
+    Args:
+        column: of any integers; [0] when it is empty, since it has then lost its type.
+        where: the file, for the message.
+
+    Raises:
+        GramError: it holds something else, such as fractions, or integers out of the range of these.
+    """
+    if not len(column):
+        return np.zeros(0, dtype="<i8")
+    where = f"{where}: column {short(column.name)}"
+    try:
+        values = np.stack(column.to_list()) if column.dtype == object else column.to_numpy()
+    except (ValueError, TypeError) as error:
+        raise GramError(f"{where}: not lists of one length; {REBUILD}") from error
+    if not np.issubdtype(values.dtype, np.integer) or values.ndim not in (1, 2):
+        raise GramError(f"{where}: no integers, but {values.dtype} {list(values.shape)}; {REBUILD}")
+    kept = np.dtype("<u1" if values.ndim == 2 else "<i8")
+    range_ = np.iinfo(kept)
+    if values.size and not (range_.min <= int(values.min()) and int(values.max()) <= range_.max):
+        raise GramError(
+            f"{where}: {values.min()} to {values.max()} is out of {range_.min} to {range_.max}; {REBUILD}"
+        )
+    return values.astype(kept)
+
+
+def content_md5(table: pd.DataFrame, where: object = "table") -> str:
+    """MD5 of a table's canonical rows: names, then each column as little-endian int64 or uint8 bytes.
+
+    The Parquet container is not hashed, because it holds the version of the library that wrote it.
+
+    Raises:
+        GramError: as of :func:`integers`, or two columns of one name.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    if not table.columns.is_unique:
+        raise GramError(f"{where}: two columns have the same name; {REBUILD}")
+    for name in table.columns:
+        values = integers(table[name], where)
+        digest.update(f"{name}{values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def build_tables(enumeration: Enumeration, settings: DataSettings) -> dict[str, pd.DataFrame]:
+    """The four tables of a data set.
+
+    ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id, n_completions, input, target.
+    ``completions`` holds every completion of every input: input_id, completion_id, completion.
+    """
+    _, fold = split_fold(settings.task)
+    names = assign_splits(enumeration, settings.split, fold)
+    owner = np.repeat(np.arange(len(enumeration.inputs)), enumeration.counts)
+    tables = {}
+    for name in SPLITS:
+        rows = np.flatnonzero(names[owner] == name)
+        tables[name] = pd.DataFrame(
+            {
+                "input_id": owner[rows],
+                "n_completions": enumeration.counts[owner[rows]],
+                "input": list(enumeration.inputs[owner[rows]]),
+                "target": list(enumeration.completions[rows]),
+            }
+        )
+    tables["completions"] = pd.DataFrame(
+        {
+            "input_id": owner,
+            "completion_id": np.arange(len(owner)) - enumeration.offsets[owner],
+            "completion": list(enumeration.completions),
+        }
+    )
+    return tables
+
+
+def summarise(table: pd.DataFrame) -> dict[str, Any]:
+    """Rows, inputs, how many inputs have how many completions, and MD5 of one table, for the card."""
+    per_input = table.groupby("input_id").size()
+    numbers, inputs = np.unique(per_input, return_counts=True)
+    return {
+        "rows": len(table),
+        "inputs": len(per_input),
+        "inputs_with_several_completions": int((per_input > 1).sum()),
+        "most_completions": int(per_input.max()) if len(per_input) else 0,
+        "mean_completions": len(table) / len(per_input) if len(per_input) else 0.0,
+        "inputs_by_completions": dict(zip(map(str, numbers), inputs.tolist(), strict=True)),
+        "md5": content_md5(table),
+    }
+
+
+def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
+    """Write the data set of ``settings`` into ``folder`` and return its card.
+
+    Raises:
+        GramError: an impossible task, an empty split, or a folder that cannot be written.
+    """
+    task = checked_task(settings)
+    base, fold = split_fold(settings.task)
+    folds = settings.split.folds
+    if (fold is None) != (folds == 1) or (fold or 0) >= folds:
+        tasks = base if folds == 1 else f"{base}-fold0 to {base}-fold{folds - 1}"
+        raise GramError(
+            f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}"
+        )
+    enumeration = task.enumerate()
+    tables = build_tables(enumeration, settings)
+    for name in ("train", "test"):
+        if tables[name].empty:
+            raise GramError(
+                f"{settings.task}: split: the {name} split is empty; change test_fraction or folds"
+            )
+    card = {
+        "task": settings.task,
+        "settings": dataclasses.asdict(settings),
+        "length": task.length,
+        "vocabulary": task.vocabulary,
+        "facts": dict(enumeration.facts),
+        "tables": {name: summarise(table) for name, table in tables.items()},
+    }
+    for name, table in tables.items():
+        with files.atomic_write(folder / f"{name}.parquet") as temporary:
+            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+    files.write_json(folder / "card.json", card)
+    return card
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A Parquet table.
+
+    Raises:
+        GramError: the file is missing, truncated or not Parquet.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
+    except Exception as error:  # damaged metadata make pyarrow and pandas raise many kinds
+        raise GramError(
+            f"{path}: not a readable Parquet file (truncated?); delete it and build it again"
+        ) from error
+
+
+def _tokens(column: pd.Series, path: Path) -> Tokens:
+    """A column of equally long lists as one array; [0, 0] when it is empty.
+
+    Raises:
+        GramError: as of :func:`integers`, or single numbers.
+    """
+    values = integers(column, path)
+    if not len(values):
+        return np.zeros((0, 0), dtype=np.uint8)
+    if values.ndim != 2:
+        raise GramError(f"{path}: column {short(column.name)}: no lists of tokens; {REBUILD}")
+    return values
+
+
+def spread_rows(rows: int, limit: int) -> NDArray[np.int64]:
+    """At most ``limit`` of the numbers 0..rows - 1, evenly spread: rows are sorted by content, so the first ones are alike."""
+    count = min(limit, rows)
+    return np.arange(count) * rows // max(count, 1)
+
+
+def load_split(folder: Path, name: str) -> Split:
+    """Load one split and check its content against the MD5 in ``card.json``.
+
+    Raises:
+        GramError: missing or broken file, or content that does not match the card.
+    """
+    path = folder / f"{name}.parquet"
+    table = read_table(path)
+    expected = shapes.read_card(folder / "card.json")["tables"][name]["md5"]
+    found = content_md5(table, path)
+    if found != expected:
+        raise GramError(f"{path}: content MD5 {found}, but card.json says {expected}; {REBUILD}")
+    if missing := [column for column in COLUMNS if column not in table.columns]:
+        raise GramError(f"{path}: the column {missing[0]!r} is missing; {REBUILD}")
+    first = ~table["input_id"].duplicated()
+    return Split(
+        input_ids=integers(table["input_id"][first], path),
+        inputs=_tokens(table["input"][first], path),
+        completions=_tokens(table["target"], path),
+        offsets=np.append(np.flatnonzero(first), len(table)).astype(np.int64),
+        md5=found,
+    )

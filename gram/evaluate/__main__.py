@@ -1,0 +1,42 @@
+"""``python -m gram.evaluate``: accuracy and coverage of one run on one split."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gram.data.checksums import check_cards
+from gram.evaluate.evaluation import add_arguments, evaluate, load_subject
+from gram.settings import EvaluateConfig
+from gram.settings.parsing import merge, parse
+from gram.system import files
+from gram.system.errors import run
+from gram.system.provenance import choose_device
+from gram.system.shapes import SAMPLES_MD5
+
+
+def main() -> None:
+    """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples as Parquet."""
+    parser = argparse.ArgumentParser(prog="python -m gram.evaluate", description=main.__doc__)
+    add_arguments(parser, folds=False)
+    parser.add_argument("--depth", type=int, help="supervision steps; overrides --settings")
+    parser.add_argument("--width", type=int, help="samples per input; overrides --settings")
+    parser.add_argument("--samples", type=Path, help="Parquet file to write")
+    args = parser.parse_args()
+    given = {key: value for key in ("depth", "width") if (value := getattr(args, key)) is not None}
+    config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
+    check_cards([args.data], args.checksums)
+    device = choose_device(args.device)
+    subject = load_subject(args.run, args.data, args.split, config.weights, device)
+    partial = subject.partial(args.output, config)
+    content, table = evaluate(subject, config, partial)
+    if args.samples:
+        with files.atomic_write(args.samples) as temporary:
+            table.to_parquet(temporary, index=False)
+        content["run"][SAMPLES_MD5] = files.md5(args.samples)
+    files.write_json(args.output, content)
+    partial.remove()
+
+
+if __name__ == "__main__":
+    run(main)

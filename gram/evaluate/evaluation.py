@@ -1,0 +1,359 @@
+"""Accuracy and coverage of one run on one split, from prior rollouts only."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from gram.data.checksums import add_checksums_argument
+from gram.data.splits import SPLITS, Split, load_split
+from gram.evaluate import metrics
+from gram.evaluate.partial import PartialDraws
+from gram.models.factory import build_model, parameter_count
+from gram.models.network import Network, Shape, forward_in
+from gram.models.rollout import Stop, rollouts
+from gram.models.samplers import make_sampler
+from gram.runs import checkpoint
+from gram.runs.trained import KEPT, WEIGHTS, read_trained
+from gram.settings import EvaluateConfig, RunSettings
+from gram.settings.config import check_card
+from gram.settings.documents import yaml_option
+from gram.system import files
+from gram.system.errors import GramError
+from gram.system.progress import progress_of_part
+from gram.system.provenance import provenance, seeded_generator
+from gram.tasks import Task, Tokens, make_task
+
+WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+
+
+class Drawn(NamedTuple):
+    """All samples of a split, N inputs times W, read at one stop."""
+
+    tokens: Tokens  # [N, W, L]
+    value: NDArray[np.float32]  # [N, W]
+    steps: NDArray[np.int64]  # [N, W]
+    halted: NDArray[np.bool_]  # [N, W]
+
+
+def draw_at(
+    model: Network,
+    split: Split,
+    stops: Sequence[Stop],
+    config: EvaluateConfig,
+    generator: torch.Generator,
+    partial: PartialDraws | None = None,
+) -> list[Drawn]:
+    """W prior samples of every input; a deterministic model answers once, and its answer stands for all W.
+
+    Args:
+        model: the network.
+        split: the inputs.
+        stops: where the trajectories are read; one of the list for each.
+        config: width, batch size and sampler.
+        generator: source of the noise, on the device of the model.
+        partial: where what is drawn is saved on the way, and goes on from.
+    """
+    draws = config.width if model.samples else 1
+    sampler = make_sampler(config, draws)
+    index = np.repeat(np.arange(len(split.inputs)), draws)
+    rows = max(config.batch_size // sampler.group, 1) * sampler.group
+    parts = partial.resume(generator) if partial else []
+    done = sum(len(part[0].tokens) for part in parts)
+    forward = forward_in(config.precision, generator.device)
+    with forward, progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
+        bar.update(done)
+        for start in range(done, len(index), rows):
+            batch = (
+                torch.from_numpy(split.inputs[index[start : start + rows]])
+                .long()
+                .to(generator.device)
+            )
+            parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
+            bar.update(len(batch))
+            if partial:
+                partial.save_if_due(parts, generator)
+    shape = (len(split.inputs), draws)
+    drawn = []
+    for read in zip(*parts, strict=True):
+        stacked = [
+            torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
+            for column in zip(*read, strict=True)
+        ]
+        tokens, *others = (np.repeat(column, config.width // draws, axis=1) for column in stacked)
+        drawn.append(Drawn(tokens.astype(np.uint8), *others))
+    return drawn
+
+
+def draw(
+    model: Network,
+    split: Split,
+    config: EvaluateConfig,
+    generator: torch.Generator,
+    partial: PartialDraws | None = None,
+) -> Drawn:
+    """:func:`draw_at` the depth of ``config``."""
+    return draw_at(model, split, [Stop(config.depth, config.act)], config, generator, partial)[0]
+
+
+def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
+    """A number for every answer, the same for equal ones: :func:`canonical` [N, W, L] -> [N, W]."""
+    N, W, L = tokens.shape
+    return np.unique(tokens.reshape(-1, L), axis=0, return_inverse=True)[1].reshape(N, W)
+
+
+def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sample that most samples of the same input equal, the earliest of them: :func:`answer_numbers` [N, W] -> [N]."""
+    equal = answers[:, :, None] == answers[:, None]  # [N, W, W]
+    return np.asarray(equal.sum(axis=-1).argmax(axis=-1))
+
+
+def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
+    """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W, L]."""
+    N, W, L = drawn.tokens.shape
+    return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(
+        N, W, L
+    )
+
+
+def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
+    """Check every sample with the task's verifier and find out which completion it is, in the task's canonical form.
+
+    Raises:
+        GramError: verifier and enumeration disagree, which would make every coverage wrong.
+    """
+    N, W, L = drawn.tokens.shape
+    inputs, outputs = np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)
+    tokens = canonical(task, split, drawn)
+    valid = task.is_valid(inputs, outputs).reshape(N, W)
+    found = np.full((N, W), -1, dtype=np.int64)
+    for i in range(N):
+        known = {completion.tobytes(): number for number, completion in enumerate(split.of(i))}
+        found[i] = [known.get(answer.tobytes(), -1) for answer in tokens[i]]
+    if ((found >= 0) != valid).any():
+        raise GramError(
+            f"{task.name}: the verifier and the enumeration of completions disagree: a bug in gram/tasks, please report it"
+        )
+    answers = {"vote": majority(answer_numbers(tokens)), "lprm": drawn.value.argmax(axis=1)}
+    violations = {
+        name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()
+    }
+    return metrics.Samples(split.counts, found, answers, violations)
+
+
+def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
+    """How much of a split training has met: its inputs (none of a test split), and its completions as targets of other inputs."""
+    seen = {
+        kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")
+    }
+    rows = {kind: getattr(split, kind) for kind in seen}
+    return {
+        kind: metrics.ratio(sum(row.tobytes() in seen[kind] for row in rows[kind]), len(rows[kind]))
+        for kind in seen
+    }
+
+
+def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
+    """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps."""
+    N, W, L = drawn.tokens.shape
+    return pd.DataFrame(
+        {
+            "input_id": np.repeat(split.input_ids, W),
+            "sample": np.tile(np.arange(W), N),
+            "tokens": list(drawn.tokens.reshape(-1, L)),
+            "completion_id": scored.found.reshape(-1),
+            "value": drawn.value.reshape(-1),
+            "steps": drawn.steps.reshape(-1),
+        }
+    )
+
+
+def load_model(
+    settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device
+) -> Network:
+    """The trained network of a run, ready for rollouts."""
+    model = build_model(settings.model, Shape.of(task), seed=0)
+    checkpoint.load_weights(weights, model, which)
+    return model.to(device).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: one run on one split.
+
+    Attributes:
+        settings: of the run.
+        meta: what training wrote beside the weights.
+        weights: the file of the weights.
+        weights_md5: MD5 of that file, as it was loaded.
+        task: with its verifier.
+        split_name: of :attr:`split`.
+        split: the inputs.
+        train: the inputs that the run was trained on.
+        model: the network, ready for rollouts.
+        device: where it lies.
+    """
+
+    settings: RunSettings
+    meta: dict[str, Any]
+    weights: Path
+    weights_md5: str
+    task: Task
+    split_name: str
+    split: Split
+    train: Split
+    model: Network
+    device: torch.device
+
+    def generator(self, *names: str | int) -> torch.Generator:
+        """A generator for one named purpose of this run and split."""
+        return seeded_generator(
+            self.device, self.settings.seed, names[0], self.split_name, *names[1:]
+        )
+
+    def facts(self, config: EvaluateConfig) -> dict[str, Any]:
+        """What a JSON says of the run and of the test-time compute of ``config``."""
+        settings, meta = self.settings, self.meta
+        return {
+            "task": settings.task,
+            "method": settings.method,
+            "seed": settings.seed,
+            "split": self.split_name,
+            "inputs": len(self.split.inputs),
+            "folds": settings.data.split.folds,  # how many there are to pool
+            "depth": config.depth,
+            "width": config.width,
+            "act": config.act,
+            "sampler": config.sampler,
+            "weights": config.weights,
+            "precision": config.precision,
+            "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
+            "rollout_seed": config.seed,
+            "draws": config.width if self.model.samples else 1,
+            "calls": self.model.calls,
+            "ema": config.weights == "ema",
+            "parameters": parameter_count(self.model),
+            "supervision_steps_seen": meta["supervision_steps"],
+            "training_examples": meta["training_examples"],
+            "training_seconds": meta["seconds"],
+            "data_md5": {self.split_name: self.split.md5, "train": self.train.md5},
+            "checkpoint": str(self.weights),
+            "checkpoint_md5": self.weights_md5,
+            "trained_by": {
+                key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")
+            }
+            # Several, where other code went on with the run; the tables mark that.
+            | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))},
+            "evaluated_by": provenance(self.device),
+        }
+
+    def partial(self, output: Path, config: EvaluateConfig) -> PartialDraws:
+        """Where the draws of this run with ``config`` are saved on the way to ``output``."""
+        facts = self.facts(config)
+        # Another folder or another moment changes nothing of what is drawn; another machine may.
+        del facts["checkpoint"]
+        facts["settings"] = asdict(config)
+        return PartialDraws(output, facts)
+
+
+def load_subject(
+    run_folder: Path, data: Path, split_name: str, which: str, device: torch.device
+) -> Subject:
+    """A run and the split it is evaluated on, with ``which`` weights ("ema" or "raw").
+
+    Raises:
+        GramError: missing or foreign files, or other data than the run was trained on.
+    """
+    settings, meta, weights_md5 = read_trained(run_folder)
+    torch.set_num_threads(settings.train.threads)
+    task = make_task(settings.task, settings.data.generator)
+    check_card(data / "card.json", settings.data, run_folder / "config.json")
+    split = load_split(data, split_name)
+    train = load_split(data, "train")
+    for name, one in (("train", train), (split_name, split)):
+        if one.md5 != meta["data_md5"].get(name, one.md5):  # training does not see the test split
+            raise GramError(
+                f"{run_folder}: trained on data with MD5 {meta['data_md5'][name]} ({name}), but {data} has "
+                f"{one.md5}: test inputs could have been seen; train again"
+            )
+    weights = run_folder / WEIGHTS
+    model = load_model(settings, task, weights, which, device)
+    return Subject(
+        settings, meta, weights, weights_md5, task, split_name, split, train, model, device
+    )
+
+
+def load_subjects(
+    run_folders: Sequence[Path],
+    data: Sequence[Path],
+    split_name: str,
+    which: str,
+    device: torch.device,
+) -> list[Subject]:
+    """:func:`load_subject` for one run, or for the run of every fold with its data.
+
+    Raises:
+        GramError: not one data set per run, or what :func:`load_subject` raises.
+    """
+    if len(run_folders) != len(data):
+        raise GramError(
+            f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}"
+        )
+    return [
+        load_subject(run, folder, split_name, which, device)
+        for run, folder in zip(run_folders, data, strict=True)
+    ]
+
+
+def evaluate(
+    subject: Subject, config: EvaluateConfig, partial: PartialDraws | None = None
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The evaluation of one run on one split, as the JSON's content, and the table of its samples."""
+    split = subject.split
+    generator = subject.generator("evaluate", config.seed)
+    drawn = draw(subject.model, split, config, generator, partial)
+    scored = score(subject.task, split, drawn)
+    # What fewer samples would have found can be told from subsets of independent samples only.
+    widths = WIDTHS if config.sampler == "iid" else (config.width,)
+    content = {
+        "run": subject.facts(config),
+        "overlap_with_training": overlap(subject.train, split),
+        "metrics": metrics.slices(scored),
+        "by_completions": metrics.by_completions(scored),
+        "by_width": metrics.by_width(scored, widths),
+    }
+    return content, samples_table(split, drawn, scored)
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
+    """What every command takes that rolls out trained runs; with ``folds``, --run and --data name those of all folds."""
+    several: dict[str, Any] = {"nargs": "+"} if folds else {}
+    more = "; with folds all of them" if folds else ": config.json, weights.safetensors, meta.json"
+    parser.add_argument(
+        "--run", type=Path, required=True, help=f"folder of the run{more}", **several
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help=f"folder of the data set{' of each --run' * folds}",
+        **several,
+    )
+    add_checksums_argument(parser)
+    parser.add_argument("--split", choices=SPLITS, default="test")
+    parser.add_argument(
+        "--settings",
+        type=yaml_option("--settings"),
+        default={},
+        help="section evaluate as YAML or JSON",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--output", type=files.named, required=True, help="JSON file to write")

@@ -1,0 +1,157 @@
+"""``python -m gram.pool``: one evaluation from those of all folds, by adding numerators and denominators."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gram.data.splits import read_table
+from gram.evaluate.metrics import ratio
+from gram.settings.config import split_fold
+from gram.system import files
+from gram.system.errors import GramError, run
+from gram.system.shapes import SAMPLES_MD5, read_evaluation
+
+PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
+SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
+KEYS = (
+    "n_completions",
+    "depth",
+    "width",
+    "group",
+    "step",
+    "sampler",
+    "rollout_seed",
+)  # rows of a table are matched by these
+SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler")
+
+
+def pool_values(values: Sequence[Any]) -> Any:
+    """Pool equal-shaped values: metrics by their sums, mappings key by key, counts by addition."""
+    first = values[0]
+    if isinstance(first, dict) and "numerator" in first:
+        denominator = sum(v["denominator"] for v in values)
+        more = {}
+        if "ceiling" in first:
+            best = sum(v["ceiling"] * v["denominator"] for v in values if v["denominator"])
+            more["ceiling"] = best / denominator if denominator else None
+        return ratio(sum(v["numerator"] for v in values), denominator, **more)
+    if isinstance(first, dict):
+        return {
+            key: first[key] if key in KEYS else pool_values([v[key] for v in values])
+            for key in first
+        }
+    return sum(values)
+
+
+def pool_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Pool the rows of several tables that agree in all of ``KEYS`` that they have; a row may be missing in some."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in (row for table in tables for row in table):
+        groups.setdefault(tuple(row[key] for key in KEYS if key in row), []).append(row)
+    return [pool_values(groups[value]) for value in sorted(groups)]
+
+
+def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The evaluation of a task with folds, from one per fold: facts under "run", and sections of metrics or of rows.
+
+    Raises:
+        GramError: the evaluations are not all folds of one task, method, seed, split and test-time compute.
+    """
+    runs = [evaluation["run"] for evaluation in evaluations]
+    names = [split_fold(run["task"]) for run in runs]
+    base = {name for name, _ in names}
+    folds = runs[0]["folds"]
+    if len(base) != 1 or sorted(fold for _, fold in names if fold is not None) != list(
+        range(folds)
+    ):
+        raise GramError(
+            f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}"
+        )
+    for key in SAME:
+        if len({run[key] for run in runs}) > 1:
+            raise GramError(
+                f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}"
+            )
+    facts = dict(runs[0])
+    facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD}
+    facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
+    facts.pop(SAMPLES_MD5, None)  # of the first fold
+    facts |= {"task": base.pop(), "folds": folds}
+    # A pooled result was made by one code only if every fold was.
+    for key in ("trained_by", "evaluated_by"):
+        hashes = sorted({run[key]["code_hash"] for run in runs})
+        facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
+    parts = {
+        key: [evaluation[key] for evaluation in evaluations]
+        for key in evaluations[0]
+        if key != "run"
+    }
+    return {"run": facts} | {
+        key: pool_rows(tables) if isinstance(tables[0], list) else pool_values(tables)
+        for key, tables in parts.items()
+    }
+
+
+def check_samples(path: Path, run: dict[str, Any]) -> None:
+    """Whether samples are those of an evaluation.
+
+    Args:
+        path: the Parquet file that was written with it.
+        run: the facts of its run; older ones do not note the file's MD5.
+
+    Raises:
+        GramError: missing, damaged, or those of another evaluation.
+    """
+    if (found := files.md5(path)) != run.get(SAMPLES_MD5, found):
+        raise GramError(
+            f"{path}: MD5 {found}, but its evaluation says {run[SAMPLES_MD5]}; damaged, or of another "
+            "evaluation: delete both and evaluate again"
+        )
+
+
+def pool_folds(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """:func:`pool` of all folds; one evaluation alone stays as it is."""
+    return evaluations[0] if len(evaluations) == 1 else pool(evaluations)
+
+
+def main() -> None:
+    """Pool the evaluations of all folds of one task, method and seed."""
+    parser = argparse.ArgumentParser(prog="python -m gram.pool", description=main.__doc__)
+    parser.add_argument(
+        "--evaluations", type=Path, nargs="+", required=True, help="one JSON per fold"
+    )
+    parser.add_argument(
+        "--fold-samples", type=Path, nargs="+", default=[], help="one Parquet per fold"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    parser.add_argument("--samples", type=Path, help="Parquet file to write")
+    args = parser.parse_args()
+    evaluations = [read_evaluation(path) for path in args.evaluations]
+    try:
+        content = pool(evaluations)
+    except (KeyError, TypeError, AttributeError) as error:
+        names = ", ".join(map(str, args.evaluations))
+        raise GramError(
+            f"pool: these do not hold the same keys ({error}): {names}; build them again"
+        ) from error
+    if args.samples and len(args.fold_samples) != len(args.evaluations):
+        raise GramError(
+            f"--samples: needs one of --fold-samples per evaluation, found {len(args.fold_samples)}"
+        )
+    if args.samples:
+        for path, evaluation in zip(args.fold_samples, evaluations, strict=True):
+            check_samples(path, evaluation["run"])
+        tables = [read_table(path) for path in args.fold_samples]
+        with files.atomic_write(args.samples) as temporary:
+            pd.concat(tables).to_parquet(temporary, index=False)
+        content["run"][SAMPLES_MD5] = files.md5(args.samples)
+    files.write_json(args.output, content)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,93 @@
+"""``python -m gram.keep``: a trained run made small enough for the repository: its averaged weights, in half precision."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gram.runs import checkpoint, trained
+from gram.runs.restore import trained_here
+from gram.runs.trained import HISTORY, KEPT, META, WEIGHTS
+from gram.system import files
+from gram.system.errors import GramError, run
+
+WHICH = "ema"  # what is evaluated by default
+# Weights and z_0 are neither huge nor tiny: the 10 bits of fp16's mantissa serve them better than the wide exponent of bf16.
+DTYPE = torch.float16
+MOST_BYTES = 25_000_000  # a git repository keeps every version for ever
+
+
+def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors with all floating ones in half precision.
+
+    Raises:
+        GramError: a number that is not finite, or that half precision does not hold; names its tensor.
+    """
+    if name := checkpoint.not_finite(tensors):
+        raise GramError(f"{path}: {name} holds NaN or infinite numbers; {checkpoint.TRAIN_AGAIN}")
+    small = {
+        name: tensor.to(DTYPE) if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+    }
+    for name, tensor in small.items():
+        if not torch.isfinite(tensor).all():
+            found, most = tensors[name].abs().max(), torch.finfo(DTYPE).max
+            raise GramError(
+                f"{path}: {name} reaches {found:g}, and {DTYPE} holds no more than {most:g}: "
+                "this run cannot be kept in half precision; keep its full weights outside of the repository"
+            )
+    return small
+
+
+def keep(run_folder: Path, output: Path) -> None:
+    """Write config.json, history.jsonl, meta.json and the averaged weights of a run to ``output``.
+
+    Raises:
+        GramError: not a complete run as training left it, weights too large in number or in bytes, or an ``output`` in which
+            a run was trained; nothing is written then.
+    """
+    full = run_folder / WEIGHTS
+    found = checkpoint.read_weights(full, WHICH)
+    settings, meta, md5_of_full = trained.read_trained(run_folder)
+    trained.read_history(run_folder)
+    if KEPT in meta:
+        raise GramError(
+            f"{run_folder}: a kept run already, without its full weights; give the run as it was trained"
+        )
+    tensors = halved(found, full)
+    if trained_here(output):
+        raise GramError(
+            f"{output}: holds a run as it was trained, which its kept weights must not replace; give another folder"
+        )
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    if size > MOST_BYTES:
+        raise GramError(
+            f"{full}: its {WHICH} weights take {size / 1e6:.1f} MB in half precision, more than the {MOST_BYTES / 1e6:g} MB that "
+            "belong in a repository; publish them elsewhere"
+        )
+    kept = output / WEIGHTS
+    checkpoint.write_tensors(kept, checkpoint.prefixed(WHICH, tensors))
+    files.write_json(output / "config.json", settings.as_dict())  # with what was left out
+    files.copy(run_folder / HISTORY, output / HISTORY)
+    dtype = str(DTYPE).removeprefix("torch.")
+    facts = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": md5_of_full}
+    facts["history_md5"] = files.md5(output / HISTORY)
+    files.write_json(output / META, meta | {KEPT: facts})
+
+
+def main() -> None:
+    """Copy a trained run with its averaged weights alone, in half precision: what a repository can hold."""
+    parser = argparse.ArgumentParser(prog="python -m gram.keep", description=main.__doc__)
+    parser.add_argument(
+        "--run", type=Path, required=True, help="folder of the run, as training left it"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    keep(args.run, args.output)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,66 @@
+"""What an optimizer step minimises; each family of methods registers its own function."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import NamedTuple
+
+from torch import Tensor
+
+from gram.models.network import Network, State, Step
+from gram.settings import TrainConfig, agreement
+
+
+class Rows(NamedTuple):
+    """Some rows of the carry, as a supervision step takes them."""
+
+    state: State  # where they stand, [B, L', D]
+    inputs: Tensor  # [B, L] int64
+    targets: Tensor  # [B, L_out] int64
+    noise: Tensor | None  # from Network.training_noise
+    last: Tensor  # [B] bool, whether this is the N_sup-th step of the row
+    age: Tensor  # [B] int64, supervision steps that the row has had before this one
+
+    def part(self, rows: slice) -> Rows:
+        """Some of these rows."""
+        return Rows(
+            State(self.state.h[rows], self.state.l[rows]),
+            self.inputs[rows],
+            self.targets[rows],
+            None if self.noise is None else self.noise[:, rows],
+            self.last[rows],
+            self.age[rows],
+        )
+
+
+class Supervised(NamedTuple):
+    """One supervision step with its losses."""
+
+    step: Step
+    hits: Tensor  # [B, L_out] bool, tokens decoded as in the target
+    terms: dict[str, Tensor]  # [B] fp32 each, shown in the history as means over rows
+    weights: dict[
+        str, float
+    ]  # of the terms whose weighted sum is minimised; the others are only shown
+
+
+def check_softmax(model: Network, config: TrainConfig) -> None:
+    """Refuse another cross-entropy for a method that draws its tokens from a softmax.
+
+    Raises:
+        GramError: the cross-entropy is another.
+    """
+    agreement.check_softmax(config, type(model).__name__)
+
+
+@singledispatch
+def supervise(model: Network, config: TrainConfig, number: int, rows: Rows) -> Supervised:
+    """One supervision step of a network in training, dispatched on its type.
+
+    Args:
+        model: the network.
+        config: the objective's settings.
+        number: of the optimizer step, from 0, for schedules.
+        rows: what it is taken on.
+    """
+    raise TypeError(f"{type(model).__name__} has no objective; register one in gram/objectives")
