@@ -20,7 +20,7 @@ from gram.settings.config import Experiment, load_experiment, resolve
 from gram.system import files
 from gram.system.errors import run
 from gram.system.provenance import seeded_generator
-from gram.tasks import Enumeration, make_task
+from gram.tasks import Examples, make_task
 from gram.train.loop import train
 from gram.train.objectives import Rows, Supervised, supervise
 from gram.train.trainer import Trainer
@@ -135,15 +135,15 @@ def deterministic_run(
 
 
 @pytest.fixture(scope="session")
-def enumeration8() -> Enumeration:
+def enumeration8() -> Examples:
     """Every input of the paper's 8x8 task with its completions."""
-    return make_task("nqueens8", {"removed": [5, 6, 7]}).enumerate()
+    return make_task("nqueens8", {"removed": [5, 6, 7]}).examples()
 
 
 @pytest.fixture(scope="session")
-def enumeration10() -> Enumeration:
+def enumeration10() -> Examples:
     """Every input of the paper's 10x10 task with its completions."""
-    return make_task("nqueens10", {"removed": [7, 8, 9]}).enumerate()
+    return make_task("nqueens10", {"removed": [7, 8, 9]}).examples()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from gram.settings.config import data_settings, load_experiment
 from gram.system import files
 from gram.system.errors import GramError
 from gram.tables.rows import read_reported
-from gram.tasks import PAD, Enumeration, make_task
+from gram.tasks import PAD, Examples, make_task
 from gram.tasks.coloring import (
     EDGE,
     FIRST_COLOUR,
@@ -161,12 +161,12 @@ def test_enumeration_equals_an_integer_program(n: int, edge_probability: float) 
 
 
 @pytest.fixture(scope="module")
-def enumeration() -> Enumeration:
+def enumeration() -> Examples:
     """The small task with 6 vertices."""
-    return coloring(6).enumerate()
+    return coloring(6).examples()
 
 
-def test_enumerated_graphs_and_tokens(enumeration: Enumeration) -> None:
+def test_enumerated_graphs_and_tokens(enumeration: Examples) -> None:
     task = coloring(6)
     assert task.length == enumeration.inputs.shape[1] == 15 + 6
     assert range(task.length)[task.answers] == range(15, 21)
@@ -219,27 +219,27 @@ def test_an_edge_lies_at_its_two_vertices_and_a_vertex_at_itself() -> None:
     assert coloring(4).coordinates.tolist() == [*edges, [0, 0], [1, 1], [2, 2], [3, 3]]
 
 
-def test_splits_have_the_counts_asked_for_and_share_no_graph(enumeration: Enumeration) -> None:
+def test_splits_have_the_counts_asked_for_and_share_no_graph(enumeration: Examples) -> None:
     names = assign_splits(enumeration, SplitConfig(), None)
     assert [int((names == name).sum()) for name in SPLITS] == [57, 3, 20]  # 5 % of 60 validate
     assert enumeration.tested is not None and ((names == "test") == enumeration.tested).all()
 
 
 def test_pairs_are_counted_exactly_and_whole_graphs_are_split() -> None:
-    enumeration = coloring(6, counted="pairs", train=151, test=40).enumerate()
+    enumeration = coloring(6, counted="pairs", train=151, test=40).examples()
     tested = enumeration.tested
     assert tested is not None
     assert enumeration.counts[tested].sum() == 40 and enumeration.counts[~tested].sum() == 151
     assert len(np.unique(enumeration.inputs, axis=0)) == len(enumeration.inputs) < 191
     assert set(map(bytes, enumeration.inputs)) & set(
-        map(bytes, coloring(6).enumerate().inputs)
+        map(bytes, coloring(6).examples().inputs)
     )  # the same stream of graphs
 
 
 def test_test_graphs_do_not_depend_on_the_number_of_training_graphs(
-    enumeration: Enumeration,
+    enumeration: Examples,
 ) -> None:
-    larger = coloring(6, train=90).enumerate()
+    larger = coloring(6, train=90).examples()
     sets = [set(map(bytes, found.inputs[found.tested])) for found in (enumeration, larger)]
     assert sets[0] == sets[1]
 
@@ -249,7 +249,7 @@ def test_share_of_colourable_graphs_is_that_of_all_graphs() -> None:
     task = coloring(5)
     every = np.array(list(product([False, True], repeat=10)))
     share = task.colourings(every).any(axis=1).mean()
-    facts = coloring(5, train=300, test=100).enumerate().facts
+    facts = coloring(5, train=300, test=100).examples().facts
     error = np.sqrt(share * (1 - share) / facts["graphs_drawn"])
     assert abs(facts["colourable_share"] - share) < 4 * error < 0.06
     assert facts["graphs_drawn"] > 400  # some were drawn twice, some cannot be coloured
@@ -326,7 +326,7 @@ def test_built_twice_is_the_same_and_another_seed_is_not(folder: Path, tmp_path:
 
 
 def test_loaded_splits_have_answers_of_another_length_than_inputs(
-    folder: Path, enumeration: Enumeration
+    folder: Path, enumeration: Examples
 ) -> None:
     splits = {name: load_split(folder, name) for name in SPLITS}
     graphs = {name: set(map(bytes, split.inputs)) for name, split in splits.items()}
@@ -341,7 +341,7 @@ def test_loaded_splits_have_answers_of_another_length_than_inputs(
             assert np.array_equal(split.of(i), enumeration.completions[rows])
 
 
-def test_card_says_what_a_report_prints(folder: Path, enumeration: Enumeration) -> None:
+def test_card_says_what_a_report_prints(folder: Path, enumeration: Examples) -> None:
     card = files.read_json(folder / "card.json")
     assert card["facts"] == enumeration.facts
     table = card["tables"]["completions"]
@@ -352,16 +352,16 @@ def test_card_says_what_a_report_prints(folder: Path, enumeration: Enumeration) 
 
 
 @pytest.fixture(scope="module")
-def experiment(request: pytest.FixtureRequest) -> tuple[str, SplitConfig, Enumeration]:
+def experiment(request: pytest.FixtureRequest) -> tuple[str, SplitConfig, Examples]:
     """Name, split and enumeration of an experiment of this repository."""
     settings = data_settings(
         load_experiment(ROOT / f"config/experiments/{request.param}.yaml"), request.param
     )
-    return request.param, settings.split, make_task(request.param, settings.generator).enumerate()
+    return request.param, settings.split, make_task(request.param, settings.generator).examples()
 
 
 @pytest.mark.parametrize("experiment", ["coloring5", "coloring8", "coloring10"], indirect=True)
-def test_sizes_of_the_experiments(experiment: tuple[str, SplitConfig, Enumeration]) -> None:
+def test_sizes_of_the_experiments(experiment: tuple[str, SplitConfig, Examples]) -> None:
     """The paper's 7,002 / 255 and 13,465 / 192, of whose training graphs 5 % validate."""
     name, split, enumeration = experiment
     names = assign_splits(enumeration, split, None)
@@ -379,7 +379,7 @@ def test_sizes_of_the_experiments(experiment: tuple[str, SplitConfig, Enumeratio
 
 @pytest.mark.parametrize("experiment", ["coloring8", "coloring10"], indirect=True)
 def test_edge_probability_explains_the_paper_over_graphs_and_not_over_pairs(
-    experiment: tuple[str, SplitConfig, Enumeration],
+    experiment: tuple[str, SplitConfig, Examples],
 ) -> None:
     """Over all graphs of the data set, since those of a small test split vary."""
     name, _, enumeration = experiment
@@ -493,7 +493,7 @@ def test_more_graphs_than_there_are_is_refused(
     with pytest.raises(
         GramError, match=rf"coloring3: generator: {found} graphs were found, .* lower train or test"
     ):
-        coloring(3, **({"colours": 2} | generator)).enumerate()
+        coloring(3, **({"colours": 2} | generator)).examples()
 
 
 def test_folds_of_a_task_that_draws_its_test_inputs_are_refused(tmp_path: Path) -> None:

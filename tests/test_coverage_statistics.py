@@ -137,7 +137,7 @@ def test_wrong_samplers_are_caught(wrong: str, chi_square: Callable[..., float])
 
 def test_closed_form_through_verifier_and_enumeration() -> None:
     task = make_task("nqueens5", {"removed": [3, 4]})
-    every = task.enumerate()
+    every = task.examples()
     index = int(every.counts.argmax())
     completions = every.completions[every.offsets[index] : every.offsets[index + 1]]
     m, repeats, width = len(completions), 2000, 3

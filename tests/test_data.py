@@ -20,7 +20,7 @@ from gram.data import splits as data
 from gram.data.splits import SPLITS, assign_splits, build, build_tables, content_md5, load_split
 from gram.settings import DataSettings, RunSettings, SplitConfig
 from gram.system.errors import GramError
-from gram.tasks import Enumeration, checked_task, make_task
+from gram.tasks import Examples, checked_task, make_task
 from gram.tasks.nqueens import NQueens
 
 SPLIT = SplitConfig(test_fraction=0.2, valid_fraction=0.1, stratify=True)
@@ -35,7 +35,7 @@ def settings_of(
 
 def tables_of(settings: DataSettings) -> dict[str, pd.DataFrame]:
     """The four tables of the data set."""
-    return build_tables(make_task(settings.task, settings.generator).enumerate(), settings)
+    return build_tables(make_task(settings.task, settings.generator).examples(), settings)
 
 
 def boards(table: pd.DataFrame, column: str = "input") -> list[bytes]:
@@ -49,7 +49,7 @@ def test_splits_share_no_input_and_leave_none_out(
     task: str, removed: tuple[int, ...], stratify: bool
 ) -> None:
     settings = settings_of(task, removed, stratify=stratify)
-    enumeration = make_task(task, settings.generator).enumerate()
+    enumeration = make_task(task, settings.generator).examples()
     tables = tables_of(settings)
     inputs = {name: set(boards(tables[name])) for name in SPLITS}
     assert (
@@ -99,14 +99,14 @@ def test_folds_test_every_input_exactly_once(stratify: bool) -> None:
     assert len(tested) == len(set(tested)) == 125
 
 
-def test_fractions_are_of_the_unique_inputs(enumeration8: Enumeration) -> None:
+def test_fractions_are_of_the_unique_inputs(enumeration8: Examples) -> None:
     names = assign_splits(enumeration8, SplitConfig(), None)
     # 85:15 by unique input; 5 % of the remaining 4,376 validate.
     assert [int((names == name).sum()) for name in SPLITS] == [4157, 219, 772]
 
 
 def test_stratified_splits_are_balanced_within_every_group() -> None:
-    enumeration = make_task("nqueens6", {"removed": [2, 3, 4, 5]}).enumerate()
+    enumeration = make_task("nqueens6", {"removed": [2, 3, 4, 5]}).examples()
     for split, fold in ((SPLIT, None), (dataclasses.replace(SPLIT, folds=5), 1)):
         names = assign_splits(enumeration, split, fold)
         for given in np.unique(enumeration.given):
@@ -124,7 +124,7 @@ def test_stratified_splits_are_balanced_within_every_group() -> None:
 
 
 def test_split_depends_on_content_and_not_on_order() -> None:
-    enumeration = make_task("nqueens5", {"removed": [3, 4]}).enumerate()
+    enumeration = make_task("nqueens5", {"removed": [3, 4]}).examples()
     order = np.random.default_rng(0).permutation(len(enumeration.inputs))
     shuffled = dataclasses.replace(
         enumeration, inputs=enumeration.inputs[order], given=enumeration.given[order]
@@ -211,7 +211,7 @@ def test_built_twice_is_the_same_and_other_settings_are_not(
 def test_loaded_split_equals_the_enumeration(
     settings: RunSettings, data_folder: Path, name: str
 ) -> None:
-    enumeration = make_task("nqueens5", settings.data.generator).enumerate()
+    enumeration = make_task("nqueens5", settings.data.generator).examples()
     split = load_split(data_folder, name)
     assert len(split.inputs) > 0
     for i, index in enumerate(split.input_ids):
@@ -335,7 +335,7 @@ def test_paper_tasks_are_built_within_ten_seconds(
 )
 def test_a_task_says_whether_it_draws_its_test_inputs(name: str, generator: dict[str, Any]) -> None:
     task = make_task(name, generator)
-    assert task.draws_tests == (task.enumerate().tested is not None)
+    assert task.draws_tests == (task.examples().tested is not None)
 
 
 def test_more_folds_than_inputs_are_refused_without_a_large_enumeration(
@@ -345,7 +345,7 @@ def test_more_folds_than_inputs_are_refused_without_a_large_enumeration(
     with pytest.raises(GramError, match=r"nqueens5: split: folds: 126 is more than its 125 inputs"):
         checked_task(DataSettings("nqueens5", {"removed": [3, 4]}, split))
     checked_task(DataSettings("nqueens5", {"removed": [3, 4]}, SplitConfig(folds=125)))
-    monkeypatch.setattr(NQueens, "enumerate", None)  # calling it would fail
+    monkeypatch.setattr(NQueens, "examples", None)  # calling it would fail
     checked_task(DataSettings("nqueens10", {"removed": [7]}, split))
 
 

@@ -12,7 +12,7 @@ from gram.evaluate import metrics
 from gram.evaluate.evaluation import answer_numbers, majority
 from gram.evaluate.metrics import Samples, coverages, expected_found, iid_ceiling
 from gram.evaluate.pool import pool_rows, pool_values
-from gram.tasks import Enumeration
+from gram.tasks import Examples
 
 # What gram-facts derives from the paper's own numbers, over all pairs or inputs, to the digits that it gives.
 CEILINGS = {
@@ -29,7 +29,7 @@ ONE_ANSWER = {
 @pytest.fixture(params=[8, 10])
 def board(request: pytest.FixtureRequest) -> tuple[int, np.ndarray]:
     """Size of the board and the number of completions of each of its inputs."""
-    enumeration: Enumeration = request.getfixturevalue(f"enumeration{request.param}")
+    enumeration: Examples = request.getfixturevalue(f"enumeration{request.param}")
     return request.param, enumeration.counts
 
 
@@ -59,7 +59,7 @@ def draw(counts: np.ndarray, width: int, skew: float, rng: np.random.Generator) 
 
 @pytest.mark.parametrize("name", ["coverage_paper", "coverage_micro", "coverage_macro"])
 def test_uniform_sampler_reaches_the_ceiling_and_a_one_sided_one_does_not(
-    name: str, enumeration8: Enumeration
+    name: str, enumeration8: Examples
 ) -> None:
     counts, width = enumeration8.counts[enumeration8.counts > 1], 20
     m = counts.astype(float)
@@ -105,7 +105,7 @@ def test_expected_found_stays_exact_where_binomials_overflow() -> None:
 
 
 def test_deterministic_model_never_covers_more_than_one_completion(
-    enumeration8: Enumeration,
+    enumeration8: Examples,
 ) -> None:
     counts = enumeration8.counts
     answer = np.random.default_rng(0).integers(

@@ -18,7 +18,7 @@ from gram.reports.gaps import gap_defaults
 from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all, steps_of
 from gram.settings import SECTIONS
-from gram.settings.generator import ColoringGenerator
+from gram.settings.tasks.coloring import ColoringGenerator
 from gram.system import files
 from gram.tables.names import HEADLINES
 from tests import synthetic

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gram.system.errors import GramError
-from gram.tasks import FAMILIES, Task, make_task
+from gram.tasks import Task, make_task, task_class
 from gram.tasks.nqueens import QUEEN
 
 TASKS = {"nqueens5": {"removed": [3, 4]}, "coloring5": {"train": 30, "test": 10}}
@@ -18,7 +18,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 def test_completions_of_every_input_are_those_of_the_enumeration(task: Task) -> None:
-    enumeration = task.enumerate()
+    enumeration = task.examples()
     for i, puzzle in enumerate(enumeration.inputs):
         expected = enumeration.completions[enumeration.offsets[i] : enumeration.offsets[i + 1]]
         assert np.array_equal(task.completions(puzzle), expected)
@@ -30,13 +30,13 @@ def test_completions_of_every_input_are_those_of_the_enumeration(task: Task) -> 
 )
 def test_a_board_has_its_queens_where_they_were_typed(text: str) -> None:
     task = make_task("nqueens5", TASKS["nqueens5"])
-    assert FAMILIES["nqueens"].size_of(text) == 5
+    assert task_class("nqueens").size_of(text) == 5
     assert np.flatnonzero(task.parse(text) == QUEEN).tolist() == [0]
 
 
 def test_a_board_as_it_is_written_can_be_read() -> None:
     task = make_task("nqueens5", TASKS["nqueens5"])
-    enumeration = task.enumerate()
+    enumeration = task.examples()
     puzzle, answer = enumeration.inputs[0], enumeration.completions[0]
     text = task.format(puzzle, answer)
     assert text.count("Q") == (puzzle == QUEEN).sum()
@@ -44,7 +44,7 @@ def test_a_board_as_it_is_written_can_be_read() -> None:
 
 
 def test_tokens_that_mean_nothing_are_written_as_question_marks(task: Task) -> None:
-    puzzle = task.enumerate().inputs[0]
+    puzzle = task.examples().inputs[0]
     padding = np.zeros(len(range(task.length)[task.answers]), dtype=np.uint8)
     assert task.format(puzzle, padding).count("?") == len(padding)
 
@@ -52,7 +52,7 @@ def test_tokens_that_mean_nothing_are_written_as_question_marks(task: Task) -> N
 def test_a_graph_has_the_edges_that_were_typed() -> None:
     task = make_task("coloring5", TASKS["coloring5"])
     puzzle = task.parse("2-1, 1-3\n3-2 5")
-    assert FAMILIES["coloring"].size_of("2-1, 1-3\n3-2 5") == 5
+    assert task_class("coloring").size_of("2-1, 1-3\n3-2 5") == 5
     assert task.describe(puzzle) == "graph of 5 vertices with 3 edges"
     # A triangle has one colouring up to names; each free vertex may have any of its three colours.
     assert len(task.completions(puzzle)) == 9
@@ -74,7 +74,7 @@ def test_a_graph_has_the_edges_that_were_typed() -> None:
 )
 def test_misprints_are_named(family: str, text: str, message: str) -> None:
     with pytest.raises(GramError, match=message):
-        FAMILIES[family].size_of(text)
+        task_class(family).size_of(text)
 
 
 @pytest.mark.parametrize(("name", "text"), [("nqueens5", "Q./.."), ("coloring5", "1-2")])

@@ -18,7 +18,7 @@ from gram.settings import DataSettings, SplitConfig
 from gram.settings.config import split_fold
 from gram.system import files, shapes
 from gram.system.errors import GramError, short
-from gram.tasks import Enumeration, Tokens, checked_task
+from gram.tasks import Examples, Tokens, checked_task
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("input_id", "n_completions", "input", "target")  # of the table of a split
@@ -59,9 +59,7 @@ def content_hash(tokens: Tokens) -> list[str]:
     return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.ascontiguousarray(tokens)]
 
 
-def assign_splits(
-    enumeration: Enumeration, split: SplitConfig, fold: int | None
-) -> NDArray[np.str_]:
+def assign_splits(enumeration: Examples, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
     """The split's name for every input, [N].
 
     Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
@@ -132,7 +130,7 @@ def content_md5(table: pd.DataFrame, where: object = "table") -> str:
     return digest.hexdigest()
 
 
-def build_tables(enumeration: Enumeration, settings: DataSettings) -> dict[str, pd.DataFrame]:
+def build_tables(enumeration: Examples, settings: DataSettings) -> dict[str, pd.DataFrame]:
     """The four tables of a data set.
 
     ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id, n_completions, input, target.
@@ -191,7 +189,7 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         raise GramError(
             f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}"
         )
-    enumeration = task.enumerate()
+    enumeration = task.examples()
     tables = build_tables(enumeration, settings)
     for name in ("train", "test"):
         if tables[name].empty:

@@ -25,7 +25,8 @@ from gram.figures.style import (
     the_task,
 )
 from gram.settings.config import sized_task
-from gram.tables.names import in_order, label, papers_coverage
+from gram.settings.tasks import papers_coverage
+from gram.tables.names import in_order, label
 
 JOINED = 3  # places of the horizontal axis from which on their markers are joined by lines
 PAPERS = "accuracy in the paper"  # the metric of its points

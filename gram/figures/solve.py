@@ -33,12 +33,14 @@ from gram.runs.trained import META, WEIGHTS, Trained, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import split_fold
 from gram.settings.parsing import parse
+from gram.settings.tasks import FAMILIES, family_and_size
 from gram.system.code_version import PACKAGE
 from gram.system.errors import GramError, run, short
 from gram.system.progress import progress
 from gram.system.provenance import choose_device, seeded_generator
 from gram.system.shapes import read_evaluation
-from gram.tasks import FAMILIES, Task, Tokens, family_and_size, make_task
+from gram.tables.reference import DEFAULT_TASK
+from gram.tasks import Task, Tokens, make_task, task_class
 
 KEPT_RUNS = PACKAGE.parent / "resources/reference_runs"
 # Of the kept runs of a size, the one is taken that is best by this on its validation split (valid.json beside its test.json):
@@ -48,7 +50,7 @@ CHOSEN_BY = "coverage_macro"
 BATCH = 500  # samples at a time
 BAR_DELAY = 2  # seconds: a shorter rollout shows no bar
 WIDTH = 100  # columns of the text
-FIRST_FAMILY = next(iter(FAMILIES))  # of puzzles, where none is named
+FIRST_FAMILY, _ = family_and_size(DEFAULT_TASK)  # of puzzles, where none is named
 ARGUMENT = "BOARD"  # what the puzzle on the command line is called
 
 
@@ -128,7 +130,7 @@ def choose(family: str, size: int, root: Path = KEPT_RUNS) -> Run:
     """The kept run for puzzles of a family and a size: the best by :data:`CHOSEN_BY`, the first by name of equal ones.
 
     Args:
-        family: a key of ``gram.tasks.FAMILIES``.
+        family: a key of ``gram.settings.tasks.FAMILIES``.
         size: of the puzzle.
         root: folder of the kept runs, SET/runs/TASK/METHOD/SEED below it.
 
@@ -328,7 +330,7 @@ def describe_run(chosen: Run) -> str:
 
 def trained_on(chosen: Run, puzzle: Tokens) -> bool:
     """Whether a puzzle [L] was among the training inputs of a run: its data set is made again, and looked at."""
-    settings, enumeration = chosen.settings, chosen.task.enumerate()
+    settings, enumeration = chosen.settings, chosen.task.examples()
     same = (enumeration.inputs == puzzle).all(axis=1)
     splits = assign_splits(enumeration, settings.data.split, split_fold(settings.task)[1])
     return bool((splits[same] == "train").any())
@@ -419,7 +421,7 @@ def read_puzzle(
     if chosen:
         family, _ = family_and_size(chosen.settings.task)
     try:
-        size = FAMILIES[family].size_of(text)
+        size = task_class(family).size_of(text)
     except GramError as error:
         no_file = "; nor is there such a file" * (source == ARGUMENT)
         raise GramError(f"{source}: {error}{no_file}") from error

@@ -14,8 +14,8 @@ import pandas as pd
 from gram.reports.reference import NOT_MEASURED, SHOWN, signed
 from gram.settings import SECTIONS, RunSettings
 from gram.settings.config import Experiment, experiment_files, load_experiment, method_section
-from gram.settings.generator import ColoringGenerator
 from gram.settings.parsing import TAG, parse
+from gram.settings.tasks import FAMILIES, family_of
 from gram.system.errors import GramError
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import METRICS
@@ -49,8 +49,10 @@ class Gap(NamedTuple):
 def gap_settings() -> list[Gap]:
     """Every setting that the paper leaves open."""
     found: dict[tuple[Any, ...], Gap] = {}
-    for section, cls in (SECTIONS | {"generator": ColoringGenerator}).items():
-        for owner in typing.get_args(cls) or (cls,):
+    owners = {section: typing.get_args(cls) or (cls,) for section, cls in SECTIONS.items()}
+    owners["generator"] = tuple(family.generator for family in FAMILIES.values())
+    for section, classes in owners.items():
+        for owner in classes:
             for field in dataclasses.fields(owner):
                 if note := field.metadata.get("gap"):
                     same = (section, field.name, field.default, note)
@@ -102,11 +104,7 @@ def sections(experiment: Experiment, task: str, gap: Gap) -> Iterator[tuple[str,
         if gap.section == "split":
             own: Any = experiment.split
         elif gap.section == "generator":
-            own = (
-                parse(ColoringGenerator, experiment.generator, experiment.path)
-                if task.startswith("coloring")
-                else None
-            )
+            own = parse(family_of(task).generator, experiment.generator, experiment.path)
         else:
             own = method_section(experiment, method, gap.section)
         if type(own) in gap.owners:

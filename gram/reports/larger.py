@@ -13,8 +13,9 @@ from gram.figures.solve import CHOSEN_BY
 from gram.reports.reference import NOT_MEASURED, distinct, duration
 from gram.reports.results import REPORTED, WIDTH
 from gram.settings.config import sized_task
+from gram.settings.tasks import papers_coverage
 from gram.tables.layout import NOTHING, mean_and_std
-from gram.tables.names import GRAM, HOLES, label, papers_coverage
+from gram.tables.names import GRAM, HOLES, label
 from gram.tables.reference import (
     PAPER_SIZE_RUNS,
     PROVING_RUNS,

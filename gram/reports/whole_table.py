@@ -15,9 +15,10 @@ from gram.reports.reference import NOT_MEASURED
 from gram.reports.results import REPORTED, results_of
 from gram.settings import EvaluateConfig
 from gram.settings.config import load_experiment, method_section
+from gram.settings.tasks import papers_coverage
 from gram.system import files
 from gram.tables.layout import NOTHING, mean_and_std
-from gram.tables.names import METHODS, papers_coverage
+from gram.tables.names import METHODS
 from gram.tables.ordering import DETERMINISTIC
 from gram.tables.reference import REFERENCE, TABLE1_RUNS
 from gram.tables.render import pipe_table

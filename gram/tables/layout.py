@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gram.settings.config import sized_task
+from gram.settings.tasks import papers_coverage
 from gram.tables.names import (
     COMPONENT_TERMS,
     FAILED,
@@ -21,7 +22,6 @@ from gram.tables.names import (
     NOT_RUN,
     OVERRIDDEN,
     TITLES,
-    papers_coverage,
 )
 from gram.tables.ordering import ordering
 from gram.tables.reported import Other

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gram.settings.tasks import papers_coverage
+
 
 @dataclass(frozen=True)
 class Method:
@@ -85,6 +87,9 @@ def in_order(methods: Iterable[str], names: Mapping[str, Method] = METHODS) -> l
     )
 
 
+COVERAGE = "coverage"  # the paper's metric, which is another average on each family of tasks
+
+
 @dataclass(frozen=True)
 class Metric:
     """A row of the long table.
@@ -94,18 +99,18 @@ class Metric:
         meaning: its definition, for the legend.
         paper: the paper's metric that stands beside it, or None.
         unit: "percent", or what is counted.
-        family: how the names of the tasks begin on which the paper's metric is this one; "" for all.
     """
 
     path: tuple[str, ...]
     meaning: str
     paper: str | None = None
     unit: str = "percent"
-    family: str = ""
 
     def papers(self, task: str) -> str | None:
         """The paper's metric that stands beside it on a task, or None."""
-        return self.paper if task.startswith(self.family) else None
+        if self.paper == COVERAGE and self.path[0] != papers_coverage(task):
+            return None
+        return self.paper
 
 
 METRICS = {
@@ -126,14 +131,12 @@ METRICS = {
         ("coverage_paper",),
         "completions found by a method's samples among all that exist, summed over (input, target) rows; the average that "
         "fits the paper's own numbers on N-Queens",
-        "coverage",
-        family="nqueens",
+        COVERAGE,
     ),
     "coverage_micro": Metric(
         ("coverage_micro",),
         "completions found among all that exist, summed over unique inputs; the average that fits the paper's on graph colouring",
-        "coverage",
-        family="coloring",
+        COVERAGE,
     ),
     "coverage_macro": Metric(
         ("coverage_macro",),
@@ -163,11 +166,6 @@ HEADLINES = {
     "hostile_coverage_macro": "share of their solutions found",
 }
 TWIN, GRAM = "deterministic", "gram"
-
-
-def papers_coverage(task: str) -> str:
-    """The coverage that stands beside the paper's on a task."""
-    return next(name for name, metric in METRICS.items() if metric.papers(task) == "coverage")
 
 
 NOT_RUN, FAILED = "not run", "failed"

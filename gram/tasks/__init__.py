@@ -1,50 +1,30 @@
-"""Tasks: generator, encoder, exact verifier and enumeration of completions; numpy only."""
+"""Tasks: generator, encoder, exact verifier and enumeration of completions; numpy only.
+
+The task of a family stands in the module of the family's name, as its ``TASK``.
+"""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from gram.settings import DataSettings
-from gram.settings.config import sized_task
-from gram.system.errors import GramError, suggestion
-from gram.tasks.base import PAD, Enumeration, Task, Tokens
-from gram.tasks.coloring import Coloring
-from gram.tasks.nqueens import NQueens
-
-FAMILIES: dict[str, type[NQueens | Coloring]] = {"nqueens": NQueens, "coloring": Coloring}
+from gram.settings.parsing import parse
+from gram.settings.tasks import FAMILIES, family_and_size
+from gram.system.errors import GramError
+from gram.tasks.base import PAD, Examples, Task, Tokens
 
 # Tokens of the largest input whose task is enumerated only to count its inputs: 8x8 takes a tenth of
 # a second, 10x10 two.
 COUNTED = 64
 
-__all__ = [
-    "FAMILIES",
-    "PAD",
-    "Enumeration",
-    "Task",
-    "Tokens",
-    "checked_task",
-    "family_and_size",
-    "make_task",
-]
+__all__ = ["PAD", "Examples", "Task", "Tokens", "checked_task", "make_task", "task_class"]
 
 
-def family_and_size(name: str) -> tuple[str, int]:
-    """``("nqueens", 8)`` of ``nqueens8-cpu``.
-
-    Raises:
-        GramError: an unknown family, or no size.
-    """
-    sized = sized_task(name)
-    family = sized.rstrip("0123456789")
-    size = sized[len(family) :]
-    if family not in FAMILIES or not size:
-        examples = [f"{known}{size or 8}" for known in FAMILIES]
-        meant = suggestion(sized, examples, "known ones, with any size")
-        raise GramError(
-            f"task {name!r}: no such task: a name begins with a family and a size; {meant}"
-        )
-    return family, int(size)
+def task_class(family: str) -> type[Task]:
+    """The class of a family's tasks."""
+    found: type[Task] = importlib.import_module(f"{__name__}.{family}").TASK
+    return found
 
 
 def make_task(name: str, generator: dict[str, Any]) -> Task:
@@ -56,10 +36,11 @@ def make_task(name: str, generator: dict[str, Any]) -> Task:
         generator: the section ``generator`` of the experiment file.
 
     Raises:
-        GramError: unknown family, impossible size, or unknown generator key.
+        GramError: unknown family, impossible size, or a generator key that is unknown or makes no sense.
     """
     family, size = family_and_size(name)
-    return FAMILIES[family].from_settings(name, size, generator)
+    settings: Any = parse(FAMILIES[family].generator, generator, f"{name}: generator")
+    return task_class(family).from_settings(name, size, settings)
 
 
 def checked_task(settings: DataSettings) -> Task:
@@ -73,7 +54,7 @@ def checked_task(settings: DataSettings) -> Task:
         raise GramError(
             f"{settings.task}: split: folds: {folds}, but this task draws its test inputs; use folds: 1"
         )
-    if folds > 1 and task.length <= COUNTED and folds > (count := len(task.enumerate().inputs)):
+    if folds > 1 and task.length <= COUNTED and folds > (count := len(task.examples().inputs)):
         raise GramError(
             f"{settings.task}: split: folds: {folds} is more than its {count} inputs; use fewer"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ PAD = 0  # token 0 is padding in every task
 
 
 @dataclass(frozen=True)
-class Enumeration:
+class Examples:
     """Every unique input of a task with every one of its completions.
 
     Attributes:
@@ -51,7 +51,12 @@ class Task(Protocol):
         np.int64
     ]  # [L, axes], where each token of the input is, on the axes that the task has
 
-    def enumerate(self) -> Enumeration:
+    @classmethod
+    def from_settings(cls, name: str, size: int, settings: Any) -> Task:
+        """The task of a size, from the dataclass of its family's section ``generator``; a GramError says why there is none."""
+        ...
+
+    def examples(self) -> Examples:
         """All inputs and completions, the same on every machine."""
         ...
 

@@ -6,7 +6,7 @@ are the same if their adjacency matrices are equal: isomorphic ones may stand in
 
 As text, a graph is its edges by the numbers of their ends, from 1: ``1-2 2-3 4``; 4 is a vertex without an edge.
 
-GAP, what the paper leaves open beside the settings in ``gram/settings/generator.py``:
+GAP, what the paper leaves open beside the settings in ``gram/settings/tasks/coloring.py``:
 
 * how n (n - 1) / 2 input tokens become n output tokens. Here every vertex has a token of its own behind those of the edges,
   and its colour is read there. These tokens are all padding, which no other token is, so that the vocabulary stays the
@@ -24,17 +24,15 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import combinations, islice
 from random import Random
-from typing import Any
 
 import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.settings.generator import ColoringGenerator
-from gram.settings.parsing import parse
+from gram.settings.tasks.coloring import ColoringGenerator
 from gram.system.errors import GramError
 from gram.system.seeds import child_seed
-from gram.tasks.base import PAD, Enumeration, Tokens
+from gram.tasks.base import PAD, Examples, Tokens
 
 NO_EDGE, EDGE, FIRST_COLOUR = 1, 2, 3
 LARGEST = 12  # vertices: the colourings that are tried against every graph grow threefold with each
@@ -99,13 +97,12 @@ class Coloring:
         ).T  # an edge's two vertices; a vertex twice
 
     @classmethod
-    def from_settings(cls, name: str, size: int, generator: dict[str, Any]) -> Coloring:
-        """Check the generator section and build the task.
+    def from_settings(cls, name: str, size: int, settings: ColoringGenerator) -> Coloring:
+        """Check the size and build the task.
 
         Raises:
-            GramError: unknown key, a value that makes no sense, or a size that cannot be enumerated.
+            GramError: a size that cannot be enumerated.
         """
-        settings = parse(ColoringGenerator, generator, f"{name}: generator")
         if not 2 <= size <= LARGEST:
             raise GramError(
                 f"{name}: {size} vertices; all colourings are enumerated for 2 to {LARGEST}"
@@ -145,7 +142,7 @@ class Coloring:
             batch = np.stack(list(islice(graphs, BATCH)))
             yield from zip(batch, map(np.flatnonzero, self.colourings(batch)), strict=True)
 
-    def enumerate(self) -> Enumeration:
+    def examples(self) -> Examples:
         """The first different graphs that can be coloured, with all their colourings, until test and then train are full.
 
         Where (graph, colouring) pairs are counted, a graph goes where all its colourings still fit, or nowhere.
@@ -178,7 +175,7 @@ class Coloring:
                 )
         inputs = self.encode(np.stack(kept))
         order = np.lexsort(inputs.T[::-1])  # the first token decides first
-        return Enumeration(
+        return Examples(
             inputs=inputs[order],
             completions=self.candidates[np.concatenate([numbers[i] for i in order])]
             + np.uint8(FIRST_COLOUR),
@@ -263,6 +260,9 @@ class Coloring:
         return ""
 
     def completions(self, inputs: Tokens) -> Tokens:
-        """All colourings of a graph [L]: [m, n], in ascending order as of :meth:`enumerate`."""
+        """All colourings of a graph [L]: [m, n], in ascending order as of :meth:`examples`."""
         edges = inputs[None, : self.answers.start] == EDGE
         return self.candidates[self.colourings(edges)[0]] + np.uint8(FIRST_COLOUR)
+
+
+TASK = Coloring

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gram.system.errors import GramError, short, suggestion
-from gram.tasks.base import Enumeration, Tokens
+from gram.settings.tasks.nqueens import NQueensGenerator
+from gram.system.errors import GramError, short
+from gram.tasks.base import Examples, Tokens
 
 EMPTY, QUEEN = 1, 2
 LARGEST = (
@@ -93,26 +93,22 @@ class NQueens:
         self.coordinates = np.indices((n, n)).reshape(2, -1).T  # row and column
 
     @classmethod
-    def from_settings(cls, name: str, size: int, generator: dict[str, Any]) -> NQueens:
-        """Check the generator section, whose one key is ``removed``, and build the task.
+    def from_settings(cls, name: str, size: int, settings: NQueensGenerator) -> NQueens:
+        """Check the settings against the size and build the task.
 
         Raises:
-            GramError: unknown key, a board without solutions or with too many, or a removed count outside 1..n-1 or twice.
+            GramError: a board without solutions or with too many, or a removed count outside 1..n-1 or twice.
         """
-        unknown = sorted(set(generator) - {"removed"}, key=str)
-        if unknown:
-            meant = suggestion(unknown[0], ["removed"], "known keys")
-            raise GramError(f"{name}: generator: unknown key {short(unknown[0])}; {meant}")
-        removed = generator.get("removed", [])
+        removed = list(settings.removed)
         if size in (2, 3) or size < 1:
             raise GramError(
                 f"{name}: {size} queens on a {size}x{size} board have no solution; use n = 1 or n >= 4"
             )
         if size > LARGEST:
             raise GramError(f"{name}: all boards are enumerated, which is done up to n = {LARGEST}")
-        if not isinstance(removed, list) or not removed or not all(type(k) is int for k in removed):
+        if not removed:
             raise GramError(
-                f"{name}: generator: removed: expected a list of counts such as [5, 6, 7], found {short(removed)}"
+                f"{name}: generator: removed: missing; give a list of counts such as [5, 6, 7]"
             )
         wrong = [k for k in removed if not 1 <= k < size]
         if wrong:
@@ -128,7 +124,7 @@ class NQueens:
         board = columns[:, :, None] == np.arange(self.n)
         return np.where(board, QUEEN, EMPTY).astype(np.uint8).reshape(-1, self.length)
 
-    def enumerate(self) -> Enumeration:
+    def examples(self) -> Examples:
         """Every subset of a solution that lacks a number of queens in ``removed``, with all solutions that contain it."""
         full = solutions(self.n)
         partial, owner = [], []
@@ -144,7 +140,7 @@ class NQueens:
         solution = np.concatenate(owner)
         order = np.lexsort((solution, inverse))
         counts = np.bincount(inverse, minlength=len(unique))
-        return Enumeration(
+        return Examples(
             inputs=self.encode(unique),
             completions=self.encode(full[solution[order]]),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -237,6 +233,9 @@ class NQueens:
         )
 
     def completions(self, inputs: Tokens) -> Tokens:
-        """All solutions that contain the queens of a board [n * n]: [m, n * n], in ascending order as of :meth:`enumerate`."""
+        """All solutions that contain the queens of a board [n * n]: [m, n * n], in ascending order as of :meth:`examples`."""
         full = self.encode(solutions(self.n))
         return full[(full[:, inputs == QUEEN] == QUEEN).all(axis=1)]
+
+
+TASK = NQueens

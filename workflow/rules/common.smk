@@ -17,6 +17,7 @@ from gram.system.code_version import code_hash
 from gram.settings.config import data_settings, evaluate_settings, method_section, resolve, split_fold
 from gram.system.errors import GramError, short, suggestion
 from gram.settings.lineage import BASED_ON
+from gram.settings.tasks import FAMILIES, family_of
 from gram.runs.restore import OF_KEPT_RUN
 
 
@@ -197,9 +198,13 @@ def compared_samples(table, task, method):
     return f"results/eval/{task}/{method}/seed{compared_seed(table, task)}/test.samples.parquet"
 
 
-def has_boards(table, task):
-    """Whether the board figure can be drawn: it shows N-Queens, and both models."""
-    return task.startswith("nqueens") and compared_seed(table, task) is not None
+def figures_of(table, task):
+    """The figures of a task in a table, as its family lists them; that of boards shows both models."""
+    return [
+        name
+        for name in family_of(task).figures
+        if name != "boards" or compared_seed(table, task) is not None
+    ]
 
 
 def deep_methods(table, task):
@@ -278,10 +283,7 @@ def figures(table, names, tasks):
 
 def everything(table):
     """A table, its costs and its figures, with all of :func:`results_of`."""
-    drawn = figures(table, OF_EVERY_TASK, tasks_of(table))
-    drawn += figures(
-        table, ["boards"], [task for task in tasks_of(table) if has_boards(table, task)]
-    )
+    drawn = [figures(table, figures_of(table, task), [task]) for task in tasks_of(table)]
     return [results_of(table), costs_of(table), drawn]
 
 
@@ -361,8 +363,6 @@ wildcard_constraints:
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
 # What rented pods cost: runpod-state of profiles/runpod. Without that profile there is none.
 LEDGER = "results/runpod/ledger.jsonl"
-# Figures of every task.
-OF_EVERY_TASK = ["training", "elbo", "completions", "width"]
 # What takes more minutes than it should take from every build.
 SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
 SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"

@@ -1,4 +1,4 @@
-"""The section ``generator`` of graph colouring; that of N-Queens is one list, which its task checks."""
+"""Graph colouring: its section ``generator``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 
 from gram.settings.field import setting
 from gram.settings.limits import ROWS, SEED
+from gram.settings.tasks.family import Family
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,6 @@ class ColoringGenerator:
     seed: int = setting(
         0, "of the graphs; runs of every seed train on the same ones", least=0, most=SEED
     )
+
+
+FAMILY = Family(ColoringGenerator)
