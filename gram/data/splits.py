@@ -59,21 +59,53 @@ def content_hash(tokens: Tokens) -> list[str]:
     return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.ascontiguousarray(tokens)]
 
 
-def assign_splits(enumeration: Examples, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
+def assign_splits(examples: Examples, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
     """The split's name for every input, [N].
 
     Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
-    folds, fold f tests the f-th of ``folds`` equal parts; unless the enumeration says itself what is tested. Of the rest, the
-    first ``valid_fraction`` validate.
+    folds, fold f tests the f-th of ``folds`` equal parts; unless the examples say themselves what is tested. Of the rest, the
+    first ``valid_fraction`` validate. Inputs of one group follow one another, and go where the first of them goes.
     """
-    names = np.full(len(enumeration.inputs), "train", dtype="<U5")
-    hashes = np.array(content_hash(enumeration.inputs))
-    groups = enumeration.given if split.stratify else np.zeros_like(enumeration.given)
+    hashes = np.array(content_hash(examples.inputs))
+    if examples.groups is None:
+        return _assigned(hashes, examples.given, examples.tested, split, fold)
+    # A group is assigned as if it were one input, by a hash of its first member's hash: the first
+    # hash of many is small, and groups of many members would all be tested.
+    ordered = np.argsort(hashes)
+    _, first, group = np.unique(examples.groups[ordered], return_index=True, return_inverse=True)
+    chosen = ordered[first]
+    of_groups = [hashlib.sha256(one.encode()).hexdigest() for one in hashes[chosen]]
+    tested = None if examples.tested is None else examples.tested[chosen]
+    names = _assigned(np.array(of_groups), examples.given[chosen], tested, split, fold)
+    found = np.empty(len(hashes), dtype=names.dtype)
+    found[ordered] = names[group]
+    return found
+
+
+def assign_pairs(examples: Examples, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
+    """The split's name for every (input, completion) pair, [M]: that of its input, or, where pairs are split, its own."""
+    if examples.split_by == "inputs":
+        return np.repeat(assign_splits(examples, split, fold), examples.counts)
+    owner = np.repeat(np.arange(len(examples.inputs)), examples.counts)
+    pairs = np.hstack([examples.inputs[owner], examples.completions])
+    return _assigned(np.array(content_hash(pairs)), examples.given[owner], None, split, fold)
+
+
+def _assigned(
+    hashes: NDArray[np.str_],
+    given: NDArray[np.int64],
+    tested: NDArray[np.bool_] | None,
+    split: SplitConfig,
+    fold: int | None,
+) -> NDArray[np.str_]:
+    """:func:`assign_splits` of things that have these hashes [N], and give [N] so much."""
+    names = np.full(len(hashes), "train", dtype="<U5")
+    groups = given if split.stratify else np.zeros_like(given)
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         members = members[np.argsort(hashes[members])]
-        if enumeration.tested is not None:
-            test = members[enumeration.tested[members]]
+        if tested is not None:
+            test = members[tested[members]]
         elif fold is None:
             test = members[: round(split.test_fraction * len(members))]
         else:
@@ -130,31 +162,31 @@ def content_md5(table: pd.DataFrame, where: object = "table") -> str:
     return digest.hexdigest()
 
 
-def build_tables(enumeration: Examples, settings: DataSettings) -> dict[str, pd.DataFrame]:
+def build_tables(examples: Examples, settings: DataSettings) -> dict[str, pd.DataFrame]:
     """The four tables of a data set.
 
     ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id, n_completions, input, target.
     ``completions`` holds every completion of every input: input_id, completion_id, completion.
     """
     _, fold = split_fold(settings.task)
-    names = assign_splits(enumeration, settings.split, fold)
-    owner = np.repeat(np.arange(len(enumeration.inputs)), enumeration.counts)
+    names = assign_pairs(examples, settings.split, fold)
+    owner = np.repeat(np.arange(len(examples.inputs)), examples.counts)
     tables = {}
     for name in SPLITS:
-        rows = np.flatnonzero(names[owner] == name)
+        rows = np.flatnonzero(names == name)
         tables[name] = pd.DataFrame(
             {
                 "input_id": owner[rows],
-                "n_completions": enumeration.counts[owner[rows]],
-                "input": list(enumeration.inputs[owner[rows]]),
-                "target": list(enumeration.completions[rows]),
+                "n_completions": examples.counts[owner[rows]],
+                "input": list(examples.inputs[owner[rows]]),
+                "target": list(examples.completions[rows]),
             }
         )
     tables["completions"] = pd.DataFrame(
         {
             "input_id": owner,
-            "completion_id": np.arange(len(owner)) - enumeration.offsets[owner],
-            "completion": list(enumeration.completions),
+            "completion_id": np.arange(len(owner)) - examples.offsets[owner],
+            "completion": list(examples.completions),
         }
     )
     return tables
@@ -189,8 +221,8 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         raise GramError(
             f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}"
         )
-    enumeration = task.examples()
-    tables = build_tables(enumeration, settings)
+    examples = task.examples()
+    tables = build_tables(examples, settings)
     for name in ("train", "test"):
         if tables[name].empty:
             raise GramError(
@@ -201,7 +233,7 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         "settings": dataclasses.asdict(settings),
         "length": task.length,
         "vocabulary": task.vocabulary,
-        "facts": dict(enumeration.facts),
+        "facts": dict(examples.facts),
         "tables": {name: summarise(table) for name, table in tables.items()},
     }
     for name, table in tables.items():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gram.data.checksums import add_checksums_argument
 from gram.data.splits import SPLITS, Split, load_split
 from gram.evaluate import metrics
+from gram.evaluate.judges import JUDGES, met
 from gram.evaluate.partial import PartialDraws
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape, forward_in
@@ -26,13 +27,12 @@ from gram.runs.trained import KEPT, WEIGHTS, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import check_card
 from gram.settings.documents import yaml_option
+from gram.settings.tasks import family_of
 from gram.system import files
 from gram.system.errors import GramError
 from gram.system.progress import progress_of_part
 from gram.system.provenance import provenance, seeded_generator
 from gram.tasks import Task, Tokens, make_task
-
-WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
 
 class Drawn(NamedTuple):
@@ -112,8 +112,11 @@ def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
 
 def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
     """The sample that most samples of the same input equal, the earliest of them: :func:`answer_numbers` [N, W] -> [N]."""
-    equal = answers[:, :, None] == answers[:, None]  # [N, W, W]
-    return np.asarray(equal.sum(axis=-1).argmax(axis=-1))
+    chosen = np.empty(len(answers), dtype=np.int64)
+    for i, row in enumerate(answers):
+        _, number, times = np.unique(row, return_inverse=True, return_counts=True)
+        chosen[i] = times[number].argmax()
+    return chosen
 
 
 def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
@@ -128,7 +131,7 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
     """Check every sample with the task's verifier and find out which completion it is, in the task's canonical form.
 
     Raises:
-        GramError: verifier and enumeration disagree, which would make every coverage wrong.
+        GramError: verifier and examples disagree, which would make every coverage wrong.
     """
     N, W, L = drawn.tokens.shape
     inputs, outputs = np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)
@@ -138,10 +141,14 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
     for i in range(N):
         known = {completion.tobytes(): number for number, completion in enumerate(split.of(i))}
         found[i] = [known.get(answer.tobytes(), -1) for answer in tokens[i]]
-    if ((found >= 0) != valid).any():
+    unlisted = valid & (found < 0)
+    if ((found >= 0) & ~valid).any() or (task.complete and unlisted.any()):
         raise GramError(
-            f"{task.name}: the verifier and the enumeration of completions disagree: a bug in gram/tasks, please report it"
+            f"{task.name}: the verifier and the list of completions disagree: a bug in gram/tasks, please report it"
         )
+    for row in np.flatnonzero(unlisted.any(axis=1)):
+        _, number = np.unique(tokens[row][unlisted[row]], axis=0, return_inverse=True)
+        found[row][unlisted[row]] = split.counts[row] + number.reshape(-1)
     answers = {"vote": majority(answer_numbers(tokens)), "lprm": drawn.value.argmax(axis=1)}
     violations = {
         name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()
@@ -321,14 +328,12 @@ def evaluate(
     generator = subject.generator("evaluate", config.seed)
     drawn = draw(subject.model, split, config, generator, partial)
     scored = score(subject.task, split, drawn)
-    # What fewer samples would have found can be told from subsets of independent samples only.
-    widths = WIDTHS if config.sampler == "iid" else (config.width,)
+    judge = JUDGES[family_of(subject.settings.task).judge]
+    known = met(subject.train, split, canonical(subject.task, split, drawn))
     content = {
         "run": subject.facts(config),
         "overlap_with_training": overlap(subject.train, split),
-        "metrics": metrics.slices(scored),
-        "by_completions": metrics.by_completions(scored),
-        "by_width": metrics.by_width(scored, widths),
+        **judge(scored, known, config.sampler == "iid"),
     }
     return content, samples_table(split, drawn, scored)
 

@@ -24,7 +24,8 @@ class Samples:
 
     Attributes:
         counts: [N] int64, completions that exist for each input (m).
-        found: [N, W] int64, which completion each sample is, or -1 where it is invalid.
+        found: [N, W] int64, which completion each sample is, or -1 where it is invalid. Valid answers that the examples do not
+            list have numbers from m on.
         answers: chosen sample per input by rule ("vote", "lprm"), each [N] int64 column numbers.
         violations: by name, how often each sample breaks a rule of its task, each [N, W] int64.
     """
@@ -179,3 +180,41 @@ def by_width(samples: Samples, widths: Sequence[int]) -> list[dict[str, Any]]:
     """The coverages that fewer samples would have given, with their ceilings."""
     chosen = [w for w in widths if w <= samples.width]
     return [{"width": w} | coverages(samples.counts, expected_found(samples, w), w) for w in chosen]
+
+
+def entropy(found: NDArray[np.int64]) -> float:
+    """Entropy in nats of how often each valid answer was drawn for one input: [W] numbers, -1 where invalid; 0 without any."""
+    times = np.unique(found[found >= 0], return_counts=True)[1].astype(np.float64)
+    share = times / times.sum()
+    return float(-(share * np.log(share)).sum())
+
+
+def validity(samples: Samples, known: NDArray[np.bool_]) -> dict[str, dict[str, float | None]]:
+    """What is asked of boards from nothing (section D.5).
+
+    accuracy: valid samples among all. distinct: different answers among the valid samples. seen: valid samples that stand in
+    training as completions of their input. seen_answers: the same of the different answers, each counted once. entropy: in
+    nats, of the valid samples, a mean over inputs; log m for a uniform draw from m answers, as long as there are many samples.
+
+    Args:
+        samples: what a model answered.
+        known: [N, W], whether training has met each sample as a completion of its input.
+    """
+    valid = samples.found >= 0
+    distinct = seen = 0
+    nats = 0.0
+    for found, met in zip(samples.found, known, strict=True):
+        answers, first = np.unique(found[found >= 0], return_index=True)
+        distinct += len(answers)
+        seen += int(met[found >= 0][first].sum())
+        nats += entropy(found)
+    result = {
+        "accuracy": ratio(valid.sum(), valid.size),
+        "distinct": ratio(distinct, valid.sum()),
+        "seen": ratio((valid & known).sum(), valid.sum()),
+        "seen_answers": ratio(seen, distinct),
+        "entropy": ratio(nats, len(samples.found)),
+    }
+    for name, times in samples.violations.items():
+        result[f"{name}_mean"] = ratio(times.sum(), times.size)
+    return result

@@ -20,7 +20,6 @@ from gram.figures.style import save
 from gram.figures.training import draw_training, training_data
 from gram.system.errors import GramError, run
 from gram.system.files import named
-from gram.tables.evaluations import SECTIONS as EVALUATION
 from gram.tables.evaluations import read_evaluations
 from gram.tables.reported import read_figure4
 
@@ -50,13 +49,13 @@ class OfEvaluations(NamedTuple):
 OF_EVALUATIONS: dict[str, OfEvaluations] = {
     "completions": OfEvaluations(
         "accuracy and coverage against the number of completions",
-        EVALUATION,
+        ("by_completions",),
         completions_data,
         draw_completions,
         reads_reported=True,
     ),
     "width": OfEvaluations(
-        "coverage against the number of samples", EVALUATION, width_data, draw_width
+        "coverage against the number of samples", ("by_width",), width_data, draw_width
     ),
     "scaling": OfEvaluations(
         "accuracy over depth and width, from gram.scaling", SCALING, scaling_data, draw_scaling

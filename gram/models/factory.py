@@ -70,7 +70,7 @@ def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) 
     front = torch.arange(-puzzle_tokens, 0)[:, None].expand(-1, coordinates.shape[1])
     positions = torch.cat([front, coordinates])
     if config.rope == "diagonal":
-        one, other = positions.T
+        one, other = positions.T[:2]  # the rows and columns of a task that has more
         positions = torch.stack([one, other, one + other, one - other], dim=1)
     check_axes(config, positions.shape[1])
     return positions

@@ -12,7 +12,7 @@ import pandas as pd
 from gram.data.checksums import read_listed
 from gram.data.splits import TABLES
 from gram.reports.processors import other_processor
-from gram.reports.reference import NOT_MEASURED, SHOWN, distinct, duration
+from gram.reports.reference import NOT_MEASURED, distinct, duration
 from gram.system.processor import described
 from gram.tables.headlines import headlines
 from gram.tables.layout import (
@@ -25,7 +25,7 @@ from gram.tables.layout import (
     ours_cell,
     overlap,
 )
-from gram.tables.names import GRAM, HEADLINES, METRICS, TWIN, in_order
+from gram.tables.names import GRAM, METRICS, TWIN, headlines_of, in_order
 from gram.tables.ordering import ordering
 from gram.tables.reference import (
     ABLATION_RUNS,
@@ -60,7 +60,9 @@ def results(root: Path) -> str:
     seeds = len({evaluation["run"]["seed"] for evaluation in evaluations})
     width = evaluations[0]["run"]["width"]
     lines = [
-        *pipe_table(["%", *HEADLINES.values()], [[row.label, *row.cells] for row in headline.rows]),
+        *pipe_table(
+            ["%", *headline.columns.values()], [[row.label, *row.cells] for row in headline.rows]
+        ),
         "",
         *in_words(table, width),
         f"{headline.inputs} boards, {headline.with_several} of them with several solutions; mean ± "
@@ -114,13 +116,13 @@ def results_of(folder: Path) -> list[str]:
         runs = [
             evaluation["run"] for evaluation in evaluations if evaluation["run"]["task"] == task
         ]
-        rows = []
+        rows, columns = [], headlines_of(task)
         for method in in_order(part["method"]):
             found = {
                 row.metric: row for row in part[part["method"] == method].itertuples(index=False)
             }
             rows.append(
-                [method_cell(found[SHOWN[0]]), *(ours_cell(found[metric]) for metric in SHOWN)]
+                [method_cell(found["accuracy"]), *(ours_cell(found[metric]) for metric in columns)]
             )
         metas = [
             meta for one in runs for meta in metas_of(folder, task, one["method"], one["seed"])
@@ -138,7 +140,7 @@ def results_of(folder: Path) -> list[str]:
             f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them with "
             f"several solutions{tested}:",
             "",
-            *pipe_table(["%", *HEADLINES.values()], rows),
+            *pipe_table(["%", *columns.values()], rows),
             "",
             "Mean ± sample standard deviation over (n) seeds, in percent; "
             f"{runs[0]['width']} samples per input.",

@@ -11,7 +11,7 @@ from gram.settings import EvaluateConfig, GramModel, ModelConfig, RunSettings, T
 from gram.settings.baselines import ArModel, InPlace, MdlmModel
 from gram.system.errors import GramError
 
-AXES = {"sequence": 1, "axial": 2, "diagonal": 4}  # every task has two coordinates
+AXES = {"sequence": 1, "axial": 2, "diagonal": 4}  # every task has two coordinates or more
 
 
 def check_model(model: ModelConfig) -> None:

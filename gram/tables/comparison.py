@@ -30,7 +30,7 @@ from gram.settings.parsing import parse
 from gram.system.errors import GramError
 from gram.system.processor import described, same_type
 from gram.tables.layout import NOTHING, mean_and_std
-from gram.tables.names import GRAM, HEADLINES, METRICS, in_order, label
+from gram.tables.names import GRAM, METRICS, headlines_of, in_order, label
 from gram.tables.reference import (
     ABLATION_RUNS,
     DEFAULT_RUNS,
@@ -55,7 +55,7 @@ class Number(NamedTuple):
     """A number of a method, here and kept: a value per seed, in percent, over some test inputs."""
 
     method: str
-    metric: str
+    words: str
     here: list[float]
     kept: list[float]
     inputs: int
@@ -73,7 +73,7 @@ class Number(NamedTuple):
 
     def said(self) -> str:
         """As "GRAM, accuracy: 89.8 ± 0.2 here, 90.0 ± 1.0 kept (2 seeds)"."""
-        name = f"{label(self.method)}, {HEADLINES[self.metric]}"
+        name = f"{label(self.method)}, {self.words}"
         seeds = f"{len(self.kept)} seed{'s' * (len(self.kept) > 1)}"
         return f"{name}: {spread(self.here)} here, {spread(self.kept)} kept ({seeds})"
 
@@ -99,6 +99,11 @@ def spread(values: Sequence[float]) -> str:
     """Values of seeds as "89.8 ± 0.2"."""
     std = statistics.stdev(values) if len(values) > 1 else math.nan
     return mean_and_std(statistics.mean(values), std)
+
+
+def columns_of(runs: Runs) -> dict[str, str]:
+    """The headline numbers of the task of these runs, with their words."""
+    return headlines_of(runs.evaluations[0]["run"]["task"])
 
 
 def values_of(runs: Runs, metric: str) -> list[float]:
@@ -166,9 +171,11 @@ def _nearness(one: Runs, other: Runs) -> int:
 def same_digits(here: Runs, kept: Runs) -> bool:
     """Whether every seed here was kept too, and has the same value of every headline number."""
 
+    names = columns_of(here)
+
     def values(runs: Runs) -> dict[int, list[Any]]:
         return {
-            one["run"]["seed"]: [measured(one, METRICS[name]).get("value") for name in HEADLINES]
+            one["run"]["seed"]: [measured(one, METRICS[name]).get("value") for name in names]
             for one in runs.evaluations
         }
 
@@ -231,9 +238,9 @@ def compare(runs: Mapping[str, Runs], root: Path = REFERENCE) -> Comparison | No
     found = {method: kept_beside(known[method], root) for method in in_order(known)}
     beside = {method: kept[0] for method, kept in found.items() if kept}
     numbers = [
-        Number(method, name, here, there, inputs_of(kept, name))
+        Number(method, words, here, there, inputs_of(kept, name))
         for method, kept in beside.items()
-        for name in HEADLINES
+        for name, words in columns_of(kept).items()
         if (here := values_of(known[method], name)) and (there := values_of(kept, name))
     ]
     equal = all(same_digits(known[method], kept) for method, kept in beside.items())
@@ -280,7 +287,7 @@ def on_another(processor: str, runs: Mapping[str, Runs]) -> str:
     for method in in_order(runs):
         cells = [
             spread(values) if (values := values_of(runs[method], name)) else NOTHING
-            for name in HEADLINES
+            for name in columns_of(runs[method])
         ]
         rows.append(f"{label(method)} {', '.join(cells)}")
     return f"on another type of processor ({processor}): {'; '.join(rows)}"

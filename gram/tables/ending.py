@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,6 @@ import pandas as pd
 from gram.tables.comparison import Comparison
 from gram.tables.headlines import headlines
 from gram.tables.layout import footnotes, marks
-from gram.tables.names import HEADLINES
 
 MOST_TASKS = 3  # so that all of it fits on a screen of 24 lines
 HEAD_WIDTH = 18  # characters, beyond which the name of a column is broken
@@ -27,9 +26,9 @@ def aligned(rows: list[list[str]]) -> list[str]:
     return lines
 
 
-def heads() -> list[list[str]]:
+def heads(names: Iterable[str]) -> list[list[str]]:
     """The names of the columns, over as many rows as the longest takes."""
-    broken = [["percent"], *(textwrap.wrap(name, HEAD_WIDTH) for name in HEADLINES.values())]
+    broken = [["percent"], *(textwrap.wrap(name, HEAD_WIDTH) for name in names)]
     height = max(map(len, broken))
     columns = [[""] * (height - len(name)) + name for name in broken]
     return [list(row) for row in zip(*columns, strict=True)]
@@ -52,8 +51,12 @@ def last_lines(
         report: the command that makes the report.
     """
     found = headlines(table)
-    rows = heads()
+    rows: list[list[str]] = []
+    columns: dict[str, str] = {}
     for one in found[:MOST_TASKS]:
+        if one.columns != columns:  # tasks that are judged alike stand under one head
+            columns = one.columns
+            rows += heads(columns.values())
         rows += [[f"{one.task}: {row.label}", *row.cells] for row in one.rows]
     lines = ["RESULT", *aligned(rows)]
     if more := [one.task for one in found[MOST_TASKS:]]:

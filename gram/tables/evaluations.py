@@ -22,7 +22,7 @@ SAME_FOR_SEEDS = (
     "parameters",
     "supervision_steps_seen",
 )
-SECTIONS = ("overlap_with_training", "metrics", "by_completions", "by_width")
+SECTIONS = ("overlap_with_training", "metrics")
 
 
 def read_evaluations(

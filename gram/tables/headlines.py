@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from gram.tables.layout import mean_and_std, method_cell
-from gram.tables.names import GRAM, HEADLINES, HOLES, TWIN
+from gram.tables.names import GRAM, HOLES, TWIN, headlines_of
 from gram.tables.rows import natural
 
 
 class Row(NamedTuple):
-    """A method with its cells in the order of ``HEADLINES``, such as "89.8 ± 0.2" (percent)."""
+    """A method with its cells in the order of its task's columns, such as "89.8 ± 0.2" (percent)."""
 
     method: str
     label: str
@@ -20,9 +21,13 @@ class Row(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """The few rows of one task, its test inputs, and how many of them have several solutions."""
+    """The few rows of one task, its test inputs, and how many of them have several solutions.
+
+    ``columns`` are its metrics, with their words, as of :func:`gram.tables.names.headlines_of`.
+    """
 
     task: str
+    columns: dict[str, str]
     inputs: int
     with_several: int
     rows: list[Row]
@@ -42,8 +47,9 @@ def headlines(table: pd.DataFrame) -> list[Headline]:
         part = ran[ran["task"] == task]
         first = part.iloc[0]
         several = 0 if pd.isna(first["n_hostile_inputs"]) else int(first["n_hostile_inputs"])
-        rows = [_row(part[part["method"] == method]) for method in spoken_for(part)]
-        found.append(Headline(task, int(first["n_inputs"]), several, rows))
+        columns = headlines_of(task)
+        rows = [_row(part[part["method"] == method], columns) for method in spoken_for(part)]
+        found.append(Headline(task, columns, int(first["n_inputs"]), several, rows))
     return found
 
 
@@ -61,11 +67,9 @@ def spoken_for(part: pd.DataFrame) -> list[str]:
     return [*others[: 2 - len(chosen)], *chosen]
 
 
-def _row(rows: pd.DataFrame) -> Row:
+def _row(rows: pd.DataFrame, columns: Iterable[str]) -> Row:
     """The row of one method, from its rows of one task."""
     by_metric: dict[str, Any] = {str(row.metric): row for row in rows.itertuples(index=False)}
     first = next(iter(by_metric.values()))
-    cells = [
-        mean_and_std(by_metric[name].ours_mean, by_metric[name].ours_std) for name in HEADLINES
-    ]
+    cells = [mean_and_std(by_metric[name].ours_mean, by_metric[name].ours_std) for name in columns]
     return Row(str(first.method), method_cell(first), cells)

@@ -268,10 +268,10 @@ def section(
             notes,
         )
     one = next(iter(next(iter(run.values())).values()))
-    text = [
-        f"{one.n_inputs:,} test inputs, {one.n_hostile_inputs:,} of them with two or more completions.",
-        overlap(one),
-    ]
+    text = [f"{one.n_inputs:,} test inputs."]
+    if not pd.isna(one.n_hostile_inputs):
+        several = f"{one.n_hostile_inputs:,} of them with two or more completions"
+        text = [f"{one.n_inputs:,} test inputs, {several}.", overlap(one)]
     if not in_paper:
         text.append("This task is not in the paper.")
         if missing := [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gram.settings.tasks import papers_coverage
+from gram.settings.tasks import judge_of, papers_coverage
+from gram.settings.tasks.family import Judge
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,16 @@ class Metric:
         meaning: its definition, for the legend.
         paper: the paper's metric that stands beside it, or None.
         unit: "percent", or what is counted.
+        judges: which judges measure it.
+        always: whether it has a row where nobody measured it.
     """
 
     path: tuple[str, ...]
     meaning: str
     paper: str | None = None
     unit: str = "percent"
+    judges: tuple[Judge, ...] = ("completions",)
+    always: bool = True
 
     def papers(self, task: str) -> str | None:
         """The paper's metric that stands beside it on a task, or None."""
@@ -118,6 +123,7 @@ METRICS = {
         ("accuracy",),
         "valid samples among all samples; every unique test input counts once",
         "accuracy",
+        judges=("completions", "validity"),
     ),
     "accuracy_paper": Metric(
         ("accuracy_paper",),
@@ -155,16 +161,48 @@ METRICS = {
         "edges whose two ends do not differ in colour, in total over the first sample of every test input; lower is better",
         "conflict_edges",
         "edges",
+        always=False,
+    ),
+    "distinct": Metric(
+        ("distinct",), "different answers among the valid samples", judges=("validity",)
+    ),
+    "seen": Metric(
+        ("seen",), "valid samples that stand in training as answers", judges=("validity",)
+    ),
+    "seen_answers": Metric(
+        ("seen_answers",),
+        "the same of the different answers, each of which counts once",
+        judges=("validity",),
+    ),
+    "entropy": Metric(
+        ("entropy",),
+        "entropy of the valid samples, in nats: how evenly the answers are drawn, the log of their number at most",
+        unit="nats",
+        judges=("validity",),
     ),
 }
 
 
-# Where a few numbers must do, in words that need no legend.
-HEADLINES = {
-    "accuracy": "accuracy",
-    "hostile_accuracy": "on inputs with several solutions",
-    "hostile_coverage_macro": "share of their solutions found",
+# Where a few numbers must do, in words that need no legend; by judge, three each.
+HEADLINES: dict[Judge, dict[str, str]] = {
+    "completions": {
+        "accuracy": "accuracy",
+        "hostile_accuracy": "on inputs with several solutions",
+        "hostile_coverage_macro": "share of their solutions found",
+    },
+    "validity": {
+        "accuracy": "valid answers",
+        "distinct": "different ones among these",
+        "seen": "of these in training",
+    },
 }
+
+
+def headlines_of(task: str) -> dict[str, str]:
+    """The numbers of a task that must do where there is room for three, with their words."""
+    return HEADLINES[judge_of(task)]
+
+
 TWIN, GRAM = "deterministic", "gram"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gram.settings.config import sized_task
+from gram.settings.tasks import judge_of
 from gram.tables.evaluations import status
 from gram.tables.names import METRICS, PAPER_TABLES, Metric, in_order, label
 from gram.tables.reported import Reported, read_reported
@@ -240,7 +241,9 @@ def long_table(
                 )
             }
             for name, metric in METRICS.items():
-                if name == "conflict_edges" and name not in counted:
+                if judge_of(task) not in metric.judges:
+                    continue
+                if not metric.always and name not in counted:
                     continue
                 papers = metric.papers(task)
                 paper = reported.get((sized, method, papers)) if papers else None

@@ -12,7 +12,7 @@ import pandas as pd
 
 from gram.tables.headlines import Headline, Row, headlines
 from gram.tables.layout import Table, footnotes, marks
-from gram.tables.names import GRAM, HEADLINES, METHODS, TWIN, label
+from gram.tables.names import GRAM, METHODS, TWIN, label
 from gram.tables.reference import Runs
 from gram.tables.render import html_table
 from gram.tables.rows import Run
@@ -41,6 +41,7 @@ class Summary:
         tasks = {
             one.task: {
                 "sentences": sentences(one),
+                "columns": list(one.columns.values()),
                 "rows": {row.label: row.cells for row in one.rows},
             }
             for one in self.headlines
@@ -48,7 +49,6 @@ class Summary:
         return {
             "runs": self.runs,
             "options": self.options,
-            "columns": list(HEADLINES.values()),
             "tasks": tasks,
             "footnotes": self.footnotes,
         }
@@ -89,11 +89,19 @@ def sentences(headline: Headline) -> list[str]:
     Args:
         headline: of the task.
     """
+    if "hostile_accuracy" not in headline.columns:
+        return [
+            f"Of the answers of {called(row)}, {mean(headline, row, 'accuracy')} are valid; "
+            f"{mean(headline, row, 'seen')} of these stand in training."
+            for row in sorted(headline.rows, key=lambda row: row.method != GRAM)
+        ]
     if not headline.with_several:
         return [f"None of the {headline.inputs:,} test inputs has several solutions."]
     both = sorted(headline.rows, key=lambda row: row.method != GRAM)
-    valid = [f"{mean(row, 'hostile_accuracy')} of the answers of {called(row)}" for row in both]
-    found = [f"{called(row)} finds {mean(row, 'hostile_coverage_macro')}" for row in both]
+    valid = [
+        f"{mean(headline, row, 'hostile_accuracy')} of the answers of {called(row)}" for row in both
+    ]
+    found = [f"{called(row)} finds {mean(headline, row, 'hostile_coverage_macro')}" for row in both]
     return [
         f"On the {headline.with_several:,} of {headline.inputs:,} test inputs that have several "
         f"solutions, {' and '.join(valid)} are valid.",
@@ -108,9 +116,9 @@ def called(row: Row) -> str:
     return label(row.method) if row.method in METHODS else f"“{row.method}”"
 
 
-def mean(row: Row, metric: str) -> str:
+def mean(headline: Headline, row: Row, metric: str) -> str:
     """ "88.1 %": without the deviation, which stands in the table."""
-    cell = row.cells[list(HEADLINES).index(metric)]
+    cell = row.cells[list(headline.columns).index(metric)]
     return f"{cell.partition(' ')[0]} %"
 
 
@@ -126,9 +134,9 @@ def restructured_text(summary: Summary) -> str:
         told.append(f"<p>{name}{html.escape(' '.join(sentences(one)))}</p>")
     if not told:
         told = ["<p>No run ended without an error.</p>"]
-    header = [("", name) for name in ("", *HEADLINES.values())]
     tables = []
     for one in summary.headlines:
+        header = [("", name) for name in ("", *one.columns.values())]
         rows = [[row.label, *row.cells] for row in one.rows]
         tables += html_table(Table(one.task, header, rows))
     tables += [f'<p class="note">{html.escape(note)}</p>' for note in summary.footnotes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ PAD = 0  # token 0 is padding in every task
 
 @dataclass(frozen=True)
 class Examples:
-    """Every unique input of a task with every one of its completions.
+    """The unique inputs of a task with their completions.
 
     Attributes:
         inputs: [N, L] tokens, in ascending order of their content, so that a row number is a stable input id.
@@ -23,6 +23,10 @@ class Examples:
         offsets: [N + 1] int64.
         given: [N] int64, how much the input gives (queens kept, edges), for stratified splits.
         tested: [N], which inputs are the test split, of a task that draws its inputs; None leaves that to the section split.
+        groups: [N] int64, inputs of one group stand in the same split, as the symmetric forms of one puzzle do; None: each is
+            alone.
+        split_by: what is split: the inputs, each with all of its completions; or the (input, completion) pairs, of a task whose
+            few inputs have so many completions that it is these which a network may or may not have seen.
         facts: what is worth knowing of how the inputs came about, for the card of the data set.
     """
 
@@ -31,6 +35,8 @@ class Examples:
     offsets: NDArray[np.int64]
     given: NDArray[np.int64]
     tested: NDArray[np.bool_] | None = None
+    groups: NDArray[np.int64] | None = None
+    split_by: Literal["inputs", "pairs"] = "inputs"
     facts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -45,7 +51,8 @@ class Task(Protocol):
     name: str
     length: int  # tokens per input, L
     vocabulary: int
-    draws_tests: bool  # whether the enumeration says itself which inputs are tested
+    draws_tests: bool  # whether the examples say themselves which inputs are tested
+    complete: bool  # whether the examples hold every completion of every input
     answers: slice  # positions of the input at which the answer is read: L_out tokens
     coordinates: NDArray[
         np.int64
@@ -57,7 +64,7 @@ class Task(Protocol):
         ...
 
     def examples(self) -> Examples:
-        """All inputs and completions, the same on every machine."""
+        """Inputs and completions, the same on every machine."""
         ...
 
     def is_valid(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:

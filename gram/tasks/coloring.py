@@ -80,6 +80,7 @@ class Coloring:
     """
 
     draws_tests = True
+    complete = True
 
     def __init__(self, name: str, n: int, settings: ColoringGenerator) -> None:
         self.name = name

@@ -83,6 +83,7 @@ class NQueens:
 
     vocabulary = 3  # padding, empty, queen
     draws_tests = False
+    complete = True
 
     def __init__(self, name: str, n: int, removed: list[int]) -> None:
         self.name = name

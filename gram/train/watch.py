@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from gram.data.splits import Split, spread_rows
@@ -55,7 +56,8 @@ def rollout_counts(
     Args:
         model: the network.
         task: its verifier.
-        split: the inputs, of which at most ``config.eval_inputs`` are taken.
+        split: the inputs, of which at most ``config.eval_inputs`` are taken; where their completions are not all known, they
+            are taken in turn, several times if need be.
         config: eval_inputs, and N_sup as the depth.
         generator: source of the noise, on the device of the model.
 
@@ -63,6 +65,8 @@ def rollout_counts(
         {one, several} -> {valid, inputs}.
     """
     chosen = spread_rows(len(split.inputs), config.eval_inputs)
+    if len(chosen) and not task.complete:  # few inputs, of which each has more answers than that
+        chosen = np.arange(config.eval_inputs) % len(split.inputs)
     inputs = split.inputs[chosen]
     counts = {"one": {"valid": 0, "inputs": 0}, "several": {"valid": 0, "inputs": 0}}
     if not len(chosen):

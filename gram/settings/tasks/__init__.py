@@ -11,10 +11,10 @@ import importlib
 import pkgutil
 
 from gram.settings.config import sized_task
-from gram.settings.tasks.family import Family
+from gram.settings.tasks.family import Family, Judge
 from gram.system.errors import GramError, suggestion
 
-__all__ = ["FAMILIES", "Family", "family_and_size", "family_of", "papers_coverage"]
+__all__ = ["FAMILIES", "Family", "family_and_size", "family_of", "judge_of", "papers_coverage"]
 
 
 def _declared() -> dict[str, Family]:
@@ -57,7 +57,18 @@ def family_of(name: str) -> Family:
     return FAMILIES[family_and_size(name)[0]]
 
 
+def _known_family(task: str) -> Family | None:
+    """The family of a task; None of one that only the paper has."""
+    return FAMILIES.get(sized_task(task).rstrip("0123456789"))
+
+
 def papers_coverage(task: str) -> str:
     """The coverage that stands beside the paper's on a task, also one that only the paper has."""
-    family = FAMILIES.get(sized_task(task).rstrip("0123456789"))
+    family = _known_family(task)
     return family.coverage if family else Family.coverage
+
+
+def judge_of(task: str) -> Judge:
+    """Who judges the answers of a task, also of one that only the paper has."""
+    family = _known_family(task)
+    return family.judge if family else Family.judge

@@ -1,0 +1,87 @@
+"""Sudoku boards from nothing (section D.5): an empty board -> any full grid.
+
+There is one input, and so many answers that it is the boards which are split: some are trained on, and
+what is asked of a network is whether the boards that it draws are valid, and new. All 288 boards of 4x4
+are known; those of 6x6 (28,200,960) and 9x9 are drawn by a solver.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+
+from gram.settings.tasks.emptysudoku import EmptySudokuGenerator
+from gram.system.errors import GramError
+from gram.system.seeds import child_seed
+from gram.tasks.base import Examples, Tokens
+from gram.tasks.grids import BLANK
+from gram.tasks.sudoku import SudokuRules
+
+PATIENCE = 10_000  # successive boards that are known already, after which there are no more
+
+
+class EmptySudoku(SudokuRules):
+    """Sudoku boards of one size, from nothing.
+
+    Args:
+        name: the task's name.
+        n: rows, columns and digits.
+        settings: how many boards.
+    """
+
+    complete = False
+
+    def __init__(self, name: str, n: int, settings: EmptySudokuGenerator) -> None:
+        super().__init__(name, n)
+        self.settings = settings
+
+    @classmethod
+    def from_settings(cls, name: str, size: int, settings: EmptySudokuGenerator) -> EmptySudoku:
+        """Build the task.
+
+        Raises:
+            GramError: a size without boxes.
+        """
+        return cls(name, size, settings)
+
+    def examples(self) -> Examples:
+        """The empty board with as many different boards as the settings ask for, in ascending order.
+
+        Raises:
+            GramError: there are not as many.
+        """
+        random = Random(child_seed(self.settings.seed, "boards"))
+        found: set[bytes] = set()
+        idle = 0
+        while len(found) < self.settings.boards and idle < PATIENCE:
+            solved = self.grids.drawn(random)
+            for form in range(self.settings.forms):
+                board = solved if form == 0 else self.grids.another_form(solved, random)
+                idle = idle + 1 if board.tobytes() in found else 0
+                found.add(board.tobytes())
+                if len(found) == self.settings.boards:
+                    break
+        if len(found) < self.settings.boards:
+            raise GramError(
+                f"{self.name}: generator: boards: {len(found)} were found, and {PATIENCE:,} more draws gave "
+                "no other one; lower it"
+            )
+        boards = np.frombuffer(b"".join(sorted(found)), dtype=np.uint8).reshape(-1, self.length)
+        return Examples(
+            inputs=np.full((1, self.length), BLANK, dtype=np.uint8),
+            completions=boards,
+            offsets=np.array([0, len(boards)]),
+            given=np.zeros(1, dtype=np.int64),
+            split_by="pairs",
+        )
+
+    def unfamiliar(self, inputs: Tokens) -> str:
+        """How a puzzle [n * n] differs from an empty board, in words; "" if it does not."""
+        givens = int((inputs != BLANK).sum())
+        return (
+            f"the puzzle gives {givens} cells, and training saw empty boards only" if givens else ""
+        )
+
+
+TASK = EmptySudoku
