@@ -15,7 +15,7 @@ from gram.models.hrm import HRM
 from gram.models.network import Shape
 from gram.runs import checkpoint
 from gram.settings import TrainConfig
-from gram.settings.baselines import TrmModel
+from gram.settings.architectures.baselines import TrmModel
 from gram.train import optim
 from gram.train.adam_atan2 import AdamATan2
 

@@ -14,7 +14,7 @@ from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape
 from gram.models.rollout import rollout
 from gram.settings import TrainConfig
-from gram.settings.baselines import ArModel
+from gram.settings.architectures.baselines import ArModel
 from gram.system.errors import GramError
 from gram.system.provenance import seeded_generator
 from gram.train.objectives import Supervised

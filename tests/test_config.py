@@ -21,7 +21,7 @@ from gram.settings import (
     TrainConfig,
     config,
 )
-from gram.settings.baselines import ArModel
+from gram.settings.architectures.baselines import ArModel
 from gram.settings.config import (
     Experiment,
     check_card,

@@ -14,7 +14,7 @@ from gram.models.factory import build_model, parameter_count
 from gram.models.looped import Looped
 from gram.models.network import Network, Shape
 from gram.settings import TrainConfig
-from gram.settings.baselines import DirectModel, LoopedModel
+from gram.settings.architectures.baselines import DirectModel, LoopedModel
 from gram.system.provenance import seeded_generator
 from gram.train.objectives import Supervised
 

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gram.models.factory import build_model, in_sequence, parameter_count
+from gram.models.building import in_sequence
+from gram.models.factory import build_model, parameter_count
 from gram.models.hrm import HRM
 from gram.models.layers import TRUNCATED_STD, Attention, Rotary
 from gram.models.network import Shape, State
 from gram.settings import RunSettings, TrainConfig
-from gram.settings.baselines import HrmModel, TrmModel
+from gram.settings.architectures.baselines import HrmModel, TrmModel
 from gram.train.objectives import Rows, supervise
 from gram.train.objectives.act import continue_loss
 from gram.train.trainer import Trainer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gram.models.factory import in_sequence
+from gram.models.building import in_sequence
 from gram.models.layers import Block, Embedding, Rotary
 
 

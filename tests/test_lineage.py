@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gram.settings import config
-from gram.settings.baselines import ArModel, DirectModel
+from gram.settings.architectures.baselines import ArModel, DirectModel
 from gram.settings.config import evaluate_settings, load_experiment, resolve
 from gram.settings.lineage import DEEPEST
 from gram.system.errors import GramError

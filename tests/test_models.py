@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference_kl
 
-from gram.models.factory import build_model, in_place, parameter_count
+from gram.models.building import in_place
+from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.models.guidance import Gaussian, Head
 from gram.models.network import Shape
 from gram.models.rollout import rollout
 from gram.settings import GramModel, TrainConfig
-from gram.settings.baselines import TrmModel
+from gram.settings.architectures.baselines import TrmModel
 from gram.system.errors import GramError
 from gram.tasks import make_task
 from gram.train import losses

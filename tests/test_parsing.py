@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from gram.settings import SECTIONS, DataSettings, RunSettings
-from gram.settings.parsing import TAG, parse, tags
+from gram.settings.architectures import TAG
+from gram.settings.parsing import parse, tags
 from gram.settings.tasks.coloring import ColoringGenerator
 from gram.system.errors import GramError
 

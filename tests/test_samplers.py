@@ -17,15 +17,12 @@ from gram.data.splits import Split, load_split
 from gram.evaluate import evaluation
 from gram.models.network import Read, State
 from gram.models.rollout import Rollout, Stop, rollouts
-from gram.models.samplers import (
-    Antithetic,
-    AntitheticReseed,
-    Independent,
-    Quasi,
-    Repulsion,
-    Reseed,
-    make_sampler,
-)
+from gram.models.samplers import Sampler, make_sampler
+from gram.models.samplers.antithetic import Antithetic
+from gram.models.samplers.antithetic_reseed import AntitheticReseed
+from gram.models.samplers.quasi import Quasi
+from gram.models.samplers.repulsion import Repulsion
+from gram.models.samplers.reseed import Reseed
 from gram.settings import EvaluateConfig
 from gram.settings.config import evaluate_settings, load_experiment
 from gram.system.errors import GramError
@@ -73,7 +70,7 @@ class Urn:
 
 
 def answers(
-    model: Urn, sampler: Independent, N: int, W: int, *, depth: int = 1, act: bool = False
+    model: Urn, sampler: Sampler, N: int, W: int, *, depth: int = 1, act: bool = False
 ) -> tuple[np.ndarray, Rollout]:
     """The answers [N, W] to N inputs, and the rollout that they are from."""
     inputs = torch.zeros(N * W, 1, dtype=torch.int64)
@@ -100,7 +97,7 @@ def kolmogorov_smirnov(values: Tensor) -> float:
     return float(torch.maximum(above, below).max() * math.sqrt(n))
 
 
-def noise_of(sampler: Independent, N: int, W: int) -> Tensor:
+def noise_of(sampler: Sampler, N: int, W: int) -> Tensor:
     """Noise by trajectory: [W, T, N, L', D]."""
     inputs = torch.zeros(N * W, 1, dtype=torch.int64)
     noise = sampler.noise(Urn(2, (5, 7)), inputs, seeded("noise", W))  # type: ignore[arg-type]
@@ -149,7 +146,7 @@ def test_shared_noise_finds_what_independent_noise_may_miss() -> None:
     for m, shared in ((2, Antithetic(2)), (2, Quasi(2)), (6, Quasi(6))):
         found, _ = answers(Urn(m), shared, 400, m)
         assert (distinct(found) == m).all()
-        independent, _ = answers(Urn(m), Independent(), 400, m)
+        independent, _ = answers(Urn(m), Sampler(), 400, m)
         expected = m * (1 - (1 - 1 / m) ** m)
         assert abs(distinct(independent).mean() - expected) < 0.15 and expected < m - 0.4
 

@@ -1,4 +1,4 @@
-"""``python -m gram.compare_samplers``: every sampler of ``gram/models/samplers.py`` on trained runs, all at the same compute.
+"""``python -m gram.compare_samplers``: every sampler of ``gram/models/samplers`` on trained runs, all at the same compute.
 
 Each sampler, width and rollout seed is a rollout of its own: smaller widths are not taken from larger ones, since only
 independent samples may be. The samplers start from the same noise for the same width and seed.
@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import itertools
 import statistics
-import typing
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,13 +19,13 @@ from gram.evaluate.evaluation import Subject, add_arguments, draw, load_subjects
 from gram.evaluate.pool import pool_folds
 from gram.models.samplers import make_sampler
 from gram.settings import EvaluateConfig
+from gram.settings.evaluate import SAMPLERS
 from gram.settings.parsing import parse
 from gram.system import files
 from gram.system.errors import GramError, run
 from gram.system.progress import progress
 from gram.system.provenance import choose_device
 
-SAMPLERS = typing.get_args(typing.get_type_hints(EvaluateConfig)["sampler"])
 WIDTHS = (2, 3, 5, 10, 20)
 SEEDS = 5
 MOST_SEEDS = 1000

@@ -34,6 +34,7 @@ MARKERS = {
     "reseed": "D",
     "antithetic+reseed": "P",
 }
+UNKNOWN = ("#999999", "X")  # colour and marker of a sampler that stands in neither list
 INDEPENDENT = "iid"
 NAMES = {INDEPENDENT: "independent (iid)", "quasi": "quasi-random (quasi)"}
 PANELS = {
@@ -89,15 +90,8 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
         grid[0][0].set_ylabel("mean (%)")
         grid[1][0].set_ylabel("difference to iid (points)")
         handles = [
-            Line2D(
-                [],
-                [],
-                color=shade,
-                marker=MARKERS[name],
-                markerfacecolor="white",
-                label=NAMES.get(name, name),
-            )
-            for name, shade in COLOURS.items()
+            Line2D([], [], markerfacecolor="white", label=NAMES.get(name, name), **sign)
+            for name, sign in signs(data).items()
         ]
         legend_below(figure, [*handles, ceiling_handle()], columns=7)
         draws = len(data[["run", "rollout_seed"]].drop_duplicates())
@@ -110,25 +104,34 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
     return figure
 
 
+def signs(data: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Colour and marker of every sampler in the data: those of the lists in their order, then others by name."""
+    found = set(data["sampler"])
+    names = [name for name in COLOURS if name in found] + sorted(found - set(COLOURS))
+    colour, marker = UNKNOWN
+    return {
+        name: {"color": COLOURS.get(name, colour), "marker": MARKERS.get(name, marker)}
+        for name in names
+    }
+
+
 def draw_means(axes: Axes, data: pd.DataFrame) -> None:
     """The mean of each sampler; how they differ is seen in :func:`draw_differences`."""
-    for sampler, shade in COLOURS.items():
+    for sampler, sign in signs(data).items():
         mean = data[data["sampler"] == sampler].groupby("x")["value"].mean()
-        style: dict[str, Any] = {"color": shade, "marker": MARKERS[sampler], "markersize": 5}
-        axes.plot(
-            mean.index.to_numpy(), mean.to_numpy(), linewidth=1.1, markerfacecolor="white", **style
-        )
+        style = sign | {"markersize": 5, "linewidth": 1.1, "markerfacecolor": "white"}
+        axes.plot(mean.index.to_numpy(), mean.to_numpy(), **style)
 
 
 def draw_differences(axes: Axes, data: pd.DataFrame) -> None:
     """The differences to independent samples, samplers side by side."""
     axes.axhline(0, color=COLOURS[INDEPENDENT], linewidth=1.1)
-    others = [sampler for sampler in COLOURS if sampler != INDEPENDENT]
-    for sampler, move in zip(others, beside(len(others), 0.06, 0.3), strict=True):
+    others = {name: sign for name, sign in signs(data).items() if name != INDEPENDENT}
+    moves = beside(len(others), 0.06, 0.3)
+    for (sampler, sign), move in zip(others.items(), moves, strict=True):
         shown = data[data["sampler"] == sampler]
         shown = shown.assign(x=shown["x"] * np.exp(move), value=shown["difference"])
-        style = {"color": COLOURS[sampler], "marker": MARKERS[sampler]}
-        spread_line(axes, shown, linestyle="none", **style)
+        spread_line(axes, shown, linestyle="none", **sign)
 
 
 def same_height(row: Sequence[Axes]) -> None:

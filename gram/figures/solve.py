@@ -28,7 +28,7 @@ from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
 from gram.models.network import Network, State
 from gram.models.rollout import Rollout, Stop, rollouts
-from gram.models.samplers import Independent
+from gram.models.samplers import Sampler
 from gram.runs.trained import META, WEIGHTS, Trained, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import split_fold
@@ -156,7 +156,7 @@ def network(chosen: Run, device: torch.device) -> Network:
     return load_model(chosen.settings, chosen.task, weights, chosen.config.weights, device)
 
 
-class Watched(Independent):
+class Watched(Sampler):
     """Independent trajectories that tell of every supervision step.
 
     Args:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gram.models.building import build, in_sequence, plain_stack
 from gram.models.layers import Cache, Embedding, Stack, linear
-from gram.models.network import Network, Read, State, Step, draw_tokens
+from gram.models.network import Network, Read, Shape, State, Step, draw_tokens
+from gram.settings.architectures.baselines import ArModel
 
 
 class Autoregressive(Network):
@@ -84,3 +86,16 @@ class Autoregressive(Network):
         if not self.samples:
             return super().answer(logits, generator)
         return draw_tokens(logits / self.temperature, generator)
+
+
+@build.register
+def _(config: ArModel, shape: Shape) -> Autoregressive:
+    """AR."""
+    return Autoregressive(
+        answers=shape.answers,
+        outputs=shape.outputs,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        stack=plain_stack(config, in_sequence(shape.length + shape.outputs - 1), causal=True),
+        temperature=config.temperature,
+    )

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gram.models.layers import Embedding, ModulatedBlock, Modulation, linear
-from gram.models.network import Network, Read, State, Step, draw_tokens
+from gram.models.building import build, in_sequence
+from gram.models.layers import Embedding, ModulatedBlock, Modulation, Rotary, linear
+from gram.models.network import Network, Read, Shape, State, Step, draw_tokens
+from gram.settings.architectures.baselines import MdlmModel
 
 
 class TimeEmbedding(nn.Module):
@@ -139,3 +141,34 @@ class MaskedDiffusion(Network):
             uniform = torch.rand(tokens.shape, generator=generator, device=generator.device)
             tokens = torch.where((tokens == self.mask) & (uniform < 1 / left), drawn, tokens)
         return self.read(state, tokens)
+
+
+@build.register
+def _(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
+    """MDLM."""
+    rotary = Rotary(
+        in_sequence(shape.length + shape.outputs), config.D // config.heads, config.rope_theta
+    )
+    blocks = [
+        ModulatedBlock(
+            config.D,
+            condition=config.condition,
+            heads=config.heads,
+            ffn_hidden=config.ffn_hidden,
+            rotary=rotary,
+            norm_eps=config.norm_eps,
+        )
+        for _ in range(config.layers)
+    ]
+    return MaskedDiffusion(
+        answers=shape.answers,
+        outputs=shape.outputs,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        blocks=blocks,
+        condition=config.condition,
+        conditioned=config.conditioned,
+        steps=config.sampling_steps,
+        stratified=config.times == "stratified",
+        least_time=config.least_time,
+    )

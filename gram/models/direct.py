@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from gram.models.building import build, in_place, plain_stack
 from gram.models.layers import Embedding, Stack, linear
-from gram.models.network import Network, State, Step
+from gram.models.network import Network, Shape, State, Step
+from gram.settings.architectures.baselines import DirectModel
 
 
 class Direct(Network):
@@ -39,3 +41,14 @@ class Direct(Network):
         """One pass; neither ``targets`` nor ``noise`` is used."""
         h = self.encode(self.embedding(inputs))
         return self.step(state, self.head(h[:, self.answers]))
+
+
+@build.register
+def _(config: DirectModel, shape: Shape) -> Direct:
+    """Direct Pred."""
+    return Direct(
+        answers=shape.answers,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        stack=plain_stack(config, in_place(config, shape)),
+    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from gram.models.building import build, in_place, plain_stack
 from gram.models.guidance import Guidance, Source
 from gram.models.layers import Embedding, Stack, SwiGLU, linear
-from gram.models.network import Charge, Network, State, Step, draw_tokens
+from gram.models.network import Charge, Network, Shape, State, Step, draw_tokens
+from gram.settings import GramModel
 
 
 class GRAM(Network):
@@ -213,3 +215,43 @@ class GRAM(Network):
             value=self.value(summary),
             charges=charges,
         )
+
+
+@build.register
+def _(config: GramModel, shape: Shape) -> GRAM:
+    """GRAM, its deterministic twin or another ablation of it."""
+    positions = in_place(config, shape, config.puzzle_tokens)
+    tokens = len(positions)
+    z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
+    z0 = State(*(nn.init.normal_(torch.empty(z0_tokens, config.D)) for _ in range(2)))
+    low = plain_stack(config, positions) if config.hierarchy == "two" else None
+    high = plain_stack(config, positions)
+    guidance = None
+    embedding = Embedding(shape.vocabulary, config.D)
+    decoder = SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    if config.guidance != "none":
+        guidance = Guidance(
+            D=config.D,
+            vocabulary=shape.vocabulary,
+            hidden=config.guidance_hidden,
+            kind=config.guidance,
+            sigma_init=config.sigma_init,
+            sigma_min=config.sigma_min,
+            pooled=config.posterior == "pooled",
+            shared=config.noise == "board",
+        )
+    return GRAM(
+        answers=shape.answers,
+        D=config.D,
+        K=config.K,
+        T=config.T,
+        puzzle_tokens=config.puzzle_tokens,
+        z0=z0,
+        embedding=embedding,
+        low=low,
+        high=high,
+        decoder=decoder,
+        guidance=guidance,
+        noisy_transitions=config.T if config.noise_in == "all" else 1,
+        sampled_decoding=config.decoding == "sample",
+    )

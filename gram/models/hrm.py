@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gram.models.building import build, in_place, plain_stack
 from gram.models.layers import TRUNCATED_STD, Embedding, Stack, linear, widen
-from gram.models.network import Network, State, Step
+from gram.models.network import Network, Shape, State, Step
+from gram.settings.architectures.baselines import HrmModel, TrmModel
 
 HALT_BIAS = (
     -5.0
@@ -117,3 +119,24 @@ class HRM(Network):
         return self.step(
             State(h.detach(), l.detach()), logits, halt=self.halt_head(h[:, 0]).float()
         )
+
+
+@build.register
+def _(config: HrmModel | TrmModel, shape: Shape) -> HRM:
+    """HRM or TRM."""
+    hrm = isinstance(config, HrmModel)
+    positions = in_place(config, shape, config.puzzle_tokens)
+    low = plain_stack(config, positions, halves=True) if hrm else None
+    high = plain_stack(config, positions, halves=True)
+    return HRM(
+        answers=shape.answers,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        K=config.K,
+        T=config.T,
+        gradient_updates=1 if hrm else config.K,
+        learns_continue=hrm,
+        puzzle_tokens=config.puzzle_tokens,
+        low=low,
+        high=high,
+    )

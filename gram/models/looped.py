@@ -7,8 +7,11 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from gram.models.building import build, in_place, plain_stack
 from gram.models.direct import Direct
 from gram.models.layers import Stack
+from gram.models.network import Shape
+from gram.settings.architectures.baselines import LoopedModel
 
 
 class Looped(Direct):
@@ -41,3 +44,16 @@ class Looped(Direct):
             with torch.no_grad() if n < self.without_gradient else nullcontext():
                 h = self.stack(h + e_x)
         return h
+
+
+@build.register
+def _(config: LoopedModel, shape: Shape) -> Looped:
+    """Looped TF."""
+    return Looped(
+        answers=shape.answers,
+        D=config.D,
+        vocabulary=shape.vocabulary,
+        stack=plain_stack(config, in_place(config, shape)),
+        loops=config.loops,
+        gradient_loops=config.gradient_loops,
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gram.models.network import Network, State
-from gram.models.samplers import Independent
+from gram.models.samplers import Sampler
 from gram.system.progress import progress_of_part
 
 
@@ -46,7 +46,7 @@ def rollouts(
     *,
     stops: Sequence[Stop],
     generator: torch.Generator,
-    sampler: Independent | None = None,
+    sampler: Sampler | None = None,
 ) -> list[Rollout]:
     """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of ``stops``.
 
@@ -58,7 +58,7 @@ def rollouts(
         sampler: how the trajectories of one input share their noise and steps; independent without one. Where it compares
             answers, these are what the last stop reads.
     """
-    sampler = sampler or Independent()
+    sampler = sampler or Sampler()
     state = model.initial_state(inputs, generator)
     B = len(inputs)
     born = torch.zeros(B, dtype=torch.int64, device=inputs.device)

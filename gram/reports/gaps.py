@@ -13,8 +13,9 @@ import pandas as pd
 
 from gram.reports.reference import NOT_MEASURED, SHOWN, signed
 from gram.settings import SECTIONS, RunSettings
+from gram.settings.architectures import TAG
 from gram.settings.config import Experiment, experiment_files, load_experiment, method_section
-from gram.settings.parsing import TAG, parse
+from gram.settings.parsing import parse
 from gram.settings.tasks import FAMILIES, family_of
 from gram.system.errors import GramError
 from gram.tables.layout import NOTHING, mean_and_std

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from gram.settings.architectures import ModelConfig
+from gram.settings.architectures.gram import GramModel
 from gram.settings.evaluate import EvaluateConfig
-from gram.settings.model import GramModel
 from gram.settings.run import DataSettings, RunSettings
 from gram.settings.split import SplitConfig
 from gram.settings.train import TrainConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gram.settings import EvaluateConfig, GramModel, ModelConfig, RunSettings, TrainConfig
-from gram.settings.baselines import ArModel, InPlace, MdlmModel
+from gram.settings.architectures.baselines import ArModel, InPlace, MdlmModel
 from gram.system.errors import GramError
 
 AXES = {"sequence": 1, "axial": 2, "diagonal": 4}  # every task has two coordinates or more

@@ -20,6 +20,7 @@ from gram.settings import (
     listing,
 )
 from gram.settings.agreement import check_restarts, check_run, said_of
+from gram.settings.architectures import TAG
 from gram.settings.documents import mapping, read_yaml, yaml_option
 from gram.settings.lineage import (
     BASED_ON,
@@ -30,7 +31,7 @@ from gram.settings.lineage import (
     read_bases,
     resolve_bases,
 )
-from gram.settings.parsing import TAG, known, merge, parse, tags
+from gram.settings.parsing import known, merge, parse, tags
 from gram.system import files, shapes
 from gram.system.errors import GramError, run, short, suggestion
 from gram.system.names import FOLD, RULE, check_name, is_experiment_name

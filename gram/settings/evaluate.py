@@ -7,6 +7,12 @@ from typing import Literal
 
 from gram.settings.field import setting
 from gram.settings.limits import REPEATS, ROWS, SEED
+from gram.system.rooms import names_in
+
+# The samplers are the modules of gram/models/samplers, whose names are read without importing torch;
+# independent samples, the default, first.
+_NAMES = [name.replace("_", "+") for name in names_in("gram.models.samplers") if name != "base"]
+SAMPLERS = tuple(sorted(_NAMES, key=lambda name: (name != "iid", name)))
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,12 @@ class EvaluateConfig:
         "processors that multiply it",
     )
     batch_size: int = setting(512, "trajectories at a time", least=1, most=ROWS)
-    sampler: Literal["iid", "antithetic", "quasi", "repulsion", "reseed", "antithetic+reseed"] = (
-        setting(
-            "iid",
-            "how the trajectories of one input share noise and steps: independent; pairs with opposite noise; a Latin hypercube; "
-            "states that push each other apart; repeated answers that start again; that with opposite noise (models/samplers.py)",
-            gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
-        )
+    sampler: str = setting(
+        "iid",
+        "how the trajectories of one input share noise and steps: independent; pairs with opposite noise; a Latin hypercube; "
+        "states that push each other apart; repeated answers that start again; that with opposite noise (gram/models/samplers)",
+        gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
+        choices=SAMPLERS,
     )
     reseed_every: int = setting(
         4,

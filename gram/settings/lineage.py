@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gram.settings.parsing import TAG, merge
+from gram.settings.architectures import TAG
+from gram.settings.parsing import merge
 from gram.system.errors import GramError, short, suggestion
 from gram.system.names import check_name
 

@@ -11,11 +11,11 @@ import typing
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, TypeVar
 
+from gram.settings.architectures import TAG
 from gram.settings.documents import mapping
 from gram.system.errors import GramError, short, suggestion
 
 Section = TypeVar("Section")
-TAG = "architecture"  # the key that tells apart the dataclasses of the section model
 
 
 def parse(cls: type[Section], values: Any, where: str) -> Section:
@@ -48,10 +48,23 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     }
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
         value = converted.get(f.name)
+        choices = f.metadata.get("choices")
+        if choices and f.name in converted:
+            _check_choice(value, choices, f"{where}: {f.name}")
         for number in value if isinstance(value, tuple) else [value]:
             if number is not None:
                 _check_bounds(number, f.metadata, f"{where}: {f.name}")
     return cls(**converted)
+
+
+def _check_choice(value: Any, choices: Collection[Any], where: str) -> None:
+    """Refuse a value that is none of ``choices``.
+
+    Raises:
+        GramError: with all of them.
+    """
+    if value not in choices:
+        raise GramError(f"{where}: {short(value)} is none of {', '.join(map(repr, choices))}")
 
 
 def _check_bounds(number: Any, bounds: Mapping[str, Any], where: str) -> None:
@@ -99,10 +112,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return parse(typing.cast(type, hint), value, where)
     origin = typing.get_origin(hint)
     if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise GramError(
-                f"{where}: {short(value)} is none of {', '.join(map(repr, typing.get_args(hint)))}"
-            )
+        _check_choice(value, typing.get_args(hint), where)
         return value
     if origin is types.UnionType:
         return None if value is None else _convert(typing.get_args(hint)[0], value, where)

@@ -7,27 +7,20 @@ neither numpy nor torch, so that the workflow may read them.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-
 from gram.settings.config import sized_task
 from gram.settings.tasks.family import Family, Judge
 from gram.system.errors import GramError, suggestion
+from gram.system.rooms import modules_of
 
 __all__ = ["FAMILIES", "Family", "family_and_size", "family_of", "judge_of", "papers_coverage"]
 
 
-def _declared() -> dict[str, Family]:
-    """Every family by its name, in the order of the names."""
-    found = {}
-    for module in pkgutil.iter_modules(__path__):
-        declared = getattr(importlib.import_module(f"{__name__}.{module.name}"), "FAMILY", None)
-        if declared is not None:
-            found[module.name] = declared
-    return found
-
-
-FAMILIES: dict[str, Family] = _declared()
+# Every family by its name, in the order of the names.
+FAMILIES: dict[str, Family] = {
+    module.__name__.rpartition(".")[2]: module.FAMILY
+    for module in modules_of(__name__)
+    if hasattr(module, "FAMILY")
+}
 
 
 def family_and_size(name: str) -> tuple[str, int]:

@@ -1,6 +1,10 @@
-"""What each family of methods minimises: importing this package registers all of them with :func:`supervise`."""
+"""What each family of methods minimises: every module of this package registers its own with :func:`supervise`."""
 
-from gram.train.objectives import act, diffusion, gram, one_pass
+from __future__ import annotations
+
+from gram.system.rooms import modules_of
 from gram.train.objectives.base import Rows, Supervised, supervise
 
-__all__ = ["Rows", "Supervised", "act", "diffusion", "gram", "one_pass", "supervise"]
+__all__ = ["Rows", "Supervised", "supervise"]
+
+modules_of(__name__)

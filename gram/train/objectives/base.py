@@ -63,4 +63,6 @@ def supervise(model: Network, config: TrainConfig, number: int, rows: Rows) -> S
         number: of the optimizer step, from 0, for schedules.
         rows: what it is taken on.
     """
-    raise TypeError(f"{type(model).__name__} has no objective; register one in gram/objectives")
+    raise TypeError(
+        f"{type(model).__name__} has no objective; register one in gram/train/objectives"
+    )

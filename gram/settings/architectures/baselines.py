@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gram.settings.architectures.gram import ROPE
 from gram.settings.field import setting
 from gram.settings.limits import BASE, HEADS, LAYERS, REPEATS, TOKENS, WIDTH
-from gram.settings.model import ROPE
 
 
 @dataclass(frozen=True)

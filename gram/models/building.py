@@ -1,0 +1,76 @@
+"""What networks are built with: positions and stacks; and :func:`build`, for which each network registers itself."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gram.models.layers import Block, Rotary, Stack
+from gram.models.network import Network, Shape
+from gram.settings import GramModel
+from gram.settings.agreement import check_axes
+from gram.settings.architectures.baselines import InPlace, Transformer
+
+
+@singledispatch
+def build(config: Any, shape: Shape) -> Network:
+    """The network of an architecture, dispatched on the dataclass of its section ``model``.
+
+    Args:
+        config: the architecture.
+        shape: of the task.
+    """
+    raise TypeError(f"{type(config).__name__} has no network; register one in gram/models")
+
+
+def in_sequence(tokens: int) -> Tensor:
+    """The positions of ``tokens`` tokens one after another: int64 [tokens, 1]."""
+    return torch.arange(tokens)[:, None]
+
+
+def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) -> Tensor:
+    """The positions of a network that answers at its input's own tokens: int64 [puzzle_tokens + L, axes].
+
+    Puzzle tokens lie before the origin of the task, on both coordinates alike. All cells of a diagonal have the same sum, or the
+    same difference, of their coordinates.
+
+    Raises:
+        GramError: heads too narrow for as many axes.
+    """
+    if config.rope == "sequence":
+        return in_sequence(puzzle_tokens + shape.length)
+    # Not from_numpy, which would leave the device that the rest of the network is built on.
+    coordinates = torch.tensor(shape.coordinates)
+    front = torch.arange(-puzzle_tokens, 0)[:, None].expand(-1, coordinates.shape[1])
+    positions = torch.cat([front, coordinates])
+    if config.rope == "diagonal":
+        one, other = positions.T[:2]  # the rows and columns of a task that has more
+        positions = torch.stack([one, other, one + other, one - other], dim=1)
+    check_axes(config, positions.shape[1])
+    return positions
+
+
+def plain_stack(
+    config: GramModel | Transformer,
+    positions: Tensor,
+    *,
+    causal: bool = False,
+    halves: bool = False,
+) -> Stack:
+    """The layers of ``config`` for tokens at ``positions`` [L, axes]; ``halves`` as of :class:`gram.models.layers.Rotary`."""
+    rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
+    blocks = [
+        Block(
+            config.D,
+            heads=config.heads,
+            ffn_hidden=config.ffn_hidden,
+            rotary=rotary,
+            norm_eps=config.norm_eps,
+            causal=causal,
+        )
+        for _ in range(config.layers)
+    ]
+    return Stack(*blocks)
