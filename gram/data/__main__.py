@@ -26,9 +26,16 @@ def main() -> None:
         help="sections as YAML or JSON, merged over the file",
     )
     parser.add_argument("--output", type=files.own_folder, required=True, help="folder to write")
+    parser.add_argument(
+        "--sources",
+        type=Path,
+        help="folder with what gram.fetch brought, of a family that needs it",
+    )
     args = parser.parse_args()
     experiment = load_experiment(args.experiment, args.overrides)
-    card = build(data_settings(experiment, args.task or args.experiment.stem), args.output)
+    card = build(
+        data_settings(experiment, args.task or args.experiment.stem), args.output, args.sources
+    )
     for name, facts in card["tables"].items():
         print(f"{name}: {facts['rows']} rows, {facts['inputs']} inputs, md5 {facts['md5']}")
 

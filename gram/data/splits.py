@@ -207,8 +207,13 @@ def summarise(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
+def build(settings: DataSettings, folder: Path, sources: Path | None = None) -> dict[str, Any]:
     """Write the data set of ``settings`` into ``folder`` and return its card.
+
+    Args:
+        settings: of the data set.
+        folder: where it is written.
+        sources: the folder with the files that its family's examples are made from, if there are some.
 
     Raises:
         GramError: an impossible task, an empty split, or a folder that cannot be written.
@@ -221,7 +226,7 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         raise GramError(
             f"{settings.task}: with split: folds: {folds} the data sets are called {tasks}"
         )
-    examples = task.examples()
+    examples = task.examples(sources)
     tables = build_tables(examples, settings)
     for name in ("train", "test"):
         if tables[name].empty:

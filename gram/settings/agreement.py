@@ -112,6 +112,12 @@ def check_run(settings: RunSettings) -> None:
     if isinstance(model, ArModel | MdlmModel):
         check_softmax(train, model.architecture)
     _check_beta_factors(train)
+    for key, without in (("reveal", 0), ("carry_prior_from", None)):
+        if train.symmetries and getattr(train, key) != without:
+            raise GramError(
+                f"train: symmetries: {train.symmetries}: inputs and answers are compared as the data set "
+                f"has them; write symmetries: 0, or leave {key} out"
+            )
     if isinstance(model, GramModel) and model.noise_in == "last":
         for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):
             if (value := getattr(train, key)) != needed:

@@ -198,6 +198,15 @@ class TrainConfig:
         least=0,
         most=1,
     )
+    symmetries: int = setting(
+        0,
+        "how many random symmetries of the task there are, one of which is drawn for each trajectory and changes its input and "
+        "target alike; 0: none",
+        gap="The paper augments Sudoku-Extreme by 1,000 symmetries of each of 1,000 puzzles; here every puzzle has the same ones, "
+        "drawn by the run's seed.",
+        least=0,
+        most=1_000_000,
+    )
     stagger: bool = setting(
         True,
         "start the rows of the carry at different supervision steps, so that each batch holds all of them",

@@ -10,15 +10,24 @@ from typing import Any
 
 from gram.settings import DataSettings
 from gram.settings.parsing import parse
-from gram.settings.tasks import FAMILIES, family_and_size
+from gram.settings.tasks import FAMILIES, family_and_size, family_of
 from gram.system.errors import GramError
-from gram.tasks.base import PAD, Examples, Task, Tokens
+from gram.tasks.base import PAD, Examples, Symmetries, Task, Tokens
 
 # Tokens of the largest input whose task is enumerated only to count its inputs: 8x8 takes a tenth of
 # a second, 10x10 two.
 COUNTED = 64
 
-__all__ = ["PAD", "Examples", "Task", "Tokens", "checked_task", "make_task", "task_class"]
+__all__ = [
+    "PAD",
+    "Examples",
+    "Symmetries",
+    "Task",
+    "Tokens",
+    "checked_task",
+    "make_task",
+    "task_class",
+]
 
 
 def task_class(family: str) -> type[Task]:
@@ -54,8 +63,10 @@ def checked_task(settings: DataSettings) -> Task:
         raise GramError(
             f"{settings.task}: split: folds: {folds}, but this task draws its test inputs; use folds: 1"
         )
-    if folds > 1 and task.length <= COUNTED and folds > (count := len(task.examples().inputs)):
-        raise GramError(
-            f"{settings.task}: split: folds: {folds} is more than its {count} inputs; use fewer"
-        )
+    if folds > 1 and task.length <= COUNTED and not family_of(settings.task).sources:
+        count = len(task.examples().inputs)
+        if folds > count:
+            raise GramError(
+                f"{settings.task}: split: folds: {folds} is more than its {count} inputs; use fewer"
+            )
     return task

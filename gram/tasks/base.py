@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -45,6 +47,18 @@ class Examples:
         return np.diff(self.offsets)
 
 
+class Symmetries(Protocol):
+    """Ways to change a puzzle and its answer alike, such as an exchange of two digits of a Sudoku.
+
+    One of them is two small tables, so that thousands can be applied on the device: the position that
+    comes to each place, and what becomes of each token.
+    """
+
+    def draw(self, random: Random) -> tuple[NDArray[np.int64], Tokens]:
+        """A random one: ``places`` [L], ``tokens`` [vocabulary]; the new token at i is tokens[old[places[i]]]."""
+        ...
+
+
 class Task(Protocol):
     """A generator, an encoder and an exact verifier."""
 
@@ -63,8 +77,16 @@ class Task(Protocol):
         """The task of a size, from the dataclass of its family's section ``generator``; a GramError says why there is none."""
         ...
 
-    def examples(self) -> Examples:
-        """Inputs and completions, the same on every machine."""
+    def examples(self, sources: Path | None = None) -> Examples:
+        """Inputs and completions, the same on every machine.
+
+        Args:
+            sources: the folder with the files of the family's ``sources``, for a family that has some.
+        """
+        ...
+
+    def symmetries(self) -> Symmetries | None:
+        """What changes a puzzle of this task into another one with the answer changed alike; None if nothing is known."""
         ...
 
     def is_valid(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:

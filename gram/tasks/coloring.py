@@ -23,6 +23,7 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import combinations, islice
+from pathlib import Path
 from random import Random
 
 import networkx
@@ -143,7 +144,7 @@ class Coloring:
             batch = np.stack(list(islice(graphs, BATCH)))
             yield from zip(batch, map(np.flatnonzero, self.colourings(batch)), strict=True)
 
-    def examples(self) -> Examples:
+    def examples(self, sources: Path | None = None) -> Examples:
         """The first different graphs that can be coloured, with all their colourings, until test and then train are full.
 
         Where (graph, colouring) pairs are counted, a graph goes where all its colourings still fit, or nowhere.
@@ -201,6 +202,10 @@ class Coloring:
         """A colour for every vertex, and no conflict: inputs [B, L], outputs [B, n] -> [B]."""
         legal = self.is_colour(outputs).all(axis=1)
         return np.asarray(legal & ~self.conflicts(inputs, outputs).any(axis=1))
+
+    def symmetries(self) -> None:
+        """None is used: the forms of a puzzle stand in all splits."""
+        return None
 
     def canonical(self, inputs: Tokens, outputs: Tokens) -> Tokens:
         """Colours renamed in the order in which they first appear: [B, n] -> [B, n]; other tokens stay as they are."""

@@ -7,6 +7,7 @@ are known; those of 6x6 (28,200,960) and 9x9 are drawn by a solver.
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -45,7 +46,7 @@ class EmptySudoku(SudokuRules):
         """
         return cls(name, size, settings)
 
-    def examples(self) -> Examples:
+    def examples(self, sources: Path | None = None) -> Examples:
         """The empty board with as many different boards as the settings ask for, in ascending order.
 
         Raises:
@@ -57,7 +58,10 @@ class EmptySudoku(SudokuRules):
         while len(found) < self.settings.boards and idle < PATIENCE:
             solved = self.grids.drawn(random)
             for form in range(self.settings.forms):
-                board = solved if form == 0 else self.grids.another_form(solved, random)
+                board = solved
+                if form:
+                    places, tokens = self.grids.draw(random)
+                    board = tokens[solved[places]]
                 idle = idle + 1 if board.tobytes() in found else 0
                 found.add(board.tobytes())
                 if len(found) == self.settings.boards:

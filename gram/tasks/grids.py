@@ -151,17 +151,17 @@ class Grids:
             found = np.concatenate([found, found.transpose(0, 2, 1)])
         return found.reshape(len(found), -1)
 
-    def another_form(self, grid: Tokens, random: Random) -> Tokens:
-        """A random grid of the same symmetry class: lines, transposition and digits changed: [n * n] -> the same."""
+    def draw(self, random: Random) -> tuple[NDArray[np.int64], Tokens]:
+        """A random symmetry: lines, transposition and digits changed; see :class:`gram.tasks.base.Symmetries`."""
         rows, columns, transposes = self.lines
-        square = grid.reshape(self.n, self.n)
+        square = np.arange(self.n * self.n).reshape(self.n, self.n)
         square = square[rows[int(random.random() * len(rows))]]
         square = square[:, columns[int(random.random() * len(columns))]]
         if transposes and random.random() < 0.5:
             square = square.T
         digits = sorted(range(self.n), key=lambda _: random.random())
-        names = np.array([0, BLANK, *(FIRST_DIGIT + digit for digit in digits)], dtype=np.uint8)
-        return names[square].reshape(-1)
+        tokens = np.array([0, BLANK, *(FIRST_DIGIT + digit for digit in digits)], dtype=np.uint8)
+        return square.reshape(-1), tokens
 
     def canonical_form(self, cells: Tokens) -> bytes:
         """What all puzzles of one symmetry class have in common: the first of their forms, digits named in order.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +126,7 @@ class NQueens:
         board = columns[:, :, None] == np.arange(self.n)
         return np.where(board, QUEEN, EMPTY).astype(np.uint8).reshape(-1, self.length)
 
-    def examples(self) -> Examples:
+    def examples(self, sources: Path | None = None) -> Examples:
         """Every subset of a solution that lacks a number of queens in ``removed``, with all solutions that contain it."""
         full = solutions(self.n)
         partial, owner = [], []
@@ -166,6 +167,10 @@ class NQueens:
         kept = (queens | (inputs != QUEEN)).all(axis=1)
         peaceful = ~self.conflicts(outputs).any(axis=(1, 2))
         return legal & kept & peaceful & (queens.sum(axis=1) == self.n)
+
+    def symmetries(self) -> None:
+        """None is used: the forms of a puzzle stand in all splits."""
+        return None
 
     def canonical(self, inputs: Tokens, outputs: Tokens) -> Tokens:
         """The outputs themselves: every board means something else."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -77,6 +78,10 @@ class SudokuRules:
         """Every digit once in every row, column and box, and every given cell as it was: [B]."""
         kept = ((inputs == BLANK) | (inputs == outputs)).all(axis=1)
         return np.asarray(kept & self.grids.is_full(outputs))
+
+    def symmetries(self) -> Grids:
+        """Rows, columns and digits changed."""
+        return self.grids
 
     def canonical(self, inputs: Tokens, outputs: Tokens) -> Tokens:
         """The outputs themselves: every grid means something else."""
@@ -193,7 +198,7 @@ class Sudoku(SudokuRules):
                 cells[cell] = solution[cell]
         return cells, solution
 
-    def examples(self) -> Examples:
+    def examples(self, sources: Path | None = None) -> Examples:
         """The first different puzzles of the seed, with the symmetry class of each as its group.
 
         Raises:

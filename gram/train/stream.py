@@ -25,6 +25,7 @@ class Stream:
         config: batch_size (B), N_sup, and how rows are drawn, revealed, staggered and halted.
         generator: source of all draws; its device is the carry's.
         rows: the rows of the carry that this process owns; all without it.
+        symmetries: ``places`` [S, L] and ``tokens`` [S, vocabulary] of as many symmetries as ``config`` asks for; None without.
 
     Attributes:
         age: [b] supervision steps that each row has had, 0..N_sup - 1 while a step is taken.
@@ -33,6 +34,7 @@ class Stream:
         halts: [b] whether the present step asks to halt.
         revealed: [b, L] bool, positions at which the row's input shows its target; [b, 0] without ``reveal``.
         finished: [b] int64, trajectories that have ended in each row.
+        symmetry: [b] int64, which symmetry changes each row; [0] without any.
         state: latent state of each row.
         summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss; [b, N_sup, 0]
             without a value head.
@@ -48,6 +50,7 @@ class Stream:
         config: TrainConfig,
         generator: torch.Generator,
         rows: slice | None = None,
+        symmetries: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         check_halting(config)
         device = generator.device
@@ -70,7 +73,9 @@ class Stream:
         self.first = self.age.clone()
         self.finished = torch.zeros_like(everywhere)
         self._least_hidden = self._fewest_hidden() if config.reveal > 0 else 0
+        self._symmetries = symmetries
         self.pair, self.least = self._draw(), self._draw_least()
+        self.symmetry = self._draw_symmetry()
         self.revealed = self._draw_revealed()
         h, l = self._start()  # noqa: E741
         self.state = State(h.clone(), l.clone())
@@ -90,6 +95,21 @@ class Stream:
             uniform = torch.rand(B, generator=self.generator, device=device, dtype=torch.float64)
             pair = self._offsets[index] + (uniform * self._counts[index]).long()
         return pair[self._rows]
+
+    def _draw_symmetry(self) -> Tensor:
+        """A random symmetry for every row: [b]; [0] where there are none, for which nothing is drawn."""
+        device = self.generator.device
+        if self._symmetries is None:
+            return torch.zeros(0, dtype=torch.int64, device=device)
+        count, B = len(self._symmetries[0]), self.config.batch_size
+        return torch.randint(count, (B,), generator=self.generator, device=device)[self._rows]
+
+    def _changed(self, tokens: Tensor) -> Tensor:
+        """Inputs or targets [b, L] as the symmetry of each row has them."""
+        if self._symmetries is None:
+            return tokens
+        places, names = (table[self.symmetry] for table in self._symmetries)
+        return names.gather(1, tokens.gather(1, places))
 
     def _fewest_hidden(self) -> int:
         """The fewest positions that any training input leaves open.
@@ -149,7 +169,7 @@ class Stream:
     @property
     def inputs(self) -> Tensor:
         """[b, L] int64."""
-        inputs = self._inputs[self._owner[self.pair]]
+        inputs = self._changed(self._inputs[self._owner[self.pair]])
         return (
             torch.where(self.revealed, self.targets, inputs) if self.config.reveal > 0 else inputs
         )
@@ -157,7 +177,7 @@ class Stream:
     @property
     def targets(self) -> Tensor:
         """[b, L] int64."""
-        return self._completions[self.pair]
+        return self._changed(self._completions[self.pair])
 
     @property
     def last(self) -> Tensor:
@@ -213,6 +233,8 @@ class Stream:
         done = self.finishing
         self.finished = self.finished + done
         self.pair = torch.where(done, self._draw(), self.pair)
+        if self._symmetries is not None:
+            self.symmetry = torch.where(done, self._draw_symmetry(), self.symmetry)
         self.revealed = torch.where(done[:, None], self._draw_revealed(), self.revealed)
         self.least = self._draw_least()
         self.age = torch.where(done, 0, self.age + 1)
@@ -235,7 +257,7 @@ class Stream:
             "h": self.state.h,
             "l": self.state.l,
             "summaries": self.summaries,
-        }
+        } | ({} if self._symmetries is None else {"symmetry": self.symmetry})
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Put back what :meth:`tensors` gave, from all B rows of the carry."""
@@ -250,4 +272,5 @@ class Stream:
             own["finished"],
         )
         self.pair, self.revealed, self.summaries = own["pair"], own["revealed"], own["summaries"]
+        self.symmetry = own.get("symmetry", self.symmetry)
         self.state = State(own["h"], own["l"])

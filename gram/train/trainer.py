@@ -8,8 +8,10 @@ import math
 import sys
 import threading
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
@@ -94,7 +96,12 @@ class Trainer:
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(self.model, self.config.ema_decay)
             self.stream = Stream(
-                self.splits["train"], self.model, self.config, self.draws, self.rows
+                self.splits["train"],
+                self.model,
+                self.config,
+                self.draws,
+                self.rows,
+                self._symmetries(),
             )
             self.gradients = optim.allocate_gradients(self.model)
         if self.config.compile != "none":
@@ -120,6 +127,22 @@ class Trainer:
         self._before: dict[str, dict[str, Tensor]] = {}  # that copy, while a step is on the way
         # Held by whoever changes the step's number, the weights or the history, or writes them.
         self.changing = threading.RLock()
+
+    def _symmetries(self) -> tuple[Tensor, Tensor] | None:
+        """As many symmetries of the task as the settings ask for, drawn by the run's seed, as :class:`Stream` takes them.
+
+        Raises:
+            GramError: a task of which none is known.
+        """
+        if not self.config.symmetries:
+            return None
+        known = self.task.symmetries()
+        if known is None:
+            raise GramError(f"train: symmetries: {self.task.name} has none; use symmetries: 0")
+        random = Random(child_seed(self.settings.seed, "symmetries"))
+        drawn = [known.draw(random) for _ in range(self.config.symmetries)]
+        places, tokens = (np.stack(tables).astype(np.int64) for tables in zip(*drawn, strict=True))
+        return torch.from_numpy(places).to(self.device), torch.from_numpy(tokens).to(self.device)
 
     def precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""

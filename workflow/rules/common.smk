@@ -14,10 +14,16 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from gram.system.code_version import code_hash
-from gram.settings.config import data_settings, evaluate_settings, method_section, resolve, split_fold
+from gram.settings.config import (
+    data_settings,
+    evaluate_settings,
+    method_section,
+    resolve,
+    split_fold,
+)
 from gram.system.errors import GramError, short, suggestion
 from gram.settings.lineage import BASED_ON
-from gram.settings.tasks import FAMILIES, family_of
+from gram.settings.tasks import FAMILIES, family_and_size, family_of
 from gram.runs.restore import OF_KEPT_RUN
 
 
@@ -108,6 +114,22 @@ def time_limit(resources):
     """
     seconds = 60 * resources.get("runtime", 0)
     return seconds - min(600, seconds // 12)
+
+
+def sources_of(task):
+    """The files that a data set is made from, where its family needs some."""
+    family, _ = family_and_size(task)
+    return [f"results/sources/{family}/{source.file}" for source in FAMILIES[family].sources]
+
+
+def folder_of_sources(task):
+    """The option of gram.data that names their folder; nothing where there are none."""
+    return option("--sources", sources_of(task) and f"results/sources/{family_and_size(task)[0]}")
+
+
+def option(name, value):
+    """An option of a command as a list of words, which is empty without a value."""
+    return [name, value] if value else []
 
 
 def kept_files(wildcards):

@@ -11,7 +11,13 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
 
-from gram.settings.config import check_listed, data_settings, experiment_files, load_experiment, split_fold
+from gram.settings.config import (
+    check_listed,
+    data_settings,
+    experiment_files,
+    load_experiment,
+    split_fold,
+)
 from gram.settings.documents import parse_yaml, read_yaml
 from gram.system.errors import GramError, short, suggestion
 from gram.system.names import RULE, is_experiment_name

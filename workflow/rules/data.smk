@@ -1,11 +1,39 @@
-# The data sets, made from nothing and checked against the sums that stand in this repository.
+# The data sets, made and checked against the sums that stand in this repository.
 #
 # in:   config/experiments/{experiment}.yaml: generator, split; resources/checksums.tsv
-# out:  results/data/{task}/train.parquet, valid.parquet, test.parquet, completions.parquet, card.json
+#       what a family's examples are made from, if they are not made from nothing: downloaded, or from the folder `sources`
+# out:  results/sources/{family}/{file}
+#       results/data/{task}/train.parquet, valid.parquet, test.parquet, completions.parquet, card.json
 #       results/data/{task}/checked.json
 
 
+rule fetch:
+    output:
+        "results/sources/{family}/{file}",
+    log:
+        "results/logs/fetch/{family}/{file}.log",
+    benchmark:
+        "results/benchmarks/fetch/{family}/{file}.tsv"
+    wildcard_constraints:
+        family=either(FAMILIES),
+        file="[^/]+",
+    conda:
+        "../../envs/conda/environment.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        # A string, not an input: another folder brings the same file, whose sum is checked.
+        folder=lambda wildcards, output: option("--folder", config["sources"]),
+    message:
+        "Bring {wildcards.file} of {wildcards.family}"
+    shell:
+        "python -m gram.fetch --family {wildcards.family:q} --file {wildcards.file:q} {params.folder:q} --output {output:q}"
+        " > {log:q} 2>&1"
+
+
 rule data:
+    input:
+        lambda wildcards: sources_of(wildcards.task),
     output:
         train="results/data/{task}/train.parquet",
         valid="results/data/{task}/valid.parquet",
@@ -28,11 +56,12 @@ rule data:
         experiment=lambda wildcards: EXPERIMENTS[BASE[wildcards.task]].path,
         # With `output`, a param is not tracked. What this one means is, setting by setting, above.
         overrides=lambda wildcards, output: overrides_of(wildcards.task, "generator", "split"),
+        sources=lambda wildcards, output: folder_of_sources(wildcards.task),
     message:
         "Build the data set {wildcards.task}"
     shell:
         "python -m gram.data --experiment {params.experiment:q} --task {wildcards.task:q} --overrides {params.overrides:q}"
-        " --output results/data/{wildcards.task:q} > {log:q} 2>&1"
+        " --output results/data/{wildcards.task:q} {params.sources:q} > {log:q} 2>&1"
 
 
 rule check_data:

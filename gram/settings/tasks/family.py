@@ -11,6 +11,25 @@ OF_COMPLETIONS = ("training", "elbo", "completions", "width")
 
 
 @dataclass(frozen=True)
+class Source:
+    """A file that a family's examples are made from, and that does not stand in this repository.
+
+    Attributes:
+        file: what it is called in results/sources/{family}, and in a folder of the user's.
+        url: where it can be downloaded.
+        sha256: of its content, in hex.
+        bytes: its size.
+        licence: under which it is published, for whoever asks why it is not in this repository.
+    """
+
+    file: str
+    url: str
+    sha256: str
+    bytes: int
+    licence: str
+
+
+@dataclass(frozen=True)
 class Family:
     """A family of tasks, such as N-Queens of every size.
 
@@ -21,9 +40,11 @@ class Family:
             more than can be found, and asks whether they are new.
         coverage: the average that the paper's coverage is on it; see gram/evaluate/metrics.py.
         figures: the figures that a table of its runs has.
+        sources: the files that its examples are made from; () of one that makes them itself.
     """
 
     generator: type
     judge: Judge = "completions"
     coverage: str = "coverage_micro"
     figures: tuple[str, ...] = OF_COMPLETIONS
+    sources: tuple[Source, ...] = ()
