@@ -392,3 +392,32 @@ def test_integers_of_another_size_have_the_same_sum_and_are_the_same_data(
     assert found.md5 == whole.md5
     for one, other in ((found.completions, whole.completions), (found.input_ids, whole.input_ids)):
         assert one.dtype == other.dtype and np.array_equal(one, other)
+
+
+def test_inputs_of_one_group_stand_in_one_split_whatever_their_order() -> None:
+    examples = make_task("nqueens6", {"removed": [2, 3]}).examples()
+    groups = np.arange(len(examples.inputs)) // 7
+    grouped = dataclasses.replace(examples, groups=groups)
+    names = assign_splits(grouped, SplitConfig(valid_fraction=0.2), None)
+    for group in np.unique(groups):
+        assert len(set(names[groups == group])) == 1
+    of_groups = names[::7]
+    assert (of_groups == "test").sum() == round(0.15 * len(of_groups))
+    assert {"train", "valid", "test"} == set(names)
+    alone = dataclasses.replace(examples, groups=np.arange(len(examples.inputs)))
+    assert (assign_splits(alone, SplitConfig(), None) == "test").sum() == round(
+        0.15 * len(alone.inputs)
+    )
+
+
+def test_groups_of_many_are_tested_no_more_often_than_groups_of_one() -> None:
+    """Groups are ordered by the hash of a hash: by their members' least hash, large ones would all come first."""
+    examples = make_task("nqueens7", {"removed": [4, 5]}).examples()
+    N = len(examples.inputs)
+    large = N // 2 // 20
+    groups = np.where(np.arange(N) < 20 * large, np.arange(N) // 20, np.arange(N))
+    names = assign_splits(
+        dataclasses.replace(examples, groups=groups), SplitConfig(valid_fraction=0), None
+    )
+    of_large = (names[: 20 * large : 20] == "test").mean()
+    assert of_large < 0.5

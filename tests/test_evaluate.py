@@ -154,14 +154,14 @@ def test_deterministic_model_is_asked_once(task: Task, split: Split) -> None:
     assert result["slices"]["hostile"]["coverage_micro"]["value"] == pytest.approx(0.5)
 
 
-def test_verifier_and_enumeration_must_agree(
+def test_verifier_and_list_of_completions_must_agree(
     task: Task, split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         type(task), "is_valid", lambda _self, inputs, _outputs: np.ones(len(inputs), dtype=bool)
     )
     with pytest.raises(
-        GramError, match="nqueens5: the verifier and the enumeration of completions disagree"
+        GramError, match="nqueens5: the verifier and the list of completions disagree"
     ):
         evaluated(Scripted(of(split, lambda i: [split.inputs[i]])), task, split)
 

@@ -351,3 +351,37 @@ def test_round_trip_of_the_tensors(split: Split, model: GRAM) -> None:
         for each in (stream, other):
             each.record(fake_step(each, number), ALL)
             each.advance()
+
+
+def test_symmetries_change_inputs_and_targets_alike_and_last_a_trajectory(
+    split: Split, model: GRAM
+) -> None:
+    """Two symmetries of 25 cells: none, and the order reversed with tokens 1 and 2 exchanged."""
+    places = torch.stack([torch.arange(25), torch.arange(24, -1, -1)])
+    tokens = torch.tensor([[0, 1, 2], [0, 2, 1]])
+    generator = torch.Generator()
+    generator.manual_seed(0)
+    config = dataclasses.replace(CONFIG, symmetries=2, batch_size=40)
+    stream = Stream(split, model, config, generator, symmetries=(places, tokens))
+    plain = torch.from_numpy(split.inputs).long()[stream._owner[stream.pair]]
+    reversed_ = tokens[1][plain.flip(1)]
+    assert 0 < int(stream.symmetry.sum()) < 40
+    expected = torch.where(stream.symmetry[:, None] == 1, reversed_, plain)
+    assert torch.equal(stream.inputs, expected)
+    shown = stream.inputs
+    # What a changed input gives, its changed target has: queens stay queens under either table.
+    queen = torch.where(stream.symmetry == 1, 1, 2)[:, None]
+    assert (stream.targets[shown == queen] == queen.expand_as(shown)[shown == queen]).all()
+    before, ages = stream.symmetry.clone(), stream.age.clone()
+    stream.advance()
+    stays = ages + 1 < CONFIG.N_sup
+    assert torch.equal(stream.symmetry[stays], before[stays])
+    kept = {name: tensor.clone() for name, tensor in stream.tensors().items()}
+    other = Stream(split, model, config, torch.Generator(), symmetries=(places, tokens))
+    other.load_tensors(kept)
+    assert torch.equal(other.symmetry, stream.symmetry) and torch.equal(other.inputs, stream.inputs)
+
+
+def test_without_symmetries_nothing_is_drawn_for_them(split: Split, model: GRAM) -> None:
+    stream = stream_of(split, model)
+    assert "symmetry" not in stream.tensors() and len(stream.symmetry) == 0

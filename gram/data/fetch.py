@@ -18,7 +18,7 @@ from gram.system import files
 from gram.system.errors import GramError, run, suggestion
 from gram.system.progress import progress
 
-CHUNK = 1 << 20  # bytes read at a time
+CHUNK = 1 << 16  # bytes read at a time; what a broken connection loses at most
 TIMEOUT = 30  # seconds without an answer
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from gram.settings.config import sized_task
-from gram.settings.tasks import papers_coverage
+from gram.settings.tasks import judge_of, papers_coverage
 from gram.tables.names import (
     COMPONENT_TERMS,
     FAILED,
@@ -288,6 +288,8 @@ def section(
         chosen = [
             m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")
         ]
+        if judge_of(task) == "validity":
+            what = "answers"
         if chosen:
             # Holes are shown once: beside the paper, or here where the paper has nothing.
             tables.append(
@@ -379,10 +381,10 @@ def document(
     chosen = list(tasks) if tasks is not None else order_of_tasks(run, run)
     shown = table[table["task"].isin(chosen)]
     absent = order_of_tasks(set(), set(table["task"]) - run) if tasks is None else []
+    units = {"conflict_edges": "conflict_edges, which are counted", "entropy": "entropy, in nats"}
+    others_units = [text for name, text in units.items() if name in set(shown["metric"])]
     text = "All values are percentages, as the paper prints them" + (
-        ", but for conflict_edges, which are counted. "
-        if "conflict_edges" in set(shown["metric"])
-        else ". "
+        f", but for {' and '.join(others_units)}. " if others_units else ". "
     )
     names = shown["table"].unique()
     parts = [

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from gram.data.splits import Split
 from gram.models.network import Network, State, Step
-from gram.settings import TrainConfig
+from gram.settings import RunSettings, TrainConfig
 from gram.settings.agreement import check_halting
 from gram.system.errors import GramError
+from gram.system.seeds import child_seed
+from gram.tasks import Task
 from gram.train.objectives import Rows
+
+
+def draw_symmetries(
+    task: Task, settings: RunSettings, device: torch.device
+) -> tuple[Tensor, Tensor] | None:
+    """As many symmetries of the task as the settings ask for, drawn by the run's seed, as :class:`Stream` takes them.
+
+    Raises:
+        GramError: a task of which none is known.
+    """
+    if not settings.train.symmetries:
+        return None
+    known = task.symmetries()
+    if known is None:
+        raise GramError(f"train: symmetries: {task.name} has none; use symmetries: 0")
+    random = Random(child_seed(settings.seed, "symmetries"))
+    drawn = [known.draw(random) for _ in range(settings.train.symmetries)]
+    places, tokens = (np.stack(tables).astype(np.int64) for tables in zip(*drawn, strict=True))
+    return torch.from_numpy(places).to(device), torch.from_numpy(tokens).to(device)
 
 
 class Stream:

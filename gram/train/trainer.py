@@ -8,10 +8,8 @@ import math
 import sys
 import threading
 from pathlib import Path
-from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
@@ -33,7 +31,7 @@ from gram.tasks import make_task
 from gram.train import losses, optim
 from gram.train.distributed import Processes
 from gram.train.objectives import supervise
-from gram.train.stream import Stream
+from gram.train.stream import Stream, draw_symmetries
 from gram.train.watch import observed
 
 WEIGHTS, HISTORY, META, RESUME = WRITTEN = (
@@ -101,7 +99,7 @@ class Trainer:
                 self.config,
                 self.draws,
                 self.rows,
-                self._symmetries(),
+                draw_symmetries(self.task, settings, device),
             )
             self.gradients = optim.allocate_gradients(self.model)
         if self.config.compile != "none":
@@ -127,22 +125,6 @@ class Trainer:
         self._before: dict[str, dict[str, Tensor]] = {}  # that copy, while a step is on the way
         # Held by whoever changes the step's number, the weights or the history, or writes them.
         self.changing = threading.RLock()
-
-    def _symmetries(self) -> tuple[Tensor, Tensor] | None:
-        """As many symmetries of the task as the settings ask for, drawn by the run's seed, as :class:`Stream` takes them.
-
-        Raises:
-            GramError: a task of which none is known.
-        """
-        if not self.config.symmetries:
-            return None
-        known = self.task.symmetries()
-        if known is None:
-            raise GramError(f"train: symmetries: {self.task.name} has none; use symmetries: 0")
-        random = Random(child_seed(self.settings.seed, "symmetries"))
-        drawn = [known.draw(random) for _ in range(self.config.symmetries)]
-        places, tokens = (np.stack(tables).astype(np.int64) for tables in zip(*drawn, strict=True))
-        return torch.from_numpy(places).to(self.device), torch.from_numpy(tokens).to(self.device)
 
     def precision(self) -> torch.autocast:
         """The context in which the network runs: the forward pass in the run's precision."""
