@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gram.data import splits as data
+from gram.data.__main__ import main as data_main
 from gram.data.splits import SPLITS, assign_splits, build, build_tables, content_md5, load_split
 from gram.settings import DataSettings, RunSettings, SplitConfig
 from gram.system.errors import GramError
@@ -311,11 +312,11 @@ def test_command_line(
     experiment_file: Path, data_folder: Path, tmp_path: Path, command: Any
 ) -> None:
     arguments = ("--experiment", experiment_file, "--output", tmp_path / "data")
-    outcome = command(data.main, *arguments)
+    outcome = command(data_main, *arguments)
     assert outcome.code == 0
     assert load_split(tmp_path / "data", "test").md5 == load_split(data_folder, "test").md5
     assert load_split(data_folder, "test").md5 in outcome.out
-    outcome = command(data.main, *arguments, "--overrides", "{generator: {removed: [5]}}")
+    outcome = command(data_main, *arguments, "--overrides", "{generator: {removed: [5]}}")
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1 and "removed: 5 is not between 1 and 4" in outcome.err
 
