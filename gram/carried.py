@@ -6,14 +6,13 @@ It is a diagnosis of a trained run and not a result, because its trajectories se
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from typing import Any
 
 from gram import files
 from gram.checksums import check_cards
 from gram.elbo import by_supervision_step
-from gram.errors import GramError, run
+from gram.errors import GramError, Parser, run
 from gram.evaluate import Subject, add_arguments, load_subjects
 from gram.metrics import ratio
 from gram.parsing import parse
@@ -63,7 +62,7 @@ def carried(subject: Subject, config: EvaluateConfig, pairs: int) -> dict[str, A
 
 def main() -> None:
     """Measure the KL of every supervision step along trajectories that the posterior steers."""
-    parser = argparse.ArgumentParser(prog="python -m gram.carried", description=main.__doc__)
+    parser = Parser(prog="python -m gram.carried", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.set_defaults(split="train")
     parser.add_argument(

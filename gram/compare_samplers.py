@@ -6,7 +6,6 @@ independent samples may be. The samplers start from the same noise for the same 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import statistics
@@ -16,7 +15,7 @@ from typing import Any
 
 from gram import files, metrics
 from gram.checksums import check_cards
-from gram.errors import GramError, run
+from gram.errors import GramError, Parser, run
 from gram.evaluate import Subject, add_arguments, draw, load_subjects, score
 from gram.parsing import parse
 from gram.pool import pool_folds
@@ -140,9 +139,7 @@ def lines(summary: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Compare all samplers on a run at equal compute; prints and writes mean, standard deviation and ratio to independent ones."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gram.compare_samplers", description=main.__doc__
-    )
+    parser = Parser(prog="python -m gram.compare_samplers", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(
         "--widths", type=int, nargs="+", default=WIDTHS, help="trajectories per input"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from gram import files, settings_list, shapes
 from gram.agreement import check_restarts, check_run, said_of
 from gram.documents import mapping, read_yaml, yaml_option
-from gram.errors import GramError, run, short, suggestion
+from gram.errors import GramError, Parser, run, short, suggestion
 from gram.lineage import (
     BASED_ON,
     Sections,
@@ -353,7 +352,7 @@ def show(experiment: Experiment, method: str) -> str:
 
 def main() -> None:
     """Freeze the settings of one run to JSON, the file that training reads; or show, or list, what settings there are."""
-    parser = argparse.ArgumentParser(prog="python -m gram.config", description=main.__doc__)
+    parser = Parser(prog="python -m gram.config", description=main.__doc__)
     parser.add_argument("--experiment", type=Path, help="a file of config/experiments")
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
     parser.add_argument("--method")

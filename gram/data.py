@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from gram import files, shapes
+from gram import files, regular, shapes
 from gram.config import data_settings, load_experiment, split_fold
 from gram.documents import yaml_option
-from gram.errors import GramError, run, short
+from gram.errors import GramError, Parser, run, short
 from gram.settings import DataSettings, SplitConfig
 from gram.tasks import Enumeration, Tokens, checked_task
 
@@ -209,10 +209,16 @@ def build(settings: DataSettings, folder: Path) -> dict[str, Any]:
         "tables": {name: summarise(table) for name, table in tables.items()},
     }
     for name, table in tables.items():
-        with files.atomic_write(folder / f"{name}.parquet") as temporary:
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+        write_table(folder / f"{name}.parquet", table)
     files.write_json(folder / "card.json", card)
     return card
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet table without its index, atomically."""
+    # Not by its name, which pyarrow wants in UTF-8.
+    with files.atomic_write(path) as temporary, temporary.open("wb") as handle:
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), handle)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -222,9 +228,11 @@ def read_table(path: Path) -> pd.DataFrame:
         GramError: the file is missing, truncated or not Parquet.
     """
     try:
-        return pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
+        content = regular.read_bytes(path)
+    except OSError as error:
+        raise files.unreadable(path, error) from error
+    try:
+        return pd.read_parquet(io.BytesIO(content))
     except Exception as error:  # damaged metadata make pyarrow and pandas raise many kinds
         raise GramError(
             f"{path}: not a readable Parquet file (truncated?); delete it and build it again"
@@ -277,7 +285,7 @@ def load_split(folder: Path, name: str) -> Split:
 
 def main() -> None:
     """Build the data set of a task: train, valid, test, completions and a readable card with counts and MD5s."""
-    parser = argparse.ArgumentParser(prog="python -m gram.data", description=main.__doc__)
+    parser = Parser(prog="python -m gram.data", description=main.__doc__)
     parser.add_argument(
         "--experiment", type=Path, required=True, help="a file of config/experiments"
     )

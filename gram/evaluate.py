@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from gram import checkpoint, files, metrics
 from gram.checksums import add_checksums_argument, check_cards
 from gram.config import check_card
-from gram.data import SPLITS, Split, load_split
+from gram.data import SPLITS, Split, load_split, write_table
 from gram.documents import yaml_option
-from gram.errors import GramError, run
+from gram.errors import GramError, Parser, run
 from gram.inference import Stop, rollouts
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape, forward_in
@@ -361,7 +361,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
 
 def main() -> None:
     """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples as Parquet."""
-    parser = argparse.ArgumentParser(prog="python -m gram.evaluate", description=main.__doc__)
+    parser = Parser(prog="python -m gram.evaluate", description=main.__doc__)
     add_arguments(parser, folds=False)
     parser.add_argument("--depth", type=int, help="supervision steps; overrides --settings")
     parser.add_argument("--width", type=int, help="samples per input; overrides --settings")
@@ -375,8 +375,7 @@ def main() -> None:
     partial = subject.partial(args.output, config)
     content, table = evaluate(subject, config, partial)
     if args.samples:
-        with files.atomic_write(args.samples) as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(args.samples, table)
         content["run"][SAMPLES_MD5] = files.md5(args.samples)
     files.write_json(args.output, content)
     partial.remove()

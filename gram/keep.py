@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from gram import checkpoint, files, trained
-from gram.errors import GramError, run
+from gram.errors import GramError, Parser, run
 from gram.restore import trained_here
 from gram.trained import HISTORY, KEPT, META, WEIGHTS
 
@@ -79,7 +78,7 @@ def keep(run_folder: Path, output: Path) -> None:
 
 def main() -> None:
     """Copy a trained run with its averaged weights alone, in half precision: what a repository can hold."""
-    parser = argparse.ArgumentParser(prog="python -m gram.keep", description=main.__doc__)
+    parser = Parser(prog="python -m gram.keep", description=main.__doc__)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of the run, as training left it"
     )

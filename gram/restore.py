@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from gram import files, shapes, trained
 from gram.config import check_card, first_difference, load_run
-from gram.errors import GramError, run, short
+from gram.errors import GramError, Parser, run, short
 from gram.trained import HISTORY, KEPT, META, WEIGHTS
 
 RESTORED = (WEIGHTS, HISTORY, META)
@@ -88,7 +87,7 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
 
 def main() -> None:
     """Copy a kept run to where a training would leave it; fails if it has other settings or data than were asked for."""
-    parser = argparse.ArgumentParser(prog="python -m gram.restore", description=main.__doc__)
+    parser = Parser(prog="python -m gram.restore", description=main.__doc__)
     parser.add_argument(
         "--reference", type=Path, required=True, help="folder that python -m gram.keep wrote"
     )

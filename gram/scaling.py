@@ -11,7 +11,6 @@ All depths come from one pass through the deepest, and all widths from the sampl
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from gram import files, metrics
 from gram.checksums import check_cards
-from gram.errors import run
+from gram.errors import Parser, run
 from gram.evaluate import (
     Drawn,
     Subject,
@@ -142,7 +141,7 @@ def scaling(
 
 def main() -> None:
     """Measure accuracy and coverage of a run over depths and widths, and where its trajectories would halt."""
-    parser = argparse.ArgumentParser(prog="python -m gram.scaling", description=main.__doc__)
+    parser = Parser(prog="python -m gram.scaling", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(
         "--depths", type=int, nargs="+", default=DEPTHS, help="supervision steps to read at"

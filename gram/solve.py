@@ -8,7 +8,6 @@ as in an evaluation: nothing tells the network whether an answer is right. What 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import textwrap
@@ -25,7 +24,7 @@ from torch import Tensor
 from gram.code_version import PACKAGE
 from gram.config import split_fold
 from gram.data import Split, assign_splits
-from gram.errors import GramError, run, short
+from gram.errors import GramError, Parser, run, short
 from gram.evaluate import Drawn, load_model, score
 from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
@@ -437,7 +436,7 @@ def main() -> None:
 
     A board is its rows, of . (empty) and Q (a queen), parted by slashes, spaces or lines.
     """
-    parser = argparse.ArgumentParser(prog="python -m gram.solve", description=main.__doc__)
+    parser = Parser(prog="python -m gram.solve", description=main.__doc__)
     parser.add_argument(
         "board",
         nargs="+",

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from contextlib import nullcontext, suppress
@@ -18,7 +17,7 @@ from gram import distributed
 from gram.checksums import add_checksums_argument, check_cards
 from gram.config import load_run
 from gram.duration import refuse_long
-from gram.errors import GramError, run
+from gram.errors import GramError, Parser, run
 from gram.models.factory import parameter_count
 from gram.progress import progress
 from gram.stopping import Stopped, Stops, listening
@@ -116,7 +115,7 @@ def describe(line: dict[str, Any]) -> str:
 
 def main() -> None:
     """Train one run; reads config.json, writes weights.safetensors, meta.json and history.jsonl; resumes by itself."""
-    parser = argparse.ArgumentParser(prog="python -m gram.train", description=main.__doc__)
+    parser = Parser(prog="python -m gram.train", description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True, help="config.json of the run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     add_checksums_argument(parser)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gram.errors import GramError, run
+from gram.errors import GramError, Parser, run
 from gram.figures.boards import board_rows, draw_boards, load_task, read_samples, test_inputs
 from gram.figures.carried import SECTIONS as CARRIED
 from gram.figures.carried import carried_data, draw_carried
@@ -104,7 +104,7 @@ def boards(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Draw one figure; OUTPUT is a path without extension, to which .svg and .png are added."""
-    parser = argparse.ArgumentParser(prog="python -m gram.figures", description=main.__doc__)
+    parser = Parser(prog="python -m gram.figures", description=main.__doc__)
     figures = parser.add_subparsers(dest="figure", required=True)
     for name, text in (
         ("training", "prior rollouts and losses"),

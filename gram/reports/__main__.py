@@ -5,14 +5,13 @@ A block stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->
 
 from __future__ import annotations
 
-import argparse
 import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from gram import files
-from gram.errors import GramError, run, suggestion
+from gram.errors import GramError, Parser, run, suggestion
 from gram.reports.carried import carried
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
@@ -84,7 +83,7 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
 
 def main() -> None:
     """Rewrite the generated blocks of README.md and reports/*.md, or check that they are up to date."""
-    parser = argparse.ArgumentParser(prog="python -m gram.reports", description=main.__doc__)
+    parser = Parser(prog="python -m gram.reports", description=main.__doc__)
     parser.add_argument(
         "--check",
         action="store_true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 from pandas.errors import ParserWarning
 
+from gram import regular
 from gram.bench.estimate import read_yaml
 from gram.errors import GramError
 from gram.reports.reference import duration
@@ -48,7 +50,9 @@ def read_timings(root: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # a line with more cells than columns
-            table = pd.read_csv(path, sep="\t", dtype=COLUMNS, index_col=False)
+            table = pd.read_csv(
+                io.StringIO(regular.read_text(path)), sep="\t", dtype=COLUMNS, index_col=False
+            )
     except (OSError, ValueError, ParserWarning) as error:
         raise GramError(f"{path}: not a readable table of timings: {error}") from error
     if list(table) != list(COLUMNS):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from gram import files
+from gram import files, regular
 from gram.config import split_fold
 from gram.errors import GramError
 from gram.shapes import read_meta
@@ -84,7 +84,7 @@ def read_ledger(path: Path) -> list[Pod] | None:
         GramError: another line is damaged.
     """
     try:
-        texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        texts = regular.read_text(path).splitlines(keepends=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
