@@ -17,7 +17,7 @@ from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.larger import larger_boards
 from gram.reports.optimization import benchmarks
-from gram.reports.reliability import faults_after, faults_before, findings, rules
+from gram.reports.reliability import faults_after, faults_before, findings, rules, steps
 from gram.reports.results import datasets, reproduction, results, short_tables
 from gram.reports.times import changes, downloads, time_of
 from gram.reports.whole_table import graphs, parameters, small_table1
@@ -49,6 +49,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "faults-before": faults_before,
     "faults-after": faults_after,
     "rules-after-faults": rules,
+    "steps-after-faults": steps,
     "findings": findings,
 }
 

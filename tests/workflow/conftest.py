@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,22 @@ CONFIG = {
 }
 
 
+def copy_file(source: str, target: str) -> None:
+    """Copy a file; of the kept runs, which are many and large and which nothing writes into, make a second name."""
+    if "reference_runs" in Path(source).parts:
+        with suppress(OSError):  # another disk
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def copy_folder(source: Path, target: Path) -> Path:
+    """Copy a folder, links as links."""
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, target, symlinks=True, ignore=skipped, copy_function=copy_file)
+    return target
+
+
 class Workflow:
     """A folder with the workflow in it.
 
@@ -81,7 +98,7 @@ class Workflow:
 
     def copied(self, folder: Path) -> Workflow:
         """A copy in a folder that is not there yet, with its times and Snakemake's records."""
-        return Workflow(Path(shutil.copytree(self.folder, folder, symlinks=True)), self.server)
+        return Workflow(copy_folder(self.folder, folder), self.server)
 
     def text(self, path: str) -> str:
         """The content of a text file."""
@@ -169,9 +186,7 @@ def committed(server: Warm) -> Callable[[Path], Workflow]:
         folder.mkdir()
         for name in WORKFLOW:
             if (ROOT / name).is_dir():
-                shutil.copytree(
-                    ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-                )
+                copy_folder(ROOT / name, folder / name)
             else:
                 shutil.copy2(ROOT / name, folder / name)
         return Workflow(folder, server)
