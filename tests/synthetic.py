@@ -13,6 +13,9 @@ NAMES = (
     "accuracy",
     "accuracy_paper",
     "exact_match",
+    "accuracy_best",
+    "accuracy_vote",
+    "accuracy_lprm",
     "coverage_paper",
     "coverage_micro",
     "coverage_macro",
@@ -81,7 +84,10 @@ def evaluation(
             "evaluated_by": {"code_hash": code},
         },
     }
-    slices = {"hostile": {"inputs": 4} | {name: metric(name, hostile) for name in NAMES}}
+    slices = {
+        name: {"inputs": count} | {key: metric(key, part) for key in NAMES}
+        for name, count, part in (("baseline", 6, values), ("hostile", 4, hostile))
+    }
     return {
         "run": run_facts | facts,
         "overlap_with_training": {
@@ -95,7 +101,8 @@ def evaluation(
             for m, count, part in ((1, 6, values), (2, 4, hostile))
         ],
         "by_width": [
-            {"width": w} | {name: metric(name, values) for name in NAMES[3:]} for w in (1, 2, 5, 20)
+            {"width": w} | {name: metric(name, values) for name in NAMES if "coverage" in name}
+            for w in (1, 2, 5, 20)
         ],
     }
 

@@ -257,7 +257,7 @@ def plant(root: Path, name: str, source: str) -> None:
         (import_problems, "gram/__init__.py", "from gram.system.errors import run"),
         (import_problems, "gram/__main__.py", "from gram.settings.config import resolve"),
         (import_problems, "gram/models/layers.py", "from .network import Network"),
-        (import_problems, "gram/models/layers.py", "from gram.keep import keep"),
+        (import_problems, "gram/models/layers.py", "from gram.runs.keep import keep"),
         (import_problems, "gram/novelty.py", ""),
         (import_problems, "gram/train/loop.py", "from snakemake.script import snakemake"),
         (import_problems, "gram/train/loop.py", "import snakemake_interface_common"),
@@ -352,4 +352,6 @@ def test_every_command_is_called_by_its_name_in_whatever_room_it_stands() -> Non
         assert found is not None and found.origin is not None
         assert Path(found.origin) == ROOT / "gram" / room / f"{command}.py"
     with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("gram.files")  # a module that is no command has one name only
+        importlib.import_module(
+            "gram.system.files"
+        )  # a module that is no command has one name only

@@ -85,8 +85,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     for name, said in {
         "one": "not a text in UTF-8",
-        "folder": "not a file",
-        "pipe": "not a file",
+        "folder": "is a folder and not a file",
+        "pipe": "is a named pipe and not a file",
         "ones": "no such file; did you mean 'one'?",
     }.items():
         with pytest.raises(GramError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gram.__main__ import steps
-from gram.system.errors import LISTED, SHOWN, WORD, in_one_line, short, suggestion
+from gram.system.errors import LISTED, SHOWN, WORD, Parser, in_one_line, short, suggestion
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,6 +29,18 @@ def test_a_message_has_one_line_that_can_be_read() -> None:
     assert text.startswith("results/99") and " ... " in text
     assert "cannot be written (results/99" in text and len(text) < 3 * WORD
     assert in_one_line("  a\n b ") == "a b"
+
+
+def test_a_wrong_argument_is_shown_as_far_as_a_line_can_hold_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parser = Parser(prog="python -m gram.x")
+    commands = parser.add_subparsers()
+    commands.add_parser("deeper").add_argument("--width", type=int)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["deeper", "--width", "9" * 5000])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "argument --width: invalid int value: '99" in last and len(last) < 2 * WORD
 
 
 @pytest.mark.parametrize("value", ["steps", 3, None, [1, 2], "a" * (SHOWN - 2)])

@@ -7,13 +7,24 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
 
+from gram.data.checksums import read_listed
+from gram.data.splits import read_table, write_table
+from gram.runs.checkpoint import read_tensors, write_tensors
+from gram.runs.restore import trained_here
+from gram.runs.trained import META
+from gram.settings.documents import read_yaml
 from gram.system import files, writer
 from gram.system.errors import GramError
+from gram.tables.costs import read_ledger
+from gram.tables.reported import read_columns
 
 
 def names(folder: Path) -> list[str]:
@@ -97,6 +108,52 @@ def test_only_files_are_replaced(make: Any, tmp_path: Path) -> None:
     assert target.lstat() == before and names(tmp_path) == ["x"]
 
 
+# Everything that opens a file for its content; each is given a path.
+READERS: dict[str, Callable[[Path], Any]] = {
+    "JSON": files.read_json,
+    "JSON lines": files.read_json_lines,
+    "MD5": files.md5,
+    "copy": lambda path: files.copy(path, path.with_name("copied")),
+    "Parquet": read_table,
+    "YAML": read_yaml,
+    "tensors": read_tensors,
+    "sums": read_listed,
+    "reported": lambda path: read_columns(path, ("a",), ()),
+    "ledger": read_ledger,
+    "trained here": lambda path: trained_here(path.parent),
+}
+
+
+@pytest.mark.parametrize("make", [fifo, unix_socket, device, link_to_device, Path.mkdir])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_only_files_are_read(read: Callable[[Path], Any], make: Any, tmp_path: Path) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    path = tmp_path / META
+    make(path)
+    with pytest.raises(GramError, match=rf"{META}: is a .* and not a file; name a file"):
+        read(path)
+
+
+def test_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "x.json", {"a": 1})
+    (tmp_path / "link.json").symlink_to("x.json")
+    assert files.read_json(tmp_path / "link.json") == {"a": 1}
+
+
+def test_names_that_are_no_utf8_are_names(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    table = pd.DataFrame({"a": [1, 2]})
+    write_table(folder / "t.parquet", table)
+    assert read_table(folder / "t.parquet").equals(table)
+    write_tensors(folder / "t.safetensors", {"a": torch.ones(2)}, {"b": 1})
+    tensors, facts = read_tensors(folder / "t.safetensors")
+    assert facts == {"b": 1} and torch.equal(tensors["a"], torch.ones(2))
+    files.write_json(folder / "t.json", {"path": str(folder)})
+    assert files.read_json(folder / "t.json") == {"path": str(folder)}
+    with pytest.raises(GramError, match="no such file"):
+        read_table(folder / "u.parquet")
+
+
 def test_a_link_to_a_file_is_replaced_and_the_file_stays(tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("mine", encoding="utf-8")
     for name in ("victim", "nowhere"):
@@ -163,7 +220,7 @@ def test_json_that_nothing_here_writes_is_one_line(text: str, tmp_path: Path) ->
     path.write_bytes(b"\xff\xfe{}")
     with pytest.raises(GramError, match=r"x\.json: not a JSON file"):
         files.read_json(path)
-    with pytest.raises(GramError, match="cannot be read"):
+    with pytest.raises(GramError, match="is a folder and not a file"):
         files.read_json(tmp_path)
 
 

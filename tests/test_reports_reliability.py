@@ -15,10 +15,12 @@ from gram.reports.reliability import (
     NOT_COUNTED,
     NOT_YET,
     RULES,
+    STEPS,
     faults_after,
     faults_before,
     findings,
     rules,
+    steps,
 )
 from gram.system import files
 from gram.system.errors import GramError
@@ -80,6 +82,23 @@ def test_pairs_of_rules_and_faults(tmp_path: Path) -> None:
     files.write_text(tmp_path / RULES, "rule\tfault\ndata\tkill\n")
     with pytest.raises(GramError, match=r"rules\.tsv: the columns must be rule, fault, tried"):
         rules(tmp_path)
+
+
+def test_a_step_is_compared_with_that_of_before(tmp_path: Path) -> None:
+    assert steps(tmp_path) == NOT_YET
+    found = {
+        "run": "nqueens5-fold0/gram",
+        "steps": 200,
+        "commits": {"before": "a" * 40, "now": "b" * 40},
+        "milliseconds": {"before": [10.0, 30.0, 20.0], "now": [11.0, 30.0, 19.0]},
+        "ratios": [1.1, 1.0, 0.95],
+        "ratio": 1.0,
+    }
+    files.write_json(tmp_path / STEPS, found)
+    text = steps(tmp_path)
+    assert "takes 1.000 times what it took before: 19.00 ms" in text
+    assert "bbbbbbbbbbbb, 20.00 ms at aaaaaaaaaaaa. Medians of 3 turns" in text
+    assert "the ratios are 0.950 to 1.100" in text
 
 
 def test_a_finding_says_what_became_of_it(tmp_path: Path) -> None:

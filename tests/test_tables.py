@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import json
 import math
+import operator
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -17,6 +20,7 @@ from gram.evaluate.__main__ import main as evaluate_main
 from gram.system import files
 from gram.system.code_version import code_hash
 from gram.system.errors import GramError
+from gram.system.shapes import MEASURED
 from gram.tables.__main__ import main
 from gram.tables.evaluations import read_evaluations, status
 from gram.tables.layout import section
@@ -385,6 +389,22 @@ def test_a_foreign_file_is_named(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "foreign.json"
     files.write_json(path, content)
     with pytest.raises(GramError, match=r"foreign\.json: not the evaluation needed here"):
+        read_evaluations([path])
+
+
+@pytest.mark.parametrize("place", [(), ("slices", "baseline"), ("slices", "hostile")])
+@pytest.mark.parametrize("name", MEASURED)
+def test_an_evaluation_without_one_of_its_metrics_is_refused(
+    name: str, place: tuple[str, ...], synthetic_evaluation: Make, tmp_path: Path
+) -> None:
+    """A table would show a hole, as of what was not measured."""
+    content = synthetic_evaluation()
+    part = functools.reduce(operator.getitem, ("metrics", *place), content)
+    del part[name]
+    path = tmp_path / "test.json"
+    path.write_text(json.dumps(content), encoding="utf-8")  # without a digest
+    missing = ".".join(("metrics", *place, name))
+    with pytest.raises(GramError, match=rf"{re.escape(missing)} is missing"):
         read_evaluations([path])
 
 

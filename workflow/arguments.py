@@ -1,6 +1,7 @@
-"""The files that follow ``--configfile``, before Snakemake opens them: it says of none what is wrong, or shows a traceback.
+"""The files of the configuration, before Snakemake opens them: it says of none what is wrong, or shows a traceback.
 
-Snakemake reads them before the Snakefile. ``profiles/default/config.yaml``, which it reads first, runs this file.
+Snakemake reads those that follow ``--configfile`` before the Snakefile, and of ``config/config.yaml`` it says neither the
+name nor the mend where that holds a list. ``profiles/default/config.yaml``, which it reads first, runs this file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import yaml
 
 OPTIONS = ("--configfile", "--configfiles")
+DEFAULT = Path("config/config.yaml")
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -50,7 +52,7 @@ def unreadable(path: Path) -> str:
         return "no such file"
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         return f"not a YAML file: {' '.join(str(error).split())[:200]}"
-    return "" if isinstance(content, dict) else "holds no `key: value` at its top"
+    return "" if isinstance(content, dict) else "no mapping: holds no `key: value` at its top"
 
 
 def check(command: Sequence[str]) -> None:
@@ -66,3 +68,5 @@ def check(command: Sequence[str]) -> None:
         for name in configurations(command[1:]):
             if wrong := whats_wrong(name):
                 sys.exit(f"error: {wrong}")
+        if DEFAULT.is_file() and (wrong := unreadable(DEFAULT)):
+            sys.exit(f"error: {DEFAULT}: {wrong}")

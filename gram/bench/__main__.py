@@ -16,7 +16,7 @@ from gram.bench.measure import gains, speeds
 from gram.bench.variants import EXPECTED, own_peak_memory, peak_memory, variant_settings
 from gram.settings.config import load_run
 from gram.system import files
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.system.provenance import choose_device, provenance
 
 
@@ -101,7 +101,7 @@ def cost(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Measure the training step of a run on this machine, or estimate what a configuration costs on another."""
-    parser = argparse.ArgumentParser(prog="python -m gram.bench", description=main.__doc__)
+    parser = Parser(prog="python -m gram.bench", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     speed_parser = commands.add_parser(
         "speed", help="variants side by side, and each optimization with and without"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from gram.data.splits import build
 from gram.settings.config import data_settings, load_experiment
 from gram.settings.documents import yaml_option
 from gram.system import files
-from gram.system.errors import run
+from gram.system.errors import Parser, run
 
 
 def main() -> None:
     """Build the data set of a task: train, valid, test, completions and a readable card with counts and MD5s."""
-    parser = argparse.ArgumentParser(prog="python -m gram.data", description=main.__doc__)
+    parser = Parser(prog="python -m gram.data", description=main.__doc__)
     parser.add_argument(
         "--experiment", type=Path, required=True, help="a file of config/experiments"
     )

@@ -14,8 +14,8 @@ from gram.data.splits import TABLES, content_md5, read_table
 from gram.settings import DataSettings
 from gram.settings.config import split_fold
 from gram.settings.parsing import parse
-from gram.system import files, shapes
-from gram.system.errors import GramError, run
+from gram.system import files, regular, shapes
+from gram.system.errors import GramError, Parser, run
 
 COLUMNS = ("dataset", "split", "rows", "md5")
 
@@ -37,7 +37,7 @@ def read_listed(path: Path) -> Listed:
         GramError: the file is missing, or a line is not ``dataset, split, rows, md5``.
     """
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
+        lines = list(csv.reader(regular.read_text(path).splitlines(), delimiter="\t"))
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such file; restore it with git") from error
     except (OSError, ValueError, csv.Error) as error:
@@ -179,7 +179,7 @@ def add_checksums_argument(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     """Compare a data set with the listed content sums, or list its sums."""
-    parser = argparse.ArgumentParser(prog="python -m gram.checksums", description=main.__doc__)
+    parser = Parser(prog="python -m gram.checksums", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     check = commands.add_parser(
         "verify", help="fail if a data set differs from its listed sums; an unlisted one passes"

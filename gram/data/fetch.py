@@ -6,7 +6,6 @@ ever taken for it. A download that was cut off goes on where it ended.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import requests
 from gram.settings.tasks import FAMILIES
 from gram.settings.tasks.family import Source
 from gram.system import files
-from gram.system.errors import GramError, run, suggestion
+from gram.system.errors import GramError, Parser, run, suggestion
 from gram.system.progress import progress
 
 CHUNK = 1 << 16  # bytes read at a time; what a broken connection loses at most
@@ -116,7 +115,7 @@ def _continue(source: Source, part: Path, done: int) -> None:
 
 def main() -> None:
     """Bring a file that a family's examples are made from: download it, or take it from a folder; its sum is checked."""
-    parser = argparse.ArgumentParser(prog="python -m gram.fetch", description=main.__doc__)
+    parser = Parser(prog="python -m gram.fetch", description=main.__doc__)
     parser.add_argument("--family", required=True, help="of tasks")
     parser.add_argument("--file", required=True, help="one of its sources")
     parser.add_argument(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from gram.settings import DataSettings, SplitConfig
 from gram.settings.config import split_fold
-from gram.system import files, shapes
+from gram.system import files, regular, shapes
 from gram.system.errors import GramError, short
 from gram.tasks import Examples, Tokens, checked_task
 
@@ -242,10 +243,16 @@ def build(settings: DataSettings, folder: Path, sources: Path | None = None) -> 
         "tables": {name: summarise(table) for name, table in tables.items()},
     }
     for name, table in tables.items():
-        with files.atomic_write(folder / f"{name}.parquet") as temporary:
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
+        write_table(folder / f"{name}.parquet", table)
     files.write_json(folder / "card.json", card)
     return card
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet table without its index, atomically."""
+    # Not by its name, which pyarrow wants in UTF-8.
+    with files.atomic_write(path) as temporary, temporary.open("wb") as handle:
+        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), handle)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -255,9 +262,11 @@ def read_table(path: Path) -> pd.DataFrame:
         GramError: the file is missing, truncated or not Parquet.
     """
     try:
-        return pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise GramError(f"{path}: no such file; build it with `snakemake {path}`") from error
+        content = regular.read_bytes(path)
+    except OSError as error:
+        raise files.unreadable(path, error) from error
+    try:
+        return pd.read_parquet(io.BytesIO(content))
     except Exception as error:  # damaged metadata make pyarrow and pandas raise many kinds
         raise GramError(
             f"{path}: not a readable Parquet file (truncated?); delete it and build it again"

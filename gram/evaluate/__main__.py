@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from gram.data.checksums import check_cards
+from gram.data.splits import write_table
 from gram.evaluate.evaluation import add_arguments, evaluate, load_subject
 from gram.settings import EvaluateConfig
 from gram.settings.parsing import merge, parse
 from gram.system import files
-from gram.system.errors import run
+from gram.system.errors import Parser, run
 from gram.system.provenance import choose_device
 from gram.system.shapes import SAMPLES_MD5
 
 
 def main() -> None:
     """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples as Parquet."""
-    parser = argparse.ArgumentParser(prog="python -m gram.evaluate", description=main.__doc__)
+    parser = Parser(prog="python -m gram.evaluate", description=main.__doc__)
     add_arguments(parser, folds=False)
     parser.add_argument("--depth", type=int, help="supervision steps; overrides --settings")
     parser.add_argument("--width", type=int, help="samples per input; overrides --settings")
@@ -31,8 +31,7 @@ def main() -> None:
     partial = subject.partial(args.output, config)
     content, table = evaluate(subject, config, partial)
     if args.samples:
-        with files.atomic_write(args.samples) as temporary:
-            table.to_parquet(temporary, index=False)
+        write_table(args.samples, table)
         content["run"][SAMPLES_MD5] = files.md5(args.samples)
     files.write_json(args.output, content)
     partial.remove()

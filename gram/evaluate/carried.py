@@ -6,7 +6,6 @@ It is a diagnosis of a trained run and not a result, because its trajectories se
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from typing import Any
 
@@ -17,7 +16,7 @@ from gram.evaluate.pool import pool_folds
 from gram.settings import EvaluateConfig
 from gram.settings.parsing import parse
 from gram.system import files
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.system.provenance import choose_device
 from gram.train.elbo import by_supervision_step
 
@@ -63,7 +62,7 @@ def carried(subject: Subject, config: EvaluateConfig, pairs: int) -> dict[str, A
 
 def main() -> None:
     """Measure the KL of every supervision step along trajectories that the posterior steers."""
-    parser = argparse.ArgumentParser(prog="python -m gram.carried", description=main.__doc__)
+    parser = Parser(prog="python -m gram.carried", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.set_defaults(split="train")
     parser.add_argument(

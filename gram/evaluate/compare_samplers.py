@@ -6,7 +6,6 @@ independent samples may be. The samplers start from the same noise for the same 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import statistics
@@ -22,7 +21,7 @@ from gram.settings import EvaluateConfig
 from gram.settings.evaluate import SAMPLERS
 from gram.settings.parsing import parse
 from gram.system import files
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.system.progress import progress
 from gram.system.provenance import choose_device
 
@@ -140,9 +139,7 @@ def lines(summary: Sequence[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Compare all samplers on a run at equal compute; prints and writes mean, standard deviation and ratio to independent ones."""
-    parser = argparse.ArgumentParser(
-        prog="python -m gram.compare_samplers", description=main.__doc__
-    )
+    parser = Parser(prog="python -m gram.compare_samplers", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(
         "--widths", type=int, nargs="+", default=WIDTHS, help="trajectories per input"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gram.data.splits import read_table
+from gram.data.splits import read_table, write_table
 from gram.evaluate.metrics import ratio
 from gram.settings.config import split_fold
 from gram.system import files
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.system.shapes import SAMPLES_MD5, read_evaluation
 
 PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
@@ -121,7 +120,7 @@ def pool_folds(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     """Pool the evaluations of all folds of one task, method and seed."""
-    parser = argparse.ArgumentParser(prog="python -m gram.pool", description=main.__doc__)
+    parser = Parser(prog="python -m gram.pool", description=main.__doc__)
     parser.add_argument(
         "--evaluations", type=Path, nargs="+", required=True, help="one JSON per fold"
     )
@@ -147,8 +146,7 @@ def main() -> None:
         for path, evaluation in zip(args.fold_samples, evaluations, strict=True):
             check_samples(path, evaluation["run"])
         tables = [read_table(path) for path in args.fold_samples]
-        with files.atomic_write(args.samples) as temporary:
-            pd.concat(tables).to_parquet(temporary, index=False)
+        write_table(args.samples, pd.concat(tables))
         content["run"][SAMPLES_MD5] = files.md5(args.samples)
     files.write_json(args.output, content)
 

@@ -11,7 +11,6 @@ All depths come from one pass through the deepest, and all widths from the sampl
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -37,7 +36,7 @@ from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
 from gram.settings.parsing import merge, parse
 from gram.system import files
-from gram.system.errors import run
+from gram.system.errors import Parser, run
 from gram.system.provenance import choose_device
 
 DEPTHS = (1, 2, 4, 8, 16, 32, 64)
@@ -143,7 +142,7 @@ def scaling(
 
 def main() -> None:
     """Measure accuracy and coverage of a run over depths and widths, and where its trajectories would halt."""
-    parser = argparse.ArgumentParser(prog="python -m gram.scaling", description=main.__doc__)
+    parser = Parser(prog="python -m gram.scaling", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(
         "--depths", type=int, nargs="+", default=DEPTHS, help="supervision steps to read at"

@@ -18,7 +18,7 @@ from gram.figures.scaling import SECTIONS as SCALING
 from gram.figures.scaling import draw_halting, draw_scaling, halting_data, scaling_data
 from gram.figures.style import save
 from gram.figures.training import draw_training, training_data
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.system.files import named
 from gram.tables.evaluations import read_evaluations
 from gram.tables.reported import read_figure4
@@ -103,7 +103,7 @@ def boards(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Draw one figure; OUTPUT is a path without extension, to which .svg and .png are added."""
-    parser = argparse.ArgumentParser(prog="python -m gram.figures", description=main.__doc__)
+    parser = Parser(prog="python -m gram.figures", description=main.__doc__)
     figures = parser.add_subparsers(dest="figure", required=True)
     for name, text in (
         ("training", "prior rollouts and losses"),

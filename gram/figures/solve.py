@@ -8,7 +8,6 @@ as in an evaluation: nothing tells the network whether an answer is right. What 
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import textwrap
@@ -35,7 +34,7 @@ from gram.settings.config import split_fold
 from gram.settings.parsing import parse
 from gram.settings.tasks import FAMILIES, family_and_size
 from gram.system.code_version import PACKAGE
-from gram.system.errors import GramError, run, short
+from gram.system.errors import GramError, Parser, run, short
 from gram.system.progress import progress
 from gram.system.provenance import choose_device, seeded_generator
 from gram.system.shapes import read_evaluation
@@ -439,7 +438,7 @@ def main() -> None:
 
     A board is its rows, of . (empty) and Q (a queen), parted by slashes, spaces or lines.
     """
-    parser = argparse.ArgumentParser(prog="python -m gram.solve", description=main.__doc__)
+    parser = Parser(prog="python -m gram.solve", description=main.__doc__)
     parser.add_argument(
         "board",
         nargs="+",

@@ -5,7 +5,6 @@ A block stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->
 
 from __future__ import annotations
 
-import argparse
 import functools
 import re
 from collections.abc import Callable
@@ -16,12 +15,12 @@ from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.larger import larger_boards
 from gram.reports.optimization import benchmarks
-from gram.reports.reliability import faults_after, faults_before, findings, rules
+from gram.reports.reliability import faults_after, faults_before, findings, rules, steps
 from gram.reports.results import datasets, reproduction, results, short_tables
 from gram.reports.times import changes, downloads, time_of
 from gram.reports.whole_table import graphs, parameters, small_table1
 from gram.system import files
-from gram.system.errors import GramError, run, suggestion
+from gram.system.errors import GramError, Parser, run, suggestion
 
 BLOCK = re.compile(
     r"(<!-- generated: (?P<name>\S+) -->\n)(?P<body>.*?)(<!-- end generated -->)", re.DOTALL
@@ -50,6 +49,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "faults-before": faults_before,
     "faults-after": faults_after,
     "rules-after-faults": rules,
+    "steps-after-faults": steps,
     "findings": findings,
 }
 
@@ -84,7 +84,7 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
 
 def main() -> None:
     """Rewrite the generated blocks of README.md and reports/*.md, or check that they are up to date."""
-    parser = argparse.ArgumentParser(prog="python -m gram.reports", description=main.__doc__)
+    parser = Parser(prog="python -m gram.reports", description=main.__doc__)
     parser.add_argument(
         "--check",
         action="store_true",

@@ -15,6 +15,7 @@ from gram.tables.render import pipe_table, prose_table
 FOLDER = Path("resources/reliability")
 BEFORE, CAMPAIGN = FOLDER / "before.json", FOLDER / "campaign.json"
 RULES, FINDINGS = FOLDER / "rules.tsv", FOLDER / "findings.yaml"
+STEPS = FOLDER / "steps.json"
 
 # Columns of the tables, and what each is called.
 INPUTS = {
@@ -126,6 +127,23 @@ def rules(root: Path) -> str:
         f"{pairs} pairs of a rule and a fault, of {names} rules; the same command was given again."
     )
     return "\n".join([head, "", *counted("fault", by_fault, columns)])
+
+
+def steps(root: Path) -> str:
+    """What a training step takes with all of these checks, over what it took before them."""
+    if not (root / STEPS).exists():
+        return NOT_YET
+    found = files.read_json(root / STEPS)
+    ratios, commits = found["ratios"], found["commits"]
+    times = {name: sorted(values) for name, values in found["milliseconds"].items()}
+    before, now = (times[name][len(times[name]) // 2] for name in ("before", "now"))
+    return (
+        f"A step of {found['run']} takes {found['ratio']:.3f} times what it took before: {now:.2f} ms "
+        f"of one core at commit {commits['now'][:12]}, {before:.2f} ms at {commits['before'][:12]}. "
+        f"Medians of {len(ratios)} turns, in which both train {found['steps']} steps one after the "
+        f"other, with history, saves and the files at the end; the ratios are {min(ratios):.3f} to "
+        f"{max(ratios):.3f} (`python -m tests.faults.steps --before FOLDER`)."
+    )
 
 
 def findings(root: Path) -> str:

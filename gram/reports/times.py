@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from pathlib import Path
@@ -13,6 +14,7 @@ from pandas.errors import ParserWarning
 from gram.bench.estimate import read_yaml
 from gram.reports.reference import duration
 from gram.reports.results import seconds_in_all
+from gram.system import regular
 from gram.system.errors import GramError
 from gram.system.shapes import read_meta
 from gram.tables.reference import REFERENCE
@@ -48,7 +50,9 @@ def read_timings(root: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # a line with more cells than columns
-            table = pd.read_csv(path, sep="\t", dtype=COLUMNS, index_col=False)
+            table = pd.read_csv(
+                io.StringIO(regular.read_text(path)), sep="\t", dtype=COLUMNS, index_col=False
+            )
     except (OSError, ValueError, ParserWarning) as error:
         raise GramError(f"{path}: not a readable table of timings: {error}") from error
     if list(table) != list(COLUMNS):

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gram.system import files
+from gram.system import files, regular
 from gram.system.errors import GramError
 
 TRAIN_AGAIN = "delete it and train again"
@@ -59,7 +59,7 @@ def read_tensors(path: Path, mend: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor]
         GramError: missing or broken file, or one whose digest is of another content.
     """
     try:
-        with safe_open(path, framework="pt") as handle:
+        with regular.reading(path), safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {}).get("json", "{}"))
             # Cloned, because a tensor that views the file is not aligned, and kernels round unaligned memory differently:
             # a resumed training would drift from an uninterrupted one.
@@ -71,6 +71,8 @@ def read_tensors(path: Path, mend: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor]
             raise ValueError(f"damaged: its {files.SEAL} is of another content")
     except FileNotFoundError as error:
         raise GramError(f"{path}: no such checkpoint; train it with `snakemake {path}`") from error
+    except GramError:
+        raise
     except Exception as error:  # safetensors and torch raise many kinds for damaged files
         cause = str(error).partition("\n")[0][:200]
         raise GramError(f"{path}: not a readable safetensors file ({cause}); {mend}") from error

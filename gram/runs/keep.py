@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from gram.runs import checkpoint, trained
 from gram.runs.restore import trained_here
 from gram.runs.trained import HISTORY, KEPT, META, WEIGHTS
 from gram.system import files
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 
 WHICH = "ema"  # what is evaluated by default
 # Weights and z_0 are neither huge nor tiny: the 10 bits of fp16's mantissa serve them better than the wide exponent of bf16.
@@ -80,7 +79,7 @@ def keep(run_folder: Path, output: Path) -> None:
 
 def main() -> None:
     """Copy a trained run with its averaged weights alone, in half precision: what a repository can hold."""
-    parser = argparse.ArgumentParser(prog="python -m gram.keep", description=main.__doc__)
+    parser = Parser(prog="python -m gram.keep", description=main.__doc__)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of the run, as training left it"
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from gram.runs import trained
 from gram.runs.trained import HISTORY, KEPT, META, WEIGHTS
 from gram.settings.config import check_card, first_difference, load_run
 from gram.system import files, shapes
-from gram.system.errors import GramError, run, short
+from gram.system.errors import GramError, Parser, run, short
 
 RESTORED = (WEIGHTS, HISTORY, META)
 OF_KEPT_RUN = ("config.json", *RESTORED)
@@ -89,7 +88,7 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
 
 def main() -> None:
     """Copy a kept run to where a training would leave it; fails if it has other settings or data than were asked for."""
-    parser = argparse.ArgumentParser(prog="python -m gram.restore", description=main.__doc__)
+    parser = Parser(prog="python -m gram.restore", description=main.__doc__)
     parser.add_argument(
         "--reference", type=Path, required=True, help="folder that python -m gram.keep wrote"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import itertools
 import json
@@ -33,7 +32,7 @@ from gram.settings.lineage import (
 )
 from gram.settings.parsing import known, merge, parse, tags
 from gram.system import files, shapes
-from gram.system.errors import GramError, run, short, suggestion
+from gram.system.errors import GramError, Parser, run, short, suggestion
 from gram.system.names import FOLD, RULE, check_name, is_experiment_name
 
 SHARED = (
@@ -355,7 +354,7 @@ def show(experiment: Experiment, method: str) -> str:
 
 def main() -> None:
     """Freeze the settings of one run to JSON, the file that training reads; or show, or list, what settings there are."""
-    parser = argparse.ArgumentParser(prog="python -m gram.config", description=main.__doc__)
+    parser = Parser(prog="python -m gram.config", description=main.__doc__)
     parser.add_argument("--experiment", type=Path, help="a file of config/experiments")
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
     parser.add_argument("--method")

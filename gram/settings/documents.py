@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from gram.system import regular
 from gram.system.errors import GramError, short, suggestion
 
 SHOWN = 300  # letters of what PyYAML says of a text
@@ -134,10 +135,8 @@ def read_yaml(path: Path) -> Any:
     if not path.exists():
         others = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise GramError(f"{path}: no such file; {suggestion(path.stem, others, 'known ones')}")
-    if not path.is_file():  # a pipe would be waited for
-        raise GramError(f"{path}: not a file")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular.read_text(path)
     except UnicodeDecodeError as error:
         raise GramError(f"{path}: not a text in UTF-8 ({error.reason})") from error
     except OSError as error:

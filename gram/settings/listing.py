@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gram.settings import SECTIONS
-from gram.system import files
+from gram.system import files, regular
 from gram.system.errors import GramError
 
 PATH = Path("resources/settings.tsv")
@@ -53,7 +53,7 @@ def declared() -> list[str]:
 
 def written(paths: Iterable[str]) -> str:
     """The digest of what settings are made of: the files at ``paths``, and the defaults."""
-    sums = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths]
+    sums = [hashlib.sha256(regular.read_bytes(Path(path))).hexdigest() for path in paths]
     return digest([*sums, *declared()])
 
 
@@ -66,7 +66,7 @@ def read_list(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        lines = list(csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
+        lines = list(csv.reader(regular.read_text(path).splitlines(), delimiter="\t"))
     except (OSError, ValueError, csv.Error) as error:
         raise GramError(f"{path}: cannot be read ({error}); restore it with git") from error
     for number, line in enumerate(lines or [[]], start=1):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import reprlib
 import sys
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from gram.system.stopping import Stopped, exit_code, listening
 
@@ -92,6 +94,14 @@ def in_one_line(message: str) -> str:
     words = message.split()
     half = (WORD - 5) // 2
     return " ".join(w if len(w) <= WORD else f"{w[:half]} ... {w[-half:]}" for w in words)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that shows of a wrong argument what a line can hold."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage, and a message in one line."""
+        super().error(in_one_line(message))
 
 
 def run(main: Callable[[], None]) -> None:

@@ -197,7 +197,7 @@ def md5(path: Path) -> str:
         GramError: it cannot be read.
     """
     try:
-        with open(path, "rb") as handle:
+        with regular.reading(path) as handle:
             return hashlib.file_digest(
                 handle, lambda: hashlib.md5(usedforsecurity=False)
             ).hexdigest()
@@ -271,7 +271,7 @@ def read_json(path: Path) -> Any:
         GramError: the file is missing, is not JSON, or was changed after it was written.
     """
     with _built(path, "JSON"):
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(regular.read_text(path))
     seal = value.pop(SEAL, None) if isinstance(value, dict) else None
     if seal is not None and seal != content_digest(value):
         raise GramError(
@@ -288,7 +288,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         GramError: the file is missing, or a line is no JSON object.
     """
     with _built(path, "JSON-lines"):
-        lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [parse_json(line) for line in regular.read_text(path).splitlines()]
         for number, line in enumerate(lines, start=1):
             if not isinstance(line, dict):
                 raise ValueError(f"line {number} is no object")
@@ -299,7 +299,11 @@ def copy(source: Path, target: Path) -> None:
     """Copy a file, atomically.
 
     Raises:
-        GramError: ``target`` cannot be written; what was there before is intact.
+        GramError: ``source`` cannot be read, or ``target`` cannot be written; what was there before is intact.
     """
-    with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
+    with (
+        atomic_write(target) as temporary,
+        regular.reading(source) as handle,
+        temporary.open("wb") as copied,
+    ):
+        shutil.copyfileobj(handle, copied)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gram.system import regular
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 
 POLL_SECONDS = 0.5
 SAID_EVERY = 600.0  # seconds between two lines of a job that waits
@@ -190,7 +190,7 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]]:
 
 def main() -> None:
     """Wait for free GPUs, then become the module: as plain python, or under torchrun with several processes."""
-    parser = argparse.ArgumentParser(prog="python -m gram.launch", description=main.__doc__)
+    parser = Parser(prog="python -m gram.launch", description=main.__doc__)
     parser.add_argument(
         "--device",
         default="auto",

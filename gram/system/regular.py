@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 from gram.system.errors import GramError
@@ -51,6 +53,41 @@ def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
         os.close(descriptor)
         raise GramError(f"{path}: is a {what} and not a file; remove it")
     return descriptor
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BufferedReader]:
+    """The bytes of a file, or of the one that a link leads to; never of a pipe or a device, which may have no end.
+
+    Raises:
+        GramError: it is a pipe, a socket, a device or a folder.
+        OSError: it cannot be opened.
+    """
+    wrong = f"{path}: is a %s and not a file; name a file"
+    if what := kind(
+        os.stat(path).st_mode
+    ):  # before it is opened, for that alone moves some devices
+        raise GramError(wrong % what)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as handle:
+        if what := kind(os.fstat(descriptor).st_mode):  # in the meantime
+            raise GramError(wrong % what)
+        yield handle
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file, as of :func:`reading`."""
+    with reading(path) as handle:
+        return handle.read()
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, as of :func:`reading`; line ends stay as they are.
+
+    Raises:
+        UnicodeDecodeError: it is none.
+    """
+    return read_bytes(path).decode()
 
 
 def try_lock(descriptor: int) -> bool:

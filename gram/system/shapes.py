@@ -167,20 +167,42 @@ def row_of_metrics(names: str, **known: Schema) -> Schema:
     return mapping(needed=known | dict.fromkeys(names.split(), RATIO))
 
 
-SLICE = {
-    "type": "object",
-    "properties": {"inputs": whole()},
-    "additionalProperties": METRIC,
-}
+# What is measured where completions are counted; tasks with rules of their own count what breaks these as well.
+MEASURED = (
+    "accuracy accuracy_paper exact_match accuracy_best accuracy_vote accuracy_lprm "
+    "coverage_paper coverage_micro coverage_macro"
+).split()
+
+
+# What is measured of boards from nothing.
+OF_VALIDITY = "accuracy distinct seen seen_answers entropy".split()
+
+
+def measured(**known: Schema) -> Schema:
+    """All metrics over some inputs, beside the keys ``known``."""
+    return {
+        **mapping(needed=known | dict.fromkeys(MEASURED, RATIO)),
+        "additionalProperties": METRIC,
+        # A count of violations, and its mean.
+        "dependentRequired": {
+            "conflict_edges": ["conflict_edges_mean"],
+            "conflict_edges_mean": ["conflict_edges"],
+        },
+    }
+
+
+SLICE = measured(inputs=whole())
 # The sections of an evaluation, whichever command writes them.
 SECTIONS: dict[str, Schema] = {
     "run": RUN,
     "overlap_with_training": row_of_metrics("inputs completions"),
     "metrics": {
-        "type": "object",
-        "required": ["accuracy"],
-        "properties": {"slices": each(SLICE), "accuracy": RATIO},
-        "additionalProperties": METRIC,
+        "if": {"required": ["distinct"]},
+        "then": {
+            **mapping(needed=dict.fromkeys(OF_VALIDITY, RATIO)),
+            "additionalProperties": METRIC,
+        },
+        "else": measured(slices=mapping(needed={"baseline": SLICE, "hostile": SLICE})),
     },
     "by_completions": rows(
         row_of_metrics("accuracy coverage_macro", n_completions=whole(), inputs=whole())

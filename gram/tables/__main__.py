@@ -5,7 +5,6 @@ Also ``costs``, what the runs took, and ``summary``, the result in a few lines.
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import pandas as pd
 
 from gram.system import files
 from gram.system.code_version import code_hash
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.ending import last_lines
@@ -146,7 +145,7 @@ def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
 
 def main() -> None:
     """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx; not of costs) and html."""
-    parser = argparse.ArgumentParser(prog="python -m gram.tables", description=main.__doc__)
+    parser = Parser(prog="python -m gram.tables", description=main.__doc__)
     tables = parser.add_subparsers(dest="table", required=True)
     for name, known in KNOWN.items():
         one = tables.add_parser(name, help=known.help)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from gram.runs.trained import KEPT
 from gram.settings.config import split_fold
-from gram.system import files
+from gram.system import files, regular
 from gram.system.errors import GramError
 from gram.system.shapes import read_meta
 from gram.tables.layout import NOTHING, Document, Section, Table, footnotes
@@ -84,7 +84,7 @@ def read_ledger(path: Path) -> list[Pod] | None:
         GramError: another line is damaged.
     """
     try:
-        texts = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        texts = regular.read_text(path).splitlines(keepends=True)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

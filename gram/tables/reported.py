@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from gram.system import regular
 from gram.system.errors import GramError, short
 from gram.tables.names import PAPER_TABLES
 
@@ -40,7 +42,7 @@ def read_columns(
         GramError: missing file or column, or a line without a name or number where one belongs.
     """
     try:
-        table = pd.read_csv(path, dtype=str)
+        table = pd.read_csv(io.StringIO(regular.read_text(path)), dtype=str)
     except FileNotFoundError as error:
         raise GramError(
             f"{path}: no such file; it is part of the repository: restore it with git"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from gram.data.checksums import add_checksums_argument, check_cards
 from gram.models.factory import parameter_count
 from gram.settings.config import load_run
-from gram.system.errors import GramError, run
+from gram.system.errors import GramError, Parser, run
 from gram.system.stopping import Stopped
 from gram.system.timelimit import TimeLimit, add_time_limit_argument, began
 from gram.system.writer import only_writer
@@ -24,7 +23,7 @@ from gram.train.trainer import WRITTEN, Trainer
 
 def main() -> None:
     """Train one run; reads config.json, writes weights.safetensors, meta.json and history.jsonl; resumes by itself."""
-    parser = argparse.ArgumentParser(prog="python -m gram.train", description=main.__doc__)
+    parser = Parser(prog="python -m gram.train", description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True, help="config.json of the run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     add_checksums_argument(parser)

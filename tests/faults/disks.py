@@ -19,11 +19,13 @@ from tests.faults.forks import Class
 from tests.faults.world import Command
 
 BLOCK = 4096
-STEPS = 7  # sizes between nothing and enough, for every command
+STEPS = 10  # sizes between nothing and enough, for every command
 NAMES = (
-    "data;config;checksums verify;checksums record;train;evaluate;pool;scaling;carried;keep;"
-    "restore;table1;table3;costs;figure halting;figure width"
+    "data;config;checksums verify;checksums record;train;evaluate;pool;scaling;samplers;carried;"
+    "keep;restore;table1;table3;costs;figure halting;figure width;figure training"
 ).split(";")
+PLENTY = 1 << 26  # bytes
+MANY = 1 << 20  # more files than any command writes
 
 NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000
 RECURSIVE, PRIVATE, REMOUNT = 0x4000, 1 << 18, 32
@@ -52,8 +54,8 @@ def _call(function: str, *arguments: object) -> None:
         raise OSError(number, f"{function}: {os.strerror(number)}")
 
 
-def _mount(folder: Path, size: int, flags: int = 0) -> None:
-    options = f"size={size},mode=755".encode()
+def _mount(folder: Path, size: int, flags: int = 0, files: int = MANY) -> None:
+    options = f"size={size},nr_inodes={files},mode=755".encode()
     _call("mount", b"none", os.fsencode(folder), b"tmpfs", flags, options)
 
 
@@ -152,8 +154,9 @@ def run(room: Room, folder: Path, log: Path, before: Callable[[], None] | None) 
     return forks.classify(forks.command(room.command.argv, folder, log, before))
 
 
-def small_disk(room: Room, size: int, scratch: Path) -> tuple[str, int]:
-    """A command on a tmpfs with so many free bytes."""
+def small_disk(room: Room, size: int, scratch: Path, files: int | None = None) -> tuple[str, int]:
+    """A command on a tmpfs with so many free bytes, and room for so many files more."""
+    most = MANY if files is None else 1 + len(room.before) + files  # the folder is one
     folder, log = scratch / "disk", scratch / "disk.log"
     world.copy(room.undamaged, folder)
 
@@ -161,11 +164,11 @@ def small_disk(room: Room, size: int, scratch: Path) -> tuple[str, int]:
         own_mounts()
         shutil.rmtree(folder / room.home)
         (folder / room.home).mkdir()
-        _mount(folder / room.home, room.taken + size)
+        _mount(folder / room.home, room.taken + size, files=most)
         room.fill(folder)
 
         def enlarge() -> None:
-            _mount(folder / room.home, 1 << 26, REMOUNT)
+            _mount(folder / room.home, PLENTY, REMOUNT)
 
         return write_twice(room, folder, log, None, enlarge)
 
@@ -196,7 +199,10 @@ def small_files(room: Room, size: int, scratch: Path) -> tuple[str, int]:
 
 
 def full_disks(undamaged: Path, scratch: Path, part: int = 1) -> Iterator[Full]:
-    """Every command at ``STEPS`` sizes, with and without results of before; every ``part``-th."""
+    """Every command at ``STEPS`` sizes, with and without results of before; every ``part``-th.
+
+    Where a disk can be made, it is also tried with room for bytes and for too few files.
+    """
     mounts = may_mount(scratch)
     place = 0
     for name in NAMES:
@@ -213,3 +219,9 @@ def full_disks(undamaged: Path, scratch: Path, part: int = 1) -> Iterator[Full]:
                 what = f"{name}{', over results' * over}: {size:,} bytes"
                 found, left = short(room, size, scratch)
                 yield Full(what, found, left)
+            for files in range(len(room.command.outputs) + 1) if mounts else ():
+                place += 1
+                if place % part:
+                    continue
+                what = f"{name}{', over results' * over}: room for {files} files"
+                yield Full(what, *small_disk(room, PLENTY, scratch, files))

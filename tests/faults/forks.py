@@ -83,7 +83,9 @@ def start(work: Callable[[], Any], log: Path, *, memory: int = MEMORY) -> tuple[
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for standard in (1, 2):
             os.dup2(descriptor, standard)
-        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        # As Python opens them: on the second, every name can be written, also one that is no UTF-8.
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, errors="backslashreplace")
         faulthandler.disable()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL)

@@ -95,6 +95,41 @@ def outputs() -> Iterator[tuple[str, Command, str]]:
         yield name, command, command.outputs[-1]
 
 
+def inputs() -> Iterator[tuple[str, Command, str]]:
+    """Commands, and a file of each kind that they read."""
+    run, folder = world.run_folder(), world.data_folder()
+    for name, path in (
+        ("data", world.EXPERIMENT),
+        ("config", world.SHARED),
+        ("checksums verify", world.CHECKSUMS),
+        ("checksums verify", f"{folder}/card.json"),
+        ("evaluate", f"{folder}/test.parquet"),
+        ("evaluate", f"{run}/config.json"),
+        ("evaluate", f"{run}/weights.safetensors"),
+        ("keep", f"{run}/history.jsonl"),
+        ("restore", f"{world.KEPT}/weights.safetensors"),
+        ("restore", f"{world.KEPT}/history.jsonl"),
+        ("train", world.UNFINISHED),
+        ("pool", world.evaluation("test.samples.parquet")),
+        ("table1", world.POOLED[0]),
+        ("table1", world.REPORTED),
+        ("costs", world.LEDGER),
+        ("figure training", f"{run}/history.jsonl"),
+    ):
+        yield name, world.COMMANDS[name], path
+
+
+def at_input(
+    called: str, command: Command, path: str, what: str, undamaged: Path, scratch: Path
+) -> Injection:
+    """What is no regular file stands where a command reads."""
+    folder = planted(undamaged, scratch, path, PLANTED[what])
+    found = run(command, folder, scratch)
+    wrong = "" if found.name in ("ok", "clear") else f"{found.name}: {found.detail}"
+    name = f"{called} from {what}: {Path(path).name}"
+    return ended("special files as inputs", name, wrong, folder)
+
+
 def at_output(
     called: str,
     command: Command,
@@ -239,6 +274,9 @@ def plan(devices: bool) -> Iterator[Callable[[Path, Path], Injection]]:
     for called, command, output in outputs():
         for what in kinds:
             yield partial(at_output, called, command, output, what)
+    for called, command, path in inputs():
+        for what in kinds:
+            yield partial(at_input, called, command, path, what)
     for called, command, _ in outputs():
         if called != "figure halting":
             yield partial(at_temporary_names, called, command)

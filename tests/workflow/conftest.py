@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from tests.workflow.browser import Browser, why_no_browser
+from tests.workflow.warm import Warm, warm
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ("Snakefile", "workflow", "profiles", "resources", "config", "envs", "gram")
@@ -64,18 +66,39 @@ CONFIG = {
 }
 
 
+def copy_file(source: str, target: str) -> None:
+    """Copy a file; of the kept runs, which are many and large and which nothing writes into, make a second name."""
+    if "reference_runs" in Path(source).parts:
+        with suppress(OSError):  # another disk
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
+
+
+def copy_folder(source: Path, target: Path) -> Path:
+    """Copy a folder, links as links."""
+    skipped = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(source, target, symlinks=True, ignore=skipped, copy_function=copy_file)
+    return target
+
+
 class Workflow:
     """A folder with the workflow in it.
 
     Args:
         folder: the folder.
+        server: what runs Snakemake and its jobs without importing everything each time.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, server: Warm) -> None:
+        self.folder, self.server = folder, server
 
     def __truediv__(self, path: str) -> Path:
         return self.folder / path
+
+    def copied(self, folder: Path) -> Workflow:
+        """A copy in a folder that is not there yet, with its times and Snakemake's records."""
+        return Workflow(copy_folder(self.folder, folder), self.server)
 
     def text(self, path: str) -> str:
         """The content of a text file."""
@@ -99,7 +122,9 @@ class Workflow:
 
     def python(self, *arguments: str) -> None:
         """Run a module of the package."""
-        subprocess.run([sys.executable, "-m", *arguments], cwd=self.folder, check=True)
+        environment = self.server.environment(self.folder)
+        command = [sys.executable, "-m", *arguments]
+        subprocess.run(command, cwd=self.folder, env=environment, check=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start snakemake, with this interpreter for the jobs as well."""
@@ -117,37 +142,54 @@ class Workflow:
             **streams,
         )
 
-    def snakemake(self, *arguments: str, fails: bool = False) -> str:
-        """What a snakemake command printed; it must succeed, or fail if ``fails``."""
-        process = self.start(*arguments)
-        output, _ = process.communicate(timeout=600)
-        assert (process.returncode != 0) == fails, output
+    def snakemake(self, *arguments: str, fails: bool = False, own_code: bool = False) -> str:
+        """What a snakemake command printed; it must succeed, or fail if ``fails``.
+
+        Args:
+            arguments: of the command.
+            fails: whether it must fail.
+            own_code: whether it is started with the gram/ of this folder, which a test has edited;
+                otherwise with that of the repository, which has been imported before.
+        """
+        if own_code:
+            process = self.start(*arguments)
+            output, _ = process.communicate(timeout=600)
+            code = process.returncode
+        else:
+            code, output = self.server.snakemake(self.folder, *arguments)
+        assert (code != 0) == fails, output
         return output
 
-    def jobs(self, *arguments: str) -> set[str]:
+    def jobs(self, *arguments: str, **options: bool) -> set[str]:
         """The jobs that a snakemake command ran, as their messages say them."""
-        found = re.findall(r"^Job \d+: (.*)$", self.snakemake(*arguments), flags=re.MULTILINE)
+        said = self.snakemake(*arguments, **options)
+        found = re.findall(r"^Job \d+: (.*)$", said, flags=re.MULTILINE)
         return {message.partition(";")[0] for message in found}
 
-    def planned(self, *arguments: str) -> set[str]:
+    def planned(self, *arguments: str, **options: bool) -> set[str]:
         """The jobs that it would run."""
-        return self.jobs("--dry-run", *arguments)
+        return self.jobs("--dry-run", *arguments, **options)
 
 
 @pytest.fixture(scope="session")
-def committed() -> Callable[[Path], Workflow]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """What runs Snakemake and its jobs; one for all tests of a process."""
+    with warm(tmp_path_factory.mktemp("w")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def committed(server: Warm) -> Callable[[Path], Workflow]:
     """``committed(folder)``: the repository as it is, without its results."""
 
     def copy(folder: Path) -> Workflow:
         folder.mkdir()
         for name in WORKFLOW:
             if (ROOT / name).is_dir():
-                shutil.copytree(
-                    ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
-                )
+                copy_folder(ROOT / name, folder / name)
             else:
                 shutil.copy2(ROOT / name, folder / name)
-        return Workflow(folder)
+        return Workflow(folder, server)
 
     return copy
 

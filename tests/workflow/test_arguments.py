@@ -45,6 +45,20 @@ def test_a_configuration_that_is_none_is_named(tmp_path: Path, data: bytes) -> N
     assert len(said) < 400
 
 
+def test_the_default_configuration_is_named_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert check("-n") == ""  # Snakemake itself tells that there is none
+    (tmp_path / "config").mkdir()
+    for content in ("3", "[[]]", ".nan", "true", "", "runs"):
+        (tmp_path / "config/config.yaml").write_text(content, encoding="utf-8")
+        said = "error: config/config.yaml: no mapping: holds no `key: value` at its top"
+        assert check("-n") == said
+    (tmp_path / "config/config.yaml").write_text("runs: []", encoding="utf-8")
+    assert check("-n") == ""
+
+
 def test_the_default_profile_looks_before_snakemake_does() -> None:
     profile = yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text(encoding="utf-8"))
     statements, found = profile["__definitions__"], {}

@@ -47,6 +47,6 @@ def test_a_result_that_cannot_be_printed_fails_nothing(workflow: Any) -> None:
     before = path.read_text(encoding="utf-8")
     broken = "\n\ndef last_lines(*_):\n    raise RuntimeError('cannot be printed')\n"
     path.write_text(before + broken, encoding="utf-8")
-    output = workflow.snakemake(*COMMAND)  # which must succeed
+    output = workflow.snakemake(*COMMAND, own_code=True)  # which must succeed
     path.write_text(before, encoding="utf-8")
     assert "cannot be printed" in output and (workflow / TABLE).exists()

@@ -59,6 +59,10 @@ BAD = {
         {"quick": 1},
         ["config/config.yaml: quick: 1 is not of type 'array', 'null'"],
     ),
+    "a mapping in the place of a list": (
+        {"quick": {}},
+        ["config/config.yaml: quick: {} is not of type 'array', 'null'"],
+    ),
     "device that does not exist": (
         {"device": "gpu"},
         ["config/config.yaml: device: 'gpu' does not fit: ", "such as cuda:1"],

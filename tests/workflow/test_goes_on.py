@@ -18,14 +18,14 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-from tests.workflow.warm import FAULTS, Warm, warm
+from tests.workflow.warm import FAULTS, Warm
 
 COLUMNS = ("rule", "fault", "tried", "same_bytes", "other")
 KEPT = "resources/reference_runs/tiny"
@@ -212,13 +212,6 @@ def shrink(workflow: Any) -> None:
         assert f" {module} --run" in text
         text = text.replace(f" {module} --run", f" {module} {fewer} --run")
     rules.write_text(text, encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """What runs Snakemake and its jobs."""
-    with warm(tmp_path_factory.mktemp("w")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def trained(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def asked(trained: Any, tmp_path: Path) -> Any:
     """The same without the trained run, asking for the kept one."""
-    workflow = type(trained)(shutil.copytree(trained.folder, tmp_path / "gram"))
+    workflow = trained.copied(tmp_path / "gram")
     shutil.rmtree(workflow / "results/runs")
     workflow.edit(CONFIG, lambda config: config.update(reference_runs=KEPT))
     return workflow

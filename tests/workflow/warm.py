@@ -9,6 +9,7 @@ At a file of one's choice a fault is made: see :data:`FAULTS`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import io
@@ -31,15 +32,11 @@ import matplotlib.figure
 import psutil
 
 import gram
+from gram.system.code_version import code_hash
+from tests.faults.world import LATE
 
 # What jobs import, beside the package itself: some of it late, and slowly.
-PRELOADED = (
-    "snakemake.cli",
-    "snakemake.report",
-    "torch._dynamo",
-    "matplotlib.pyplot",
-    "pyarrow.dataset",
-)
+PRELOADED = ("snakemake.cli", "snakemake.report", "torch._dynamo", "matplotlib.pyplot", *LATE)
 WAIT = 300  # seconds at most, for other jobs of the same fault
 SOCKET, FAULT = "WARM_SOCKET", "WARM_FAULT"
 
@@ -113,6 +110,7 @@ def become(asked: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     sys.path[0] = asked["cwd"]
+    atexit._clear()  # those of the server
     code: Any = 1
     try:
         if asked["arguments"][0] == "snakemake":
@@ -136,6 +134,7 @@ def become(asked: dict[str, Any], files: list[int]) -> None:
         sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(Exception):
+            atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
@@ -174,7 +173,9 @@ def serve(path: str) -> None:
     for module in pkgutil.walk_packages(gram.__path__, "gram."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    # Looks for fonts, once.
+    # What every command works out anew: the plugins of Snakemake, the digest of the code, the fonts.
+    importlib.import_module("snakemake.cli").get_argument_parser()
+    code_hash()
     figure = matplotlib.figure.Figure()
     figure.subplots().set_title("a")
     figure.savefig(io.BytesIO(), format="svg")

@@ -47,8 +47,9 @@ def source_of(key):
     having = [path for path, content in contents.items() if key in content]
     if not having:  # a key that is missing
         return " + ".join(by_weight)
-    if isinstance(config[key], dict):
-        return " + ".join(path for path in having if contents[path][key])
+    parts = [path for path in having if contents[path][key]]
+    if isinstance(config[key], dict) and parts:
+        return " + ".join(parts)
     return having[-1]
 
 
@@ -170,6 +171,12 @@ def reference_runs():
         raise WorkflowError(
             f"{where}: holds no runs/{{task}}/{{method}}/seed{{seed}}/weights.safetensors; null trains all runs"
         )
+    for folder in found:
+        # Of what is missing here, Snakemake would say only that no rule makes it, in many lines.
+        if missing := [name for name in OF_KEPT_RUN if not (folder / name).is_file()]:
+            raise WorkflowError(
+                f"{where}: {folder / missing[0]} is missing; restore it with git, or keep the run again"
+            )
     names = ["/".join(path.parts[-3:]) for path in found]
     for name in names:
         # Snakemake would delete it to make the place for the restored one.
