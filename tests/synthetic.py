@@ -73,6 +73,7 @@ def evaluation(
         **{
             "act": False,
             "sampler": "iid",
+            "noise_scale": 1.0,
             "weights": "ema",
             "parameters": 1234,
             "supervision_steps_seen": 640,

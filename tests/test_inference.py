@@ -59,3 +59,30 @@ def test_one_pass_serves_all_stops(subject: evaluation.Subject) -> None:
         assert torch.equal(kept[column][first], together[0][column][first])
         assert torch.equal(kept[column][~halted], now[column][~halted])
     assert (steps[~halted] == 5).all()
+
+
+def test_a_narrower_rollout_is_a_draw_of_the_narrower_prior(subject: evaluation.Subject) -> None:
+    """Of one supervision step by hand, with the noise that the same generator gives."""
+    inputs = torch.from_numpy(subject.split.inputs).long().repeat_interleave(3, dim=0)
+    state = subject.model.initial_state(inputs)
+    noise = subject.model.draw_noise(inputs, subject.generator("scaled"))
+    assert noise is not None
+
+    def value(scale: float) -> Tensor:
+        generator = subject.generator("scaled")
+        stops = [Stop(1)]
+        (read,) = rollouts(
+            subject.model, inputs, stops=stops, generator=generator, noise_scale=scale
+        )
+        return read.value
+
+    found = {}
+    for scale in (0.0, 0.3, 1.0, 2.0):
+        expected = subject.model.value(
+            subject.model(state, inputs, noise=scale * noise).state.h[:, 0]
+        )
+        found[scale] = value(scale)
+        assert torch.equal(found[scale], expected)
+    assert not torch.equal(found[0.3], found[1.0])
+    still = found[0.0].view(-1, 3)
+    assert (still == still[:, :1]).all(), "without width all trajectories of an input are one"

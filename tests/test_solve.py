@@ -218,7 +218,7 @@ def test_every_kept_run_that_was_tested_was_validated() -> None:
     assert [str(found.folder) for found in runs if not found.validated] == []
     for found in runs:
         assert found.tested and found.validated
-        for fact in ("depth", "width", "act", "sampler", "weights"):
+        for fact in ("depth", "width", "act", "sampler", "noise_scale", "weights"):
             assert found.tested["run"][fact] == found.validated["run"][fact]
 
 

@@ -55,10 +55,11 @@ def test_a_method_that_only_an_override_has_is_told() -> None:
 
 
 def test_test_time_compute_counts_too(tmp_path: Path) -> None:
-    paths = write_runs(tmp_path, GRAM, width=3, rollout_seed=5)
+    paths = write_runs(tmp_path, GRAM, width=3, noise_scale=0.5, rollout_seed=5)
     run = read_evaluations(paths)[0]["run"]
     assert list(in_testing(run, EXPERIMENTS)) == [
         "evaluate: width: 3 (20)",
+        "evaluate: noise_scale: 0.5 (1.0)",
         "evaluate: seed: 5 (0)",
     ]
 

@@ -72,6 +72,18 @@ def test_weights_stored_in_half_precision_are_said_to_be(synthetic_evaluation: M
     )
 
 
+def test_a_rollout_with_another_width_of_its_noise_is_said_to_be(
+    synthetic_evaluation: Make,
+) -> None:
+    plain, narrow = synthetic_evaluation(method="gram"), synthetic_evaluation(method="axial")
+    narrow["run"]["noise_scale"] = 0.75
+    column = "noise × at test"
+    table = cells(page([plain, narrow], "nqueens5"), "Compute")
+    place = table["method"].index(column)
+    assert (table["GRAM"][place], table["axial"][place]) == ("1.0", "0.75")
+    assert column not in cells(page([plain], "nqueens5"), "Compute")["method"]
+
+
 def test_another_experiment_on_a_task_stands_beside_the_papers_numbers(
     synthetic_evaluation: Make,
 ) -> None:

@@ -77,7 +77,15 @@ def draw_at(
                 .long()
                 .to(generator.device)
             )
-            parts.append(rollouts(model, batch, stops=stops, generator=generator, sampler=sampler))
+            part = rollouts(
+                model,
+                batch,
+                stops=stops,
+                generator=generator,
+                sampler=sampler,
+                noise_scale=config.noise_scale,
+            )
+            parts.append(part)
             bar.update(len(batch))
             if partial:
                 partial.save_if_due(parts, generator)
@@ -240,6 +248,7 @@ class Subject:
             "width": config.width,
             "act": config.act,
             "sampler": config.sampler,
+            "noise_scale": config.noise_scale,
             "weights": config.weights,
             "precision": config.precision,
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),

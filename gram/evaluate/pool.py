@@ -26,7 +26,7 @@ KEYS = (
     "sampler",
     "rollout_seed",
 )  # rows of a table are matched by these
-SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler")
+SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler", "noise_scale")
 
 
 def pool_values(values: Sequence[Any]) -> Any:

@@ -46,6 +46,7 @@ KEPT_RUNS = PACKAGE.parent / "resources/reference_runs"
 # how many of a board's completions 20 samples find, which is what is asked of it here. The test split chooses nothing, so
 # that the accuracy on it, which is printed, is no better than it should be.
 CHOSEN_BY = "coverage_macro"
+AS_TESTED = ("depth", "width", "act", "weights", "noise_scale")  # what it asks with, too
 BATCH = 500  # samples at a time
 BAR_DELAY = 2  # seconds: a shorter rollout shows no bar
 WIDTH = 100  # columns of the text
@@ -119,7 +120,7 @@ def load(folder: Path) -> Run:
     tested, validated = (evaluation_of(folder, found, split) for split in ("test", "valid"))
     config = EvaluateConfig(depth=settings.train.N_sup)
     if tested:
-        facts = {name: tested["run"][name] for name in ("depth", "width", "act", "weights")}
+        facts = {name: tested["run"][name] for name in AS_TESTED}
         config = parse(EvaluateConfig, facts, f"{folder}: its evaluation")
     task = make_task(settings.task, settings.data.generator)
     return Run(folder, settings, task, config, tested, validated)
@@ -290,7 +291,15 @@ def solve(
         for start in range(0, draws, BATCH):
             rows = torch.from_numpy(puzzle).long().to(device)
             rows = rows.expand(min(BATCH, draws - start), -1)
-            parts.append(rollouts(model, rows, stops=stops, generator=generator, sampler=sampler))
+            part = rollouts(
+                model,
+                rows,
+                stops=stops,
+                generator=generator,
+                sampler=sampler,
+                noise_scale=chosen.config.noise_scale,
+            )
+            parts.append(part)
     steps = [Rollout(*map(torch.cat, zip(*read, strict=True))) for read in zip(*parts, strict=True)]
     columns = [torch.stack(column).cpu().numpy() for column in zip(*steps, strict=True)]
     drawn = Drawn(columns[0].astype(np.uint8), *columns[1:])  # [steps, W, ...]

@@ -47,6 +47,7 @@ def rollouts(
     stops: Sequence[Stop],
     generator: torch.Generator,
     sampler: Sampler | None = None,
+    noise_scale: float = 1.0,
 ) -> list[Rollout]:
     """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of ``stops``.
 
@@ -57,6 +58,7 @@ def rollouts(
         generator: source of the noise, on the device of ``inputs``.
         sampler: how the trajectories of one input share their noise and steps; independent without one. Where it compares
             answers, these are what the last stop reads.
+        noise_scale: factor of the prior's width in every draw; at 0 every transition takes its mean.
     """
     sampler = sampler or Sampler()
     state = model.initial_state(inputs, generator)
@@ -67,9 +69,10 @@ def rollouts(
     found: dict[Stop, Rollout] = {}
     depth = max(stop.depth for stop in stops)
     for n in progress_of_part(iterable=range(1, depth + 1), desc="supervision steps", unit="step"):
-        read = model.roll(
-            state, inputs, noise=sampler.noise(model, inputs, generator), generator=generator
-        )
+        noise = sampler.noise(model, inputs, generator)
+        if noise is not None and noise_scale != 1.0:
+            noise = noise_scale * noise
+        read = model.roll(state, inputs, noise=noise, generator=generator)
         now = Rollout(read.tokens, read.value, n - born, halted | read.halts)
         kept = Rollout(*_where(halted, kept, now)) if kept else now
         halted = now.halted

@@ -81,7 +81,10 @@ def chosen(part: pd.DataFrame, validated: pd.DataFrame) -> str:
 
 
 def our_line(part: pd.DataFrame, method: str, metas: list[dict[str, Any]]) -> list[str]:
-    """One method's row: means over its seeds, size, and time and place of one training."""
+    """One method's row: means over its seeds, size, and time and place of one training.
+
+    With its name stands what its rollouts scaled their noise with, where they did.
+    """
     task = part["task"].iloc[0]
     by_metric = part[part["method"] == method].set_index("metric")
     first = by_metric.iloc[0]
@@ -92,6 +95,8 @@ def our_line(part: pd.DataFrame, method: str, metas: list[dict[str, Any]]) -> li
     seconds = statistics.mean(meta["seconds"] for meta in metas)
     place = distinct(meta["device"] for meta in metas)
     name = f"{task}, {label(method)} ({first['n']})"
+    if first["noise_scale"] != 1:
+        name += f", noise × {first['noise_scale']:g}"
     return [name, *cells, f"{first['parameters'] / 1e6:.2g}M", f"{duration(seconds)} of {place}"]
 
 

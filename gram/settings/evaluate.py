@@ -41,6 +41,13 @@ class EvaluateConfig:
         gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
         choices=SAMPLERS,
     )
+    noise_scale: float = setting(
+        1.0,
+        "factor of the prior's width in every draw of a rollout: below 1 a sample is valid more often, and samples differ less",
+        gap="Not in the paper; 1, the default, draws from the prior as it was trained.",
+        least=0,
+        most=10,
+    )
     reseed_every: int = setting(
         4,
         "with reseed: supervision steps between two comparisons of answers, and the fewest after a restart",

@@ -156,6 +156,7 @@ RUN = mapping(
     training_seconds={"type": "number", "minimum": 0},
     weights_dtype=TEXT,
     rollout_seed=whole(),
+    noise_scale={"type": "number", "minimum": 0},
     checkpoint=PER_FOLD,
     checkpoint_md5=PER_FOLD,
     **{SAMPLES_MD5: MD5},
@@ -316,6 +317,8 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any]:
     """An evaluation, as ``gram.evaluate`` and the commands beside it write it.
 
+    One that was made before ``evaluate.noise_scale`` was a setting drew with 1, and says so here.
+
     Args:
         path: the JSON file.
         sections: what it must hold beside the facts of its run.
@@ -324,4 +327,6 @@ def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any
         GramError: missing, broken, or another file.
     """
     mend = "delete it and build it again"
-    return _read(path, _evaluation(sections), "the evaluation needed here", mend)
+    found = _read(path, _evaluation(sections), "the evaluation needed here", mend)
+    found["run"].setdefault("noise_scale", 1.0)
+    return found

@@ -48,7 +48,17 @@ STANDARD_ERRORS = 3.0
 MOST_SHOWN = 3  # of the numbers that differ
 # Which kind is named where several hold the same runs: the one that the README shows first.
 ORDER = (DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS, ABLATION_RUNS, GAP_RUNS)
-TESTED_ALIKE = ("inputs", "data_md5", "depth", "width", "draws", "act", "sampler", "weights")
+TESTED_ALIKE = (
+    "inputs",
+    "data_md5",
+    "depth",
+    "width",
+    "draws",
+    "act",
+    "sampler",
+    "noise_scale",
+    "weights",
+)
 
 
 class Number(NamedTuple):

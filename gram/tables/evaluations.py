@@ -18,6 +18,7 @@ SAME_FOR_SEEDS = (
     "draws",
     "act",
     "sampler",
+    "noise_scale",
     "weights",
     "parameters",
     "supervision_steps_seen",

@@ -50,6 +50,9 @@ COMPUTE = {
     "calls": "calls per step",
     "forward_passes": "forward passes per input",
 }
+NARROWED = {
+    "noise_scale": "noise × at test"
+}  # where a method draws with other than the prior's width
 
 
 @dataclass(frozen=True)
@@ -191,12 +194,13 @@ def own_table(grid: dict[str, dict[str, Any]], metrics: Iterable[str], caption: 
 def compute_table(grid: dict[str, dict[str, Any]]) -> Table:
     """The methods that were run: what training and one test input cost."""
     firsts = [next(iter(row.values())) for row in grid.values()]
-    rows = [[method_cell(row), *(written(getattr(row, key)) for key in COMPUTE)] for row in firsts]
-    return Table("Compute", [("", "method"), *(("", name) for name in COMPUTE.values())], rows)
+    shown = COMPUTE | (NARROWED if any(row.noise_scale != 1 for row in firsts) else {})
+    rows = [[method_cell(row), *(written(getattr(row, key)) for key in shown)] for row in firsts]
+    return Table("Compute", [("", "method"), *(("", name) for name in shown.values())], rows)
 
 
-def written(fact: str | int) -> str:
-    """A fact of a row as a cell: a count with its thousands set off, a word as it is."""
+def written(fact: str | float) -> str:
+    """A fact of a row as a cell: a number with its thousands set off, a word as it is."""
     return fact if isinstance(fact, str) else f"{fact:,}"
 
 

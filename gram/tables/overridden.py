@@ -31,7 +31,7 @@ from gram.tables.reference import Runs
 EXPERIMENTS = Path("config/experiments")
 # How an evaluation calls the settings of its test-time compute that it states.
 TESTED_WITH = {
-    **{name: name for name in ("depth", "width", "act", "weights", "sampler")},
+    **{name: name for name in ("depth", "width", "act", "weights", "sampler", "noise_scale")},
     "seed": "rollout_seed",
 }
 

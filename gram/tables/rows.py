@@ -29,6 +29,7 @@ COLUMNS = (
         "draws",
         "calls",
         "forward_passes",
+        "noise_scale",
     ),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *(
@@ -46,7 +47,7 @@ INTEGERS = (
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
-FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling")
+FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling", "noise_scale")
 TABLE_3 = ("table3a", "table3b")
 Run = tuple[str, str, int]  # task, method, seed
 
@@ -82,7 +83,7 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for key in ("trained_by", "evaluated_by")
     }
     seen = evaluations[0]["overlap_with_training"]
-    kept = ("depth", "width", "draws", "parameters", "supervision_steps_seen")
+    kept = ("depth", "width", "draws", "noise_scale", "parameters", "supervision_steps_seen")
     weights = {
         (one["run"]["weights"], one["run"].get("weights_dtype", "float32")) for one in evaluations
     }
