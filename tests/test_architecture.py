@@ -352,6 +352,4 @@ def test_every_command_is_called_by_its_name_in_whatever_room_it_stands() -> Non
         assert found is not None and found.origin is not None
         assert Path(found.origin) == ROOT / "gram" / room / f"{command}.py"
     with pytest.raises(ModuleNotFoundError):
-        importlib.import_module(
-            "gram.system.files"
-        )  # a module that is no command has one name only
+        importlib.import_module(".files", "gram")  # what is no command has one name only
