@@ -59,7 +59,11 @@ def read_tensors(path: Path, mend: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor]
         GramError: missing or broken file, or one whose digest is of another content.
     """
     try:
-        with regular.reading(path), safe_open(path, framework="pt") as handle:
+        # By its descriptor: the library refuses names that are no UTF-8, and opens what is checked.
+        with (
+            regular.reading(path) as file,
+            safe_open(f"/dev/fd/{file.fileno()}", framework="pt") as handle,
+        ):
             header = json.loads((handle.metadata() or {}).get("json", "{}"))
             # Cloned, because a tensor that views the file is not aligned, and kernels round unaligned memory differently:
             # a resumed training would drift from an uninterrupted one.

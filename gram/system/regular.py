@@ -63,16 +63,16 @@ def reading(path: Path) -> Iterator[BufferedReader]:
         GramError: it is a pipe, a socket, a device or a folder.
         OSError: it cannot be opened.
     """
-    wrong = f"{path}: is a %s and not a file; name a file"
-    if what := kind(
-        os.stat(path).st_mode
-    ):  # before it is opened, for that alone moves some devices
-        raise GramError(wrong % what)
+    _expect_file(path, os.stat(path))  # before it is opened, for that alone moves some devices
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as handle:
-        if what := kind(os.fstat(descriptor).st_mode):  # in the meantime
-            raise GramError(wrong % what)
+        _expect_file(path, os.fstat(descriptor))  # it may have become another in the meantime
         yield handle
+
+
+def _expect_file(path: Path, found: os.stat_result) -> None:
+    if what := kind(found.st_mode):
+        raise GramError(f"{path}: is a {what} and not a file; name a file")
 
 
 def read_bytes(path: Path) -> bytes:

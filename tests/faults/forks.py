@@ -94,6 +94,8 @@ def start(work: Callable[[], Any], log: Path, *, memory: int = MEMORY) -> tuple[
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if code and not isinstance(stop.code, int):
+            print(stop.code, file=sys.stderr)  # as Python does
     except BaseException:
         traceback.print_exc()
         code = 1

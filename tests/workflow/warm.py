@@ -130,6 +130,8 @@ def become(asked: dict[str, Any], files: list[int]) -> None:
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if code and not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)  # as Python does
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
