@@ -28,6 +28,7 @@ from gram.settings.config import (
     evaluate_settings,
     load_experiment,
     load_run,
+    method_section,
     resolve,
     split_fold,
 )
@@ -438,3 +439,39 @@ def test_a_card_of_another_task_or_other_settings_is_refused(
         GramError, match=r"card.json: not the card of a data set \(settings is missing\)"
     ):
         check_card(tmp_path / "card.json", settings.data, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (
+            "{direct8: {model: {architecture: direct}, train: {beta: 99}}}",
+            "methods: direct8: train: beta does nothing for the architecture direct, but for gram; leave it out",
+        ),
+        (
+            "{ar: {model: {architecture: ar}, train: {halt: q}}}",
+            "train: halt does nothing for the architecture ar, but for gram and hrm and trm",
+        ),
+        (
+            "{hrm: {model: {architecture: hrm}}, mine: {based_on: hrm, train: {lprm_weight: 7}}}",
+            "methods: mine: train: lprm_weight does nothing for the architecture hrm",
+        ),
+    ],
+)
+def test_a_setting_that_does_nothing_for_a_method_is_refused(
+    write: Any, methods: str, message: str
+) -> None:
+    with pytest.raises(GramError) as error:
+        load_experiment(write(f"methods: {methods}"))
+    assert message in str(error.value)
+
+
+def test_what_all_methods_share_may_say_more(write: Any) -> None:
+    """And GRAM, its twin and HRM may say what acts on them."""
+    methods = (
+        "{gram: {train: {beta: 2}}, twin: {model: {guidance: none}, train: {halt: q}}, "
+        "ar: {model: {architecture: ar}}, hrm: {model: {architecture: hrm}, train: {halt: q}}}"
+    )
+    experiment = load_experiment(write(f"train: {{beta: 3, halt_weight: 0.1}}\nmethods: {methods}"))
+    assert method_section(experiment, "gram", "train").beta == 2
+    assert method_section(experiment, "ar", "train").beta == 3

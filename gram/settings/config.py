@@ -140,9 +140,30 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
         bases=bases,
     )
     for method in methods:
+        check_acts(experiment, method)
         resolve(experiment, path.stem, method, 0)
         evaluate_settings(experiment, method)
     return experiment
+
+
+def check_acts(experiment: Experiment, method: str) -> None:
+    """Refuse a setting that a method states itself, and that does nothing for its architecture.
+
+    What all methods share may say more: the others leave it alone.
+
+    Raises:
+        GramError: names the key and the architectures that have it.
+    """
+    architecture = method_section(experiment, method, "model").architecture
+    for section in ("train", "evaluate"):
+        fields = {field.name: field for field in dataclasses.fields(SECTIONS[section])}
+        for key in experiment.own[method].get(section, {}):
+            only = fields[key].metadata["only"] if key in fields else ()
+            if only and architecture not in only:
+                raise GramError(
+                    f"{experiment.path}: methods: {method}: {section}: {key} does nothing for the architecture "
+                    f"{architecture}, but for {' and '.join(only)}; leave it out"
+                )
 
 
 def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from typing import Literal
 from gram.settings.field import setting
 from gram.settings.limits import REPEATS, ROWS, STEPS, WEIGHT
 
+GUIDED = ("gram",)  # architectures with a prior, a posterior and a value head
+HALTING = ("gram", "hrm", "trm")  # those with a head for halting
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -94,16 +97,28 @@ class TrainConfig:
         "normaliser of the cross-entropy",
         gap="Open. TRM uses stablemax in float64; softmax needs no float64.",
     )
-    beta: float = setting(0.07, "weight of the KL (8x8: 0.07)", least=0, most=WEIGHT)
+    beta: float = setting(
+        0.07,
+        "weight of the KL (8x8: 0.07)",
+        least=0,
+        most=WEIGHT,
+        only=GUIDED,
+    )
     beta_initial: float | None = setting(
         None,
         "with a value: beta moves linearly from here to beta within beta_decay_steps",
         gap="Not in the paper; off by default.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
     )
     beta_decay_steps: int = setting(
-        0, "see beta_initial", gap="Not in the paper; off by default.", least=0, most=STEPS
+        0,
+        "see beta_initial",
+        gap="Not in the paper; off by default.",
+        least=0,
+        most=STEPS,
+        only=GUIDED,
     )
     beta_factors: tuple[float, ...] = setting(
         (1.0,),
@@ -114,6 +129,7 @@ class TrainConfig:
         "choose; a rollout has no such help. A dearer first step lets it compute first.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
     )
     beta_factors_initial: tuple[float, ...] | None = setting(
         None,
@@ -122,14 +138,20 @@ class TrainConfig:
         gap="Not in the paper; off by default.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
     )
     kl_balance: float = setting(
-        0.8, "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)", least=0, most=1
+        0.8,
+        "share of KL(sg(q) || p); the rest is KL(q || sg(p)) (Dreamer-V2)",
+        least=0,
+        most=1,
+        only=GUIDED,
     )
     kl_channels: Literal["sum", "mean"] = setting(
         "sum",
         "reduction of the KL over channels",
         gap="Open, and it decides what beta means; a mean is ~500 times too weak.",
+        only=GUIDED,
     )
     kl_tokens: Literal["sum", "mean"] = setting(
         "sum",
@@ -137,6 +159,7 @@ class TrainConfig:
         gap="Open. beta times the number of tokens is 4.0 to 4.5 for the paper's four constraint tasks, which speaks for a "
         "sum. mean divides by the number of tokens of the board, also where all share one noise vector: with beta = 1 it is the "
         "plain ELBO of one supervision step.",
+        only=GUIDED,
     )
     free_nats: float = setting(
         0.0,
@@ -144,17 +167,20 @@ class TrainConfig:
         gap="Not in the paper; off by default.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
     )
     charged: Literal["last", "all"] = setting(
         "last",
         "transitions whose KL is charged: the last, or all (the heads re-run on the detached proposal u)",
         gap="Open; see uncharged_noise.",
+        only=GUIDED,
     )
     uncharged_noise: Literal["prior", "posterior"] = setting(
         "prior",
         "source of the noise in transitions whose KL is not charged",
         gap="Open. With the posterior, the target reaches the decoder through noise that nobody charges for, and the "
         "prior learns nothing; see reports/DEVIATIONS.md.",
+        only=GUIDED,
     )
     carry_prior_from: int | None = setting(
         None,
@@ -164,6 +190,7 @@ class TrainConfig:
         "prior soon leaves them; with the prior, every supervision step learns from states as a rollout meets them.",
         least=0,
         most=STEPS,
+        only=GUIDED,
     )
     halt_weight: float = setting(
         0.5,
@@ -171,6 +198,7 @@ class TrainConfig:
         gap="Open; as in TRM.",
         least=0,
         most=WEIGHT,
+        only=HALTING,
     )
     lprm_weight: float = setting(
         0.5,
@@ -178,11 +206,13 @@ class TrainConfig:
         gap="Open; only scales the head's own gradient.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
     )
     lprm_reward: Literal["exact", "tokens"] = setting(
         "exact",
         "r of the value loss: 1 for an exact final prediction, or its share of correct tokens",
         gap="The paper says accuracy in [0, 1]. Nearly all tokens of a wrong board are right, so exact separates better.",
+        only=GUIDED,
     )
     sampling: Literal["pairs", "inputs"] = setting(
         "pairs",
@@ -217,6 +247,7 @@ class TrainConfig:
         "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its halting probability exceeds 0.5 (of "
         "HRM: that of continuing)",
         gap="Open. HRM and TRM train with q; none gives every input the same number of steps.",
+        only=HALTING,
     )
     halt_exploration: float = setting(
         0.1,
@@ -225,6 +256,7 @@ class TrainConfig:
         gap="Open; as in HRM and TRM.",
         least=0,
         most=1,
+        only=HALTING,
     )
     initial_weights: str | None = setting(
         None,
