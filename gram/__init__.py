@@ -50,7 +50,9 @@ COMMANDS = {
 
 
 class _Commands(MetaPathFinder):
-    """Finds ``gram.keep`` for ``python -m gram.keep``: a command keeps its name in whatever room it stands."""
+    """Finds ``gram.keep`` for ``python -m gram.keep``: a command keeps its name in whatever room it
+    stands.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: object = None

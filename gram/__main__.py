@@ -1,6 +1,7 @@
 """``python -m gram``: the steps of this package, each a command of its own, and what each does.
 
-Their names and descriptions are read from their source, since importing all of them would take seconds.
+Their names and descriptions are read from their source, since importing all of them would take
+seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def steps() -> dict[str, str]:
         functions = (node for node in tree.body if isinstance(node, ast.FunctionDef))
         for function in functions:
             if function.name == "main":
-                text = ast.get_docstring(function) or ""
+                text = " ".join((ast.get_docstring(function) or "").split())
                 found[name] = re.split(r"[:;(]", text)[0].strip(" .")
     return dict(sorted(found.items()))
 

@@ -1,6 +1,8 @@
-"""A Snakemake executor for RunPod: one pod per job, over the REST API v2, with a network volume as the shared file system.
+"""A Snakemake executor for RunPod: one pod per job, over the REST API v2, with a network volume as
+the shared file system.
 
-Snakemake finds the plugin by this module's name and takes these three names from it. README.md says how to use it.
+Snakemake finds the plugin by this module's name and takes these three names from it. README.md says
+how to use it.
 """
 
 from snakemake_executor_plugin_runpod.executor import Executor

@@ -1,5 +1,6 @@
-"""``python -m snakemake_executor_plugin_runpod``: list or end what is left over (reap), say what runs cost (costs), and
-where one could run (where)."""
+"""``python -m snakemake_executor_plugin_runpod``: list or end what is left over (reap), say what
+runs cost (costs), and where one could run (where).
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def reap(client: Client, run: str | None, *, yes: bool) -> int:
                 what = f"NOT ended: {error}"
         left += what != "ended"
         print(
-            f"{pod['id']}  {pod['status']:<12}  {pod.get('cost') or 0:.2f} $/h  {pod['name']}  {what}"
+            f"{pod['id']}  {pod['status']:<12}  {pod.get('cost') or 0:.2f} $/h  {pod['name']} "
+            f" {what}"
         )
     whose = f"of run {run}" if run else "of any run"
     print(
@@ -44,7 +46,9 @@ def reap(client: Client, run: str | None, *, yes: bool) -> int:
 
 
 def removals(state: Path) -> list[str]:
-    """What RunPod answered to pods that asked to be removed, as they noted it in a state folder: a line for each pod."""
+    """What RunPod answered to pods that asked to be removed, as they noted it in a state folder: a
+    line for each pod.
+    """
     notes = sorted((state / "jobs").glob("*/removal.txt"))
     return [f"{note.parent.name} has asked: {_last_line(note)}" for note in notes]
 
@@ -85,7 +89,10 @@ def main() -> int:
     reaping.add_argument(
         "--state",
         type=Path,
-        help="the run's state folder (runpod-state): also shows what RunPod answered to pods that asked to be removed",
+        help=(
+            "the run's state folder (runpod-state): also shows what RunPod answered to pods that"
+            " asked to be removed"
+        ),
     )
     reaping.add_argument(
         "--yes", action="store_true", help="end them; also those of a head that is at work"

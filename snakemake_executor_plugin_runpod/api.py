@@ -1,8 +1,9 @@
 """RunPod's REST API v2, as far as pods need it.
 
-Source: the OpenAPI document api-reference-v2/openapi.json of https://github.com/runpod/docs. Errors are problem documents
-(RFC 9457). What its page "Create a pod" says of them decides what is tried again: 400 and 403 mean the next GPU type, 429 and
-5xx mean later, everything else will not get better.
+Source: the OpenAPI document api-reference-v2/openapi.json of https://github.com/runpod/docs. Errors
+are problem documents (RFC 9457). What its page "Create a pod" says of them decides what is tried
+again: 400 and 403 mean the next GPU type, 429 and 5xx mean later, everything else will not get
+better.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ URL = "https://api.runpod.io/v2"
 ALIVE = {"PROVISIONING", "STARTING", "RUNNING"}
 REFUSED = {400, 403}
 TIMEOUT = (10, 60)  # seconds to connect, and between bytes
-# RunPod asks to wait for up to an hour where an hour's quota is used up. So long nobody looks after what is billed.
+# RunPod asks to wait for up to an hour where an hour's quota is used up. So long nobody looks after
+# what is billed.
 LONGEST_RETRY_AFTER = 60.0
 MOST_PAGES = 1000
 LOG_LINES = 20
@@ -60,9 +62,11 @@ class ApiError(RunPodError):
 def backoff(
     attempt: int, first: float = 1.0, longest: float = 60.0, error: ApiError | None = None
 ) -> float:
-    """Seconds to wait after failure number ``attempt`` (from 0): doubled each time, a random half of it, never under Retry-After.
+    """Seconds to wait after failure number ``attempt`` (from 0): doubled each time, a random half
+    of it, never under Retry-After.
 
-    Random, so that jobs which failed together do not come back together. Retry-After counts for a minute at most.
+    Random, so that jobs which failed together do not come back together. Retry-After counts for a
+    minute at most.
     """
     span = min(longest, first * 2.0 ** min(attempt, 30))
     asked = error.retry_after if error is not None and error.retry_after is not None else 0.0
@@ -72,7 +76,8 @@ def backoff(
 def patiently(
     call: Callable[[], Result], seconds: float, longest: float = 15.0, clock: Clock = CLOCK
 ) -> Result:
-    """The result of ``call``, repeated for up to ``seconds`` while the API is only temporarily unable.
+    """The result of ``call``, repeated for up to ``seconds`` while the API is only temporarily
+    unable.
 
     Raises:
         ApiError: the last one.
@@ -105,7 +110,8 @@ class Client:
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
             raise RunPodError(
-                f"runpod-api-url: {url}: must begin with https://, because the API key is sent there"
+                f"runpod-api-url: {url}: must begin with https://, because the API key is sent"
+                " there"
             )
         self.url = url.rstrip("/")
         self._key = key
@@ -168,7 +174,9 @@ class Client:
     def gpus(
         self, count: int = 1, cloud: str = "SECURE", min_cuda: str | None = None
     ) -> list[dict[str, Any]]:
-        """The catalogue of GPU types: id, availability (NONE, LOW, ...), dataCenters, as far as pods like these could have them."""
+        """The catalogue of GPU types: id, availability (NONE, LOW, ...), dataCenters, as far as
+        pods like these could have them.
+        """
         query = {"include": "AVAILABILITY", "product": "POD", "count": count, "cloud": cloud}
         if min_cuda:
             query["minCudaVersion"] = min_cuda
@@ -176,13 +184,17 @@ class Client:
         return found
 
     def data_centers(self) -> list[dict[str, Any]]:
-        """The catalogue of data centers: id, networkVolumeTypes, gpuAvailability, cpuAvailability."""
+        """The catalogue of data centers: id, networkVolumeTypes, gpuAvailability,
+        cpuAvailability.
+        """
         path = "/catalog/datacenters?include=GPU_AVAILABILITY,CPU_AVAILABILITY"
         found: list[dict[str, Any]] = self._call("GET", path)["dataCenters"]
         return found
 
     def system_log(self, pod_id: str) -> list[str]:
-        """The last lines that the pod's machine wrote while it started the pod; none where there is no answer in seconds."""
+        """The last lines that the pod's machine wrote while it started the pod; none where there is
+        no answer in seconds.
+        """
         lines: list[str] = []
         end = time.monotonic() + 2 * SECONDS_FOR_LOG
         with contextlib.suppress(requests.RequestException):
@@ -229,7 +241,8 @@ class Client:
         details += [str(violation) for violation in problem.get("errors") or []]
         if answer.status_code in (401, 403) and method == "GET":
             details.append(
-                "is this your own key? inside a pod RUNPOD_API_KEY is a key of that pod alone; use runpod-key-file"
+                "is this your own key? inside a pod RUNPOD_API_KEY is a key of that pod alone; use"
+                " runpod-key-file"
             )
         text = f"{where}: {answer.status_code}: {'; '.join(details) or 'no problem document'}"
         raise ApiError(

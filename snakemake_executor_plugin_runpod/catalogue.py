@@ -1,4 +1,6 @@
-"""What RunPod has: the stock that is worth asking for, the place of a volume, and where a run could have all that it needs."""
+"""What RunPod has: the stock that is worth asking for, the place of a volume, and where a run could
+have all that it needs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class Catalogue:
             try:
                 types = self.client.gpus(*query)
             except ApiError as error:
-                # Some keys may not read it, and it may be busy: then the creation itself has to say.
+                # Some keys may not read it, and it may be busy: then the creation itself has to
+                # say.
                 self._usable = error.transient
                 return None
             self._answers[query] = (now, types)
@@ -51,7 +54,9 @@ class Catalogue:
 
 
 def stock(kind: dict[str, Any], centers: list[str]) -> str:
-    """The best availability of a GPU type, in some data centers if they are named: NONE, LOW, MEDIUM, HIGH."""
+    """The best availability of a GPU type, in some data centers if they are named: NONE, LOW,
+    MEDIUM, HIGH.
+    """
     everywhere = str(kind.get("availability") or NONE)
     listed = kind.get("dataCenters")
     if not centers or listed is None or everywhere == NONE:
@@ -67,7 +72,8 @@ def place_of(
     centers: list[str],
     environment: Mapping[str, str],
 ) -> tuple[str, list[str]]:
-    """The volume, and the data centers for its pods, checked against each other and against the pod that this machine may be.
+    """The volume, and the data centers for its pods, checked against each other and against the pod
+    that this machine may be.
 
     Args:
         client: the API.
@@ -86,7 +92,8 @@ def place_of(
     if volume_id is not None and mounted is not None and volume_id != mounted:
         raise RunPodError(
             f"runpod-volume-id: {volume_id}: this machine mounts another volume, {mounted}"
-            " (RUNPOD_VOLUME_ID); leave the setting out, or start the head on a pod with that volume"
+            " (RUNPOD_VOLUME_ID); leave the setting out, or start the head on a pod with that"
+            " volume"
         )
     volume = volume_id or str(mounted)
     try:
@@ -102,14 +109,15 @@ def place_of(
         home = home.get("id")
     if home and centers and home not in centers:
         raise RunPodError(
-            f"runpod-data-centers: {', '.join(centers)}: volume {volume} is in {home}, and pods can only mount it"
-            " there; leave the setting out"
+            f"runpod-data-centers: {', '.join(centers)}: volume {volume} is in {home}, and pods can"
+            " only mount it there; leave the setting out"
         )
     return volume, [str(home)] if home else centers
 
 
 def where(client: Client, gpu_types: list[str], min_cuda: str | None, count: int) -> list[str]:
-    """A Markdown table of the data centers that have one of these GPUs, the best first, and what else a run needs there.
+    """A Markdown table of the data centers that have one of these GPUs, the best first, and what
+    else a run needs there.
 
     Raises:
         ApiError: the API refuses.
@@ -124,7 +132,8 @@ def where(client: Client, gpu_types: list[str], min_cuda: str | None, count: int
         }
         found = []
         for kind in wanted:
-            # The catalogue of types knows CUDA, and the one of data centers knows all places: both must have it.
+            # The catalogue of types knows CUDA, and the one of data centers knows all places: both
+            # must have it.
             at_all = stock(kind, [center["id"]]) if kind.get("dataCenters") is not None else None
             there = in_stock.get(kind["id"], NONE)
             if at_all != NONE and there != NONE:

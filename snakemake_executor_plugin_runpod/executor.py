@@ -69,11 +69,13 @@ class Executor(RemoteExecutor):
             raise WorkflowError(f"runpod-state: {settings.state}: {error}") from None
         self.ready = True
         self.logger.info(
-            f"RunPod: run {settings.run} has cost {self.fleet.spent():.2f} of {self.fleet.budget:.2f} dollars so far; at most"
-            f" {settings.max_pods} pods at a time, in {', '.join(self.data_centers) or 'any data center'}"
+            f"RunPod: run {settings.run} has cost {self.fleet.spent():.2f} of"
+            f" {self.fleet.budget:.2f} dollars so far; at most {settings.max_pods} pods at a time,"
+            f" in {', '.join(self.data_centers) or 'any data center'}"
         )
         if not settings.cpu_types:
-            # Snakemake runs local rules by itself, here; which rules need a pod is a matter of this executor alone.
+            # Snakemake runs local rules by itself, here; which rules need a pod is a matter of this
+            # executor alone.
             self.workflow.localrules(
                 *(rule.name for rule in self.workflow.rules if not may_use_gpu(rule))
             )
@@ -84,11 +86,15 @@ class Executor(RemoteExecutor):
         return "all"
 
     def get_python_executable(self) -> str:
-        """The pods' Python: by default this one, which then lies in the image or on the volume at the same path."""
+        """The pods' Python: by default this one, which then lies in the image or on the volume at
+        the same path.
+        """
         return self.settings.python or super().get_python_executable()
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        """Submit jobs, under a SIGTERM handler: Snakemake's own would wait, and pay, until all pods are done."""
+        """Submit jobs, under a SIGTERM handler: Snakemake's own would wait, and pay, until all pods
+        are done.
+        """
         if not self.handles_sigterm:
             self.handles_sigterm = True
             previous = signal.getsignal(signal.SIGTERM)
@@ -98,7 +104,8 @@ class Executor(RemoteExecutor):
                 if callable(previous):
                     previous(number, frame)
 
-            # Outside the main thread this is an error: whoever started Snakemake there gets the signals.
+            # Outside the main thread this is an error: whoever started Snakemake there gets the
+            # signals.
             with contextlib.suppress(ValueError):
                 signal.signal(signal.SIGTERM, handle)
         super().run_jobs(jobs)
@@ -111,14 +118,17 @@ class Executor(RemoteExecutor):
             "cwd": str(Path.cwd()),
             "grace": settings.grace,
             "jobs": rules_and_wildcards(job),
-            "limit": 60 * job.resources["runtime"]
-            if job.resources.get("runtime")
-            else settings.time_limit,
+            "limit": (
+                60 * job.resources["runtime"]
+                if job.resources.get("runtime")
+                else settings.time_limit
+            ),
         }
         bodies = self.requests(job)
         if self.key.within((task, bodies)):
             raise WorkflowError(
-                "the API key stands in this job's command or in a declared environment variable; take it out"
+                "the API key stands in this job's command or in a declared environment variable;"
+                " take it out"
             )
         submitted = self.fleet.submit(job.name, bodies, task)
         self.report_job_submission(
@@ -197,7 +207,9 @@ class Executor(RemoteExecutor):
             self.fleet.well()
 
     def _given_another_pod(self, info: SubmittedJobInfo, job: Job, outcome: str) -> bool:
-        """Whether a job begins once more because its pod was lost; Snakemake's retries are for jobs that fail by themselves."""
+        """Whether a job begins once more because its pod was lost; Snakemake's retries are for jobs
+        that fail by themselves.
+        """
         if not job.lost or job.losses >= self.settings.lost_pods:
             return False
         info.aux["job"] = again = self.fleet.again(job)
@@ -215,7 +227,9 @@ class Executor(RemoteExecutor):
             self.report_job_error(info, msg=f"RunPod: {outcome}. ", aux_logs=log)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """End every pod: also those of jobs that are being checked at this moment, which the list does not hold."""
+        """End every pod: also those of jobs that are being checked at this moment, which the list
+        does not hold.
+        """
         self.fleet.close()
 
     def shutdown(self) -> None:
@@ -224,13 +238,15 @@ class Executor(RemoteExecutor):
         super().shutdown()
         settings = self.settings
         self.logger.info(
-            f"RunPod: run {settings.run} has cost {self.fleet.spent():.2f} of {settings.budget:.2f} dollars;"
-            f" each pod is a line of {self.fleet.ledger.path}"
+            f"RunPod: run {settings.run} has cost {self.fleet.spent():.2f} of {settings.budget:.2f}"
+            f" dollars; each pod is a line of {self.fleet.ledger.path}"
         )
 
 
 def rules_and_wildcards(job: Any) -> list[dict[str, Any]]:
-    """What a job is, or each job of a group, for the ledger: ``[{"rule": "train", "wildcards": {"seed": "0"}}]``."""
+    """What a job is, or each job of a group, for the ledger: ``[{"rule": "train", "wildcards":
+    {"seed": "0"}}]``.
+    """
     parts = job.jobs if job.is_group() else [job]
     found = [{"rule": part.rule.name, "wildcards": dict(part.wildcards.items())} for part in parts]
     return sorted(found, key=str)  # a group's jobs come in no fixed order

@@ -1,6 +1,8 @@
-"""The pods of one run: created one per job under a ceiling and a budget, and watched until the job has ended.
+"""The pods of one run: created one per job under a ceiling and a budget, and watched until the job
+has ended.
 
-Nothing here knows Snakemake. Time is counted by this machine's monotonic clock; the ledger holds dates.
+Nothing here knows Snakemake. Time is counted by this machine's monotonic clock; the ledger holds
+dates.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from snakemake_executor_plugin_runpod.volume import Heartbeat, Volume, read_json
 PREFIX = "smk"
 LONGEST_RULE = 18  # letters of a rule's name in a pod's; with a run's 20, names have at most 60
 SECONDS_TO_END = 90.0  # how long the end of a run waits for the API to take its pods away
-# A pod that has not begun is asked for its machine's log after this part of the time that it may take.
+# A pod that has not begun is asked for its machine's log after this part of the time that it may
+# take.
 PART_OF_START = 0.2
 # What a machine says of an image that will never start.
 HOPELESS = (
@@ -50,7 +53,8 @@ class Fleet:
         max_pods: how many pods may exist at a time.
         budget: dollars that the run may cost, over all its heads.
         start_timeout: seconds until a pod must have begun its job.
-        capacity_timeout: seconds to keep asking while every candidate is refused and no pod exists; None for ever.
+        capacity_timeout: seconds to keep asking while every candidate is refused and no pod exists;
+        None for ever.
         max_failures: the run stops after so many failed jobs if none has succeeded before.
         python: the pods' interpreter.
         say: prints a line.
@@ -107,8 +111,9 @@ class Fleet:
         if self.volume.copied is not None:
             identity, folder = self.volume.copied
             self.say(
-                f"RunPod: {self.volume.folder} is a copy of {folder}, or was there before; pods that a head there has made"
-                f" are not touched from here. `reap` lists them: their names begin with {PREFIX}-{self.run}-{identity}-"
+                f"RunPod: {self.volume.folder} is a copy of {folder}, or was there before; pods"
+                " that a head there has made are not touched from here. `reap` lists them: their"
+                f" names begin with {PREFIX}-{self.run}-{identity}-"
             )
         self.heartbeat.start(self.say)
         # From here on, pods of an earlier head end their jobs by themselves, too.
@@ -123,7 +128,8 @@ class Fleet:
         while left := ids & {pod["id"] for pod in self._list() if pod["status"] in ALIVE}:
             if self.clock.monotonic() > end:
                 raise RunPodError(
-                    f"RunPod still runs pods of an earlier head: {', '.join(sorted(left))}; try again, or use reap"
+                    f"RunPod still runs pods of an earlier head: {', '.join(sorted(left))}; try"
+                    " again, or use reap"
                 )
             self.clock.sleep(min(1.0, self.heartbeat.beat))
         self.pods.pay_leftovers(self.volume.jobs, {pod["id"]: pod for pod in mine})
@@ -142,7 +148,9 @@ class Fleet:
         return self.ledger.dollars + sum(hours)
 
     def close(self) -> None:
-        """End every pod, then pay, then stop the heartbeat, whatever the volume says. May be called more than once."""
+        """End every pod, then pay, then stop the heartbeat, whatever the volume says. May be called
+        more than once.
+        """
         with self._lock:
             self.closed = True
             end = self.clock.monotonic() + SECONDS_TO_END
@@ -168,8 +176,8 @@ class Fleet:
             self.say(f"RunPod: the volume does not work, and is tried again: {error}")
         if now - self._troubled > self.heartbeat.stale:
             raise RunPodError(
-                f"the volume has not worked for {now - self._troubled:.0f} s: {error}; every pod is ended; make room or"
-                " wait until it works again, and the same command goes on"
+                f"the volume has not worked for {now - self._troubled:.0f} s: {error}; every pod is"
+                " ended; make room or wait until it works again, and the same command goes on"
             )
 
     # The jobs
@@ -181,7 +189,8 @@ class Fleet:
 
         Args:
             what: the rule, for the pod's name.
-            bodies: requests that would create the pod, the preferred first, without name and command.
+            bodies: requests that would create the pod, the preferred first, without name and
+            command.
             task: command, cwd, grace and limit, as the runner reads them; and jobs, for the ledger.
             losses: how often this job had a pod that was lost.
         """
@@ -208,13 +217,15 @@ class Fleet:
             # Neither needs the API, so neither waits where it is busy.
             if self.spent() >= self.budget:
                 raise RunPodError(
-                    f"the budget of run {self.run} is spent: {self.spent():.2f} of {self.budget:.2f} dollars;"
-                    " nothing more is submitted, and its pods are ended; raise runpod-budget to go on"
+                    f"the budget of run {self.run} is spent: {self.spent():.2f} of"
+                    f" {self.budget:.2f} dollars; nothing more is submitted, and its pods are"
+                    " ended; raise runpod-budget to go on"
                 )
             if other := self.heartbeat.successor():
                 raise RunPodError(
-                    f"{other} has taken over run {self.run}, because this one was silent for more than"
-                    f" {self.heartbeat.stale:g} s; it has ended the pods of this one, which stops"
+                    f"{other} has taken over run {self.run}, because this one was silent for more"
+                    f" than {self.heartbeat.stale:g} s; it has ended the pods of this one, which"
+                    " stops"
                 )
             self._end_finished()
             if self.clock.monotonic() < self.pods.paused_until:
@@ -229,7 +240,8 @@ class Fleet:
         """Carry one job on by what is known now; its outcome once it has ended.
 
         Raises:
-            RunPodError: the API refuses for a reason that no job will survive, or every job so far has failed.
+            RunPodError: the API refuses for a reason that no job will survive, or every job so far
+            has failed.
             OSError: the volume does not work.
         """
         with self._lock:
@@ -240,10 +252,12 @@ class Fleet:
                     self.placing.place(job, self._prepare, self.jobs)
                 else:
                     self._watch(job)
-            # A job whose pod is lost fails only when the pod is gone for sure: its second run must not meet the first.
+            # A job whose pod is lost fails only when the pod is gone for sure: its second run must
+            # not meet the first.
             if job.outcome is None or not (job.over or self.pods.gone(job)):
                 return None
-            # First its line in the ledger: the job that comes next may be the one that adds the ledger up.
+            # First its line in the ledger: the job that comes next may be the one that adds the
+            # ledger up.
             if job.pod_id is not None and not job.paid:
                 return None
             self._count(job)
@@ -256,7 +270,9 @@ class Fleet:
     # How it begins and ends
 
     def _prepare(self, job: Job) -> list[str]:
-        """Write what a pod will read; the command that it runs, in exec form: no shell sees the paths."""
+        """Write what a pod will read; the command that it runs, in exec form: no shell sees the
+        paths.
+        """
         job.folder.mkdir(exist_ok=True)
         record = job.folder / "job.json"
         if not record.exists():
@@ -305,7 +321,10 @@ class Fleet:
         with contextlib.suppress(OSError), open(job.folder / "log.txt", "a") as file:
             file.writelines(f"{line}\n" for line in lines)
         last = (hopeless or lines or ["nothing"])[-1]
-        return f"pod {job.pod_id} did not begin its job within {silence:.0f} s; its machine says: {last}"
+        return (
+            f"pod {job.pod_id} did not begin its job within {silence:.0f} s; its machine says:"
+            f" {last}"
+        )
 
     def _read_exit(self, job: Job) -> bool:
         ended = read_json(job.folder / "exit.json")
@@ -324,7 +343,9 @@ class Fleet:
             self.placing.freed()
 
     def _count(self, job: Job) -> None:
-        """Stop the run where nothing has ever worked: the next jobs would cost as much for the same reason."""
+        """Stop the run where nothing has ever worked: the next jobs would cost as much for the same
+        reason.
+        """
         began = job.heard[0] is not None or job.over
         if job.outcome == "done":
             self._succeeded = True
@@ -332,15 +353,17 @@ class Fleet:
             self._failed += 1
         if not self._succeeded and self._failed >= self.max_failures:
             raise RunPodError(
-                f"the first {self._failed} jobs of run {self.run} have failed and none has succeeded, the last one with:"
-                f" {job.outcome} ({job.folder / 'log.txt'}); nothing more is submitted, and its pods are ended; mend the"
-                " cause and start again (runpod-max-failures says after how many)"
+                f"the first {self._failed} jobs of run {self.run} have failed and none has"
+                f" succeeded, the last one with: {job.outcome} ({job.folder / 'log.txt'}); nothing"
+                " more is submitted, and its pods are ended; mend the cause and start again"
+                " (runpod-max-failures says after how many)"
             )
 
     # Ends of several
 
     def _end_finished(self) -> None:
-        """End the pods of jobs that have ended, and pay; one that cannot be is no reason to leave the others.
+        """End the pods of jobs that have ended, and pay; one that cannot be is no reason to leave
+        the others.
 
         Raises:
             OSError: the ledger cannot be written.
@@ -360,7 +383,9 @@ class Fleet:
             raise failed
 
     def _end_all(self, end: float) -> None:
-        """End every pod, in rounds, so that one that cannot be does not hold up the others. Touches no file."""
+        """End every pod, in rounds, so that one that cannot be does not hold up the others. Touches
+        no file.
+        """
         left = [job for job in self.jobs if job.exists]
         attempt = 0
         while left:
@@ -384,7 +409,8 @@ class Fleet:
             self.clock.sleep(wait)
         for job in left:
             self.say(
-                f"RunPod: pod {job.pod_id} could not be ended and is billed on; run reap ({failed[job.name]})"
+                f"RunPod: pod {job.pod_id} could not be ended and is billed on; run reap"
+                f" ({failed[job.name]})"
             )
 
     def _end_unanswered(self, end: float) -> None:
@@ -408,8 +434,8 @@ class Fleet:
         except (OSError, RunPodError) as error:
             cost = self.spent() - self.ledger.dollars
             self.say(
-                f"RunPod: {cost:.2f} dollars for {len([job for job in unpaid if not job.paid])} ended pods are not in the"
-                f" ledger, which could not be written: {error}"
+                f"RunPod: {cost:.2f} dollars for {len([job for job in unpaid if not job.paid])}"
+                f" ended pods are not in the ledger, which could not be written: {error}"
             )
 
     # The API, with patience

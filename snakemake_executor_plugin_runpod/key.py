@@ -47,7 +47,8 @@ class ApiKey:
 
 
 def load_key(path: Path | None, environment: MutableMapping[str, str] = os.environ) -> ApiKey:
-    """The key from ``path``, or without one from RUNPOD_API_KEY, which is then taken out of the environment.
+    """The key from ``path``, or without one from RUNPOD_API_KEY, which is then taken out of the
+    environment.
 
     Taken out, so that the jobs which run on this machine do not inherit it.
 
@@ -73,6 +74,7 @@ def load_key(path: Path | None, environment: MutableMapping[str, str] = os.envir
     # A line break or the like would come back in the error message of the HTTP library.
     if not re.fullmatch(r"[!-~]{8,}", text):
         raise RunPodError(
-            f"{where}: this is no API key: it must be one word of at least 8 printable ASCII characters"
+            f"{where}: this is no API key: it must be one word of at least 8 printable ASCII"
+            " characters"
         )
     return ApiKey(text)

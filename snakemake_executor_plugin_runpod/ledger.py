@@ -1,15 +1,16 @@
 """What pods cost: a line of JSON per pod that has ended.
 
-The file is an interface: other programs read it (a table of costs, say) without importing this package. Keys of a line, none of
-which may change its meaning:
+The file is an interface: other programs read it (a table of costs, say) without importing this
+package. Keys of a line, none of which may change its meaning:
 
 run, session            name of the run, and the head that wrote the line
 pod, name, compute      RunPod's id; the pod's name; what it had, as ``1 x NVIDIA A40``
 price, start, end       dollars per hour; ISO dates
 hours, cost             how long the pod existed; dollars
 outcome                 "done", or why the pod ended before its job did, or how its job failed
-jobs                    ``[{"rule": "train", "wildcards": {"seed": "0"}}]``: Snakemake's jobs on it. One of them, or those of a
-                        group; none where that is not known. Lines of older versions do not have this key.
+jobs                    ``[{"rule": "train", "wildcards": {"seed": "0"}}]``: Snakemake's jobs on it.
+                        One of them, or those of a group; none where that is not known. Lines of
+                        older versions do not have this key.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class Ledger:
             outcome: ``done``, or why it ended.
 
         Raises:
-            OSError: the volume does not take it; then nothing is counted, and it can be tried again.
+            OSError: the volume does not take it; then nothing is counted, and it can be tried
+                again.
         """
         hours = max(0.0, seconds) / 3600
         cost = round(price * hours, 6)
@@ -103,7 +105,9 @@ class Ledger:
         self.dollars += cost
 
     def jobs_of(self, name: str) -> list[dict[str, Any]]:
-        """Snakemake's jobs on a pod, from the pod's folder, so that also the next head knows them; none if that is gone."""
+        """Snakemake's jobs on a pod, from the pod's folder, so that also the next head knows them;
+        none if that is gone.
+        """
         task = read_json(self.path.parent / "jobs" / name / "job.json") or {}
         jobs: list[dict[str, Any]] = task.get("jobs", [])
         return jobs
@@ -114,7 +118,8 @@ class Ledger:
         Args:
             pod: the record.
             outcome: why it ended.
-            seen: when this machine first saw it, in seconds since 1970: its start where the record has no date that can be read.
+            seen: when this machine first saw it, in seconds since 1970: its start where the record
+                has no date that can be read.
         """
         now = self.clock.time()
         try:

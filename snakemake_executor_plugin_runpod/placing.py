@@ -1,6 +1,7 @@
 """How jobs come to their pods: which requests are worth sending, and what RunPod has refused.
 
-A refusal holds for all jobs that would send the same request, so that a hundred jobs ask no more often than one.
+A refusal holds for all jobs that would send the same request, so that a hundred jobs ask no more
+often than one.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from snakemake_executor_plugin_runpod.errors import RunPodError
 from snakemake_executor_plugin_runpod.pods import Job, Pods
 
 LONGEST_WAIT_IN_BEATS = 20
-# A refused request is sent again although the catalogue has no stock, every so many times: a catalogue may be late.
+# A refused request is sent again although the catalogue has no stock, every so many times: a
+# catalogue may be late.
 TRUST_IN_CATALOGUE = 4
-# A creation without an answer is not repeated before so many heartbeats, and two listings, have passed without its pod.
+# A creation without an answer is not repeated before so many heartbeats, and two listings, have
+# passed without its pod.
 BEATS_UNTIL_REPEATED = 2
 LOOKS_UNTIL_REPEATED = 2
 
 
 @dataclass
 class Refusal:
-    """That a request was refused: how often, until when it is not repeated, and RunPod's last words."""
+    """That a request was refused: how often, until when it is not repeated, and RunPod's last
+    words.
+    """
 
     times: int = 0
     until: float = 0.0
@@ -39,8 +44,8 @@ class Placing:
     Args:
         pods: of the run.
         max_pods: how many may exist at a time.
-        capacity_timeout: seconds after which jobs fail for which every request is refused, counted only while the run has no
-            pod; None to ask for ever.
+        capacity_timeout: seconds after which jobs fail for which every request is refused, counted
+            only while the run has no pod; None to ask for ever.
     """
 
     def __init__(self, pods: Pods, *, max_pods: int, capacity_timeout: float | None) -> None:
@@ -107,7 +112,9 @@ class Placing:
         self.refusals.clear()
 
     def _may_be_repeated(self, job: Job, now: float) -> bool:
-        """Whether the pod whose creation was not answered does not exist; if it does, the job has it."""
+        """Whether the pod whose creation was not answered does not exist; if it does, the job has
+        it.
+        """
         pods = self.pods
         assert pods.listing is not None and job.unsure is not None
         for pod in pods.listing.values():
@@ -136,8 +143,8 @@ class Placing:
         last = max(refusals, key=lambda refusal: refusal.until)
         if all(refusal.status == 403 for refusal in refusals):
             raise RunPodError(
-                f"every GPU type is answered with 403, so this API key may not create such pods: {last.text};"
-                " give it write access to pods, or ask for other types"
+                "every GPU type is answered with 403, so this API key may not create such pods:"
+                f" {last.text}; give it write access to pods, or ask for other types"
             )
         if self.pods.working:
             self.dry_since = None

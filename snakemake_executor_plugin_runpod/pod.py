@@ -1,18 +1,21 @@
-"""What a pod runs: the command of one job, exactly once. Only the standard library; the head copies this file to the volume.
+"""What a pod runs: the command of one job, exactly once. Only the standard library; the head copies
+this file to the volume.
 
     python3 pod.py FOLDER
 
-RunPod restarts a container whose command ends, and bills on. So this program never ends by itself: it claims the job by a
-directory that can be made only once, runs the command, writes how it ended, and idles until the pod is deleted. While it runs it
-watches the heartbeat of the head. When that stops, it ends the job and asks RunPod to remove this pod.
+RunPod restarts a container whose command ends, and bills on. So this program never ends by itself:
+it claims the job by a directory that can be made only once, runs the command, writes how it ended,
+and idles until the pod is deleted. While it runs it watches the heartbeat of the head. When that
+stops, it ends the job and asks RunPod to remove this pod.
 
-A volume may be away for a moment, or full: a heartbeat that cannot be written is left out, and how the job ended is written again
-until it is there.
+A volume may be away for a moment, or full: a heartbeat that cannot be written is left out, and how
+the job ended is written again until it is there.
 
-FOLDER holds, from the head: job.json (command, cwd, session, beat, stale, grace, limit: seconds; api_url, graphql_url).
-From here: lock/owner, heartbeat, log.txt, exit.json (code: the exit status, or null if the command did not end by itself; reason;
-lost: whether the pod was the reason, and not the job), and removal.txt: what RunPod answered when this pod asked to be removed.
-FOLDER/../../head.json is the head's heartbeat: session, beat, ended.
+FOLDER holds, from the head: job.json (command, cwd, session, beat, stale, grace, limit: seconds;
+api_url, graphql_url). From here: lock/owner, heartbeat, log.txt, exit.json (code: the exit status,
+or null if the command did not end by itself; reason;
+lost: whether the pod was the reason, and not the job), and removal.txt: what RunPod answered when
+this pod asked to be removed. FOLDER/../../head.json is the head's heartbeat: session, beat, ended.
 """
 
 from __future__ import annotations
@@ -60,7 +63,9 @@ def write(path: pathlib.Path, content: Any) -> None:
 
 
 class Head:
-    """The head's heartbeat, judged by its changes and the clock of this machine: clocks of two machines differ."""
+    """The head's heartbeat, judged by its changes and the clock of this machine: clocks of two
+    machines differ.
+    """
 
     def __init__(self, path: pathlib.Path, session: str, stale: float) -> None:
         self.path, self.session, self.stale = path, session, stale
@@ -90,7 +95,8 @@ def ended(code: int | None, reason: str | None, *, lost: bool = False) -> dict[s
 
 
 def claim(folder: pathlib.Path, owner: str) -> bool:
-    """Whether this process is the first to take the job. The claim and its owner appear in one step.
+    """Whether this process is the first to take the job. The claim and its owner appear in one
+    step.
 
     Raises:
         OSError: the volume does not take it; the container is then restarted, and tries again.
@@ -165,7 +171,9 @@ def run(folder: pathlib.Path, job: dict[str, Any], head: Head, told: list[int]) 
 
 
 def beat(folder: pathlib.Path, count: int) -> None:
-    """Write the heartbeat, if the volume takes it: the head waits for many of them before it gives a pod up."""
+    """Write the heartbeat, if the volume takes it: the head waits for many of them before it gives
+    a pod up.
+    """
     with contextlib.suppress(OSError):
         write(folder / "heartbeat", {"beat": count})
 
@@ -240,7 +248,9 @@ WAYS: tuple[tuple[str, Callable[[dict[str, Any], str], tuple[bool, str]]], ...] 
 
 
 def remove_this_pod(folder: pathlib.Path, job: dict[str, Any], pod_id: str) -> bool:
-    """Ask RunPod to remove this pod in each way that it may have, until one works; all answers go to removal.txt."""
+    """Ask RunPod to remove this pod in each way that it may have, until one works; all answers go
+    to removal.txt.
+    """
     key = os.environ.get("RUNPOD_API_KEY") or "\0"
     for name, way in WAYS:
         works, said = way(job, pod_id)

@@ -1,6 +1,7 @@
 """The pods as the API lists them: whether they work, ended for good, and paid for in the ledger.
 
-Nothing here looks for a pod or knows the budget. Time is counted by this machine's monotonic clock; the ledger holds dates.
+Nothing here looks for a pod or knows the budget. Time is counted by this machine's monotonic clock;
+the ledger holds dates.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from snakemake_executor_plugin_runpod.ledger import (
 )
 from snakemake_executor_plugin_runpod.volume import read_json
 
-# Listings are made at most this often per heartbeat: Snakemake may look at its jobs every second, and RunPod counts requests.
+# Listings are made at most this often per heartbeat: Snakemake may look at its jobs every second,
+# and RunPod counts requests.
 LOOKS_PER_BEAT = 3
 # Heartbeats that a new pod may be missing from the API's answers.
 BEATS_UNTIL_KNOWN = 4
@@ -34,8 +36,8 @@ BEATS_UNTIL_KNOWN = 4
 class Job:
     """A job and its pod, from the wish to the end.
 
-    ``bodies`` are the requests that would create its pod, the preferred first, without name and command; ``task`` is what the
-    pod reads. ``outcome`` is "done", or why it failed.
+    ``bodies`` are the requests that would create its pod, the preferred first, without name and
+    command; ``task`` is what the pod reads. ``outcome`` is "done", or why it failed.
     """
 
     name: str
@@ -149,7 +151,9 @@ class Pods:
         self.note(job)
 
     def note(self, job: Job) -> None:
-        """Write down which pod a job has, for the next head; again and again until the volume takes it."""
+        """Write down which pod a job has, for the next head; again and again until the volume takes
+        it.
+        """
         if not job.noted:
             record = {
                 "id": job.pod_id,
@@ -164,7 +168,8 @@ class Pods:
     def lost(self, job: Job) -> str | None:
         """Whether the API says that the pod will not end its job.
 
-        A pod that is missing must be so in two listings, and no new one: the API may not know yet what it has just made.
+        A pod that is missing must be so in two listings, and no new one: the API may not know yet
+        what it has just made.
         """
         assert self.listing is not None and job.pod_id is not None
         pod = self.listing.get(job.pod_id)
@@ -188,7 +193,9 @@ class Pods:
         return None
 
     def gone(self, job: Job) -> bool:
-        """Whether the pod of a lost job has left the API's list of working pods since it was ended."""
+        """Whether the pod of a lost job has left the API's list of working pods since it was
+        ended.
+        """
         return (
             job.pod_id is not None
             and job.ended is not None
@@ -203,7 +210,8 @@ class Pods:
         return pod is not None and pod["status"] in ALIVE
 
     def end_if_possible(self, job: Job) -> None:
-        """:meth:`end` and :meth:`pay`, unless the API fails for now; who calls then comes again. A pause does not hold it up.
+        """:meth:`end` and :meth:`pay`, unless the API fails for now; who calls then comes again. A
+        pause does not hold it up.
 
         Raises:
             ApiError: it refuses.
@@ -258,7 +266,8 @@ class Pods:
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def end_strays(self, jobs: list[Job]) -> None:
-        """End pods with the name of one of these jobs that are not its own: a creation without an answer was repeated.
+        """End pods with the name of one of these jobs that are not its own: a creation without an
+        answer was repeated.
 
         No other pods, whatever their name: those of another head are not this one's to end.
 
@@ -291,9 +300,12 @@ class Pods:
         self.end_strays(jobs)
 
     def pay_leftovers(self, folder: Path, ended: dict[str, dict[str, Any]]) -> None:
-        """Pods of an earlier head: those that were just ended, and those that had vanished before."""
+        """Pods of an earlier head: those that were just ended, and those that had vanished
+        before.
+        """
         paid = {line["pod"] for line in self.ledger.lines()}
-        # A copy of another state folder holds the notes of the other's pods: they are not paid for here.
+        # A copy of another state folder holds the notes of the other's pods: they are not paid for
+        # here.
         for record in sorted(folder.glob(f"{self.label}*/pod.json")):
             note = read_json(record)
             if note is None or note["id"] in paid:

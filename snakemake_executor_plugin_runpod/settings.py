@@ -1,7 +1,9 @@
-"""The settings of the executor: command line options --runpod-..., or keys runpod-... of a profile."""
+"""The settings of the executor: command line options --runpod-..., or keys runpod-... of a
+profile.
+"""
 
-# ruff: noqa: RUF009, UP045
-# Snakemake reads the types of the fields: as types, not as text, and Optional[...] rather than `... | None`.
+# ruff: noqa: RUF009, UP045 Snakemake reads the types of the fields: as types, not as text, and
+# Optional[...] rather than `... | None`.
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,8 @@ common_settings = CommonSettings(
     non_local_exec=True,
     implies_no_shared_fs=False,
     job_deploy_sources=False,
-    # Declared variables travel in the pod's environment: a command line would put them into files on the volume.
+    # Declared variables travel in the pod's environment: a command line would put them into files
+    # on the volume.
     pass_envvar_declarations_to_cmd=False,
     auto_deploy_default_storage_provider=False,
 )
@@ -45,18 +48,21 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     volume_id: Optional[str] = setting(
         None,
-        "Network volume that this machine and every pod mount. Required, unless this machine is a pod with that volume.",
+        "Network volume that this machine and every pod mount. Required, unless this machine is a"
+        " pod with that volume.",
     )
     mount_path: str = setting(
         "/workspace", "Where the network volume is mounted, here and in the pods."
     )
     gpu_types: Optional[str] = setting(
         None,
-        "GPU types by RunPod's names, comma-separated, the preferred one first; where one is refused, the next is tried. Required.",
+        "GPU types by RunPod's names, comma-separated, the preferred one first; where one is"
+        " refused, the next is tried. Required.",
     )
     cpu_types: Optional[str] = setting(
         None,
-        "CPU flavours (cpu5c,cpu3c) for jobs without the resource gpu. Without it, those run on this machine.",
+        "CPU flavours (cpu5c,cpu3c) for jobs without the resource gpu. Without it, those run on"
+        " this machine.",
     )
     data_centers: Optional[str] = setting(
         None,
@@ -76,7 +82,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     run: str = setting(
         "snakemake",
-        "Name of the run, of at most 20 letters: part of the names of its pods, and of the lines of its ledger.",
+        "Name of the run, of at most 20 letters: part of the names of its pods, and of the lines of"
+        " its ledger.",
     )
     state: Path = setting(
         Path(".snakemake/runpod"),
@@ -93,7 +100,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     lost_pods: int = setting(
         5,
-        "How often a job is given another pod because its pod was lost. Jobs that fail by themselves are for Snakemake's retries.",
+        "How often a job is given another pod because its pod was lost. Jobs that fail by"
+        " themselves are for Snakemake's retries.",
     )
     max_failures: int = setting(
         3, "The run stops after so many failed jobs if none has succeeded before."
@@ -107,7 +115,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     )
     capacity_timeout: Optional[float] = setting(
         3600.0,
-        "Seconds to keep asking while every GPU type is refused, counted only while the run has no pod; then waiting jobs fail.",
+        "Seconds to keep asking while every GPU type is refused, counted only while the run has no"
+        " pod; then waiting jobs fail.",
     )
     grace: float = setting(30.0, "Seconds that a job gets to save its state when it is ended.")
     api_url: str = setting(URL, "Address of the API.")
@@ -128,7 +137,8 @@ def check(settings: ExecutorSettings) -> None:
             raise RunPodError(f"{option(name)}: give {what}")
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", settings.run) or len(settings.run) > LONGEST_RUN:
         raise RunPodError(
-            f"{option('run')}: {settings.run!r}: use small letters, digits and single hyphens, at most {LONGEST_RUN} of them"
+            f"{option('run')}: {settings.run!r}: use small letters, digits and single hyphens, at"
+            f" most {LONGEST_RUN} of them"
         )
     for name in (
         "budget",
@@ -149,14 +159,15 @@ def check(settings: ExecutorSettings) -> None:
         raise RunPodError(f"{option('lost_pods')}: {settings.lost_pods}: must be 0 or more")
     if settings.stale < 3 * settings.beat:
         raise RunPodError(
-            f"{option('stale')}: {settings.stale:g}: must be at least three heartbeats of {settings.beat:g} s"
+            f"{option('stale')}: {settings.stale:g}: must be at least three heartbeats of"
+            f" {settings.beat:g} s"
         )
     mount = Path(settings.mount_path)
     for path in (Path.cwd(), settings.state.resolve()):
         if not path.is_relative_to(mount):
             raise RunPodError(
-                f"{option('mount_path')}: {path} is not on the volume, which is mounted at {mount}; the head must be a machine"
-                " with that volume, a CPU pod for example"
+                f"{option('mount_path')}: {path} is not on the volume, which is mounted at {mount};"
+                " the head must be a machine with that volume, a CPU pod for example"
             )
 
 

@@ -1,10 +1,10 @@
-"""What the head keeps on the volume: its heartbeat, a folder per pod, and the ledger of what pods cost.
+"""What the head keeps on the volume: its heartbeat, a folder per pod, and the ledger of what pods
+cost.
 
-STATE/identity      six characters that tell this folder's pods from those of another one; the folder; the volume
-STATE/head.json     heartbeat of the head
-STATE/ledger.jsonl  one line per pod that has ended
-STATE/pod.py        what pods run
-STATE/jobs/NAME/    job.json and pod.json from the head; lock/, heartbeat, log.txt, exit.json, removal.txt from the pod
+STATE/identity      six characters that tell this folder's pods from those of another one; the
+folder; the volume STATE/head.json     heartbeat of the head STATE/ledger.jsonl  one line per pod
+that has ended STATE/pod.py        what pods run STATE/jobs/NAME/    job.json and pod.json from the
+head; lock/, heartbeat, log.txt, exit.json, removal.txt from the pod
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def read_json(path: Path) -> Any:
 class Volume:
     """The state folder of one run.
 
-    A copy of the folder is another folder, with an identity of its own: its head would otherwise end the pods of the first.
+    A copy of the folder is another folder, with an identity of its own: its head would otherwise
+    end the pods of the first.
 
     Args:
         folder: the folder, on the volume.
@@ -101,7 +102,8 @@ class Heartbeat:
         last = read_json(self.path)
         if last is not None and not last["ended"] and not _died_here(last):
             say(
-                f"RunPod: waiting {self.stale:g} s to see whether the head on {last['host']} (process {last['pid']}) is alive"
+                f"RunPod: waiting {self.stale:g} s to see whether the head on {last['host']}"
+                f" (process {last['pid']}) is alive"
             )
             end = self.clock.monotonic() + self.stale
             while self.clock.monotonic() < end:
@@ -111,13 +113,16 @@ class Heartbeat:
                     break
                 if now is not None and now != last:
                     raise RunPodError(
-                        f"{self.path}: a head on {last['host']} (process {last['pid']}) is running this workflow"
+                        f"{self.path}: a head on {last['host']} (process {last['pid']}) is running"
+                        " this workflow"
                     )
         self._write(ended=False)
         self._thread.start()
 
     def successor(self) -> str | None:
-        """Which head has taken over, because this one was silent for too long; None while there is none."""
+        """Which head has taken over, because this one was silent for too long; None while there is
+        none.
+        """
         if self._thread.ident is None:  # this one has not begun
             return None
         now = read_json(self.path)

@@ -1,4 +1,6 @@
-"""A tiny experiment, its data set and trained runs, shared by all tests; everything is deterministic and on the CPU."""
+"""A tiny experiment, its data set and trained runs, shared by all tests; everything is
+deterministic and on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,12 @@ from tests import synthetic
 EXPERIMENT = """
 generator: {removed: [3, 4]}
 split: {test_fraction: 0.2, valid_fraction: 0.1, stratify: true}
-model: {D: 16, heads: 2, ffn_hidden: 16, layers: 1, K: 1, T: 2, puzzle_tokens: 1, guidance_hidden: 8, decoder_hidden: 8}
+model:
+  {D: 16, heads: 2, ffn_hidden: 16, layers: 1, K: 1, T: 2, puzzle_tokens: 1, guidance_hidden: 8,
+   decoder_hidden: 8}
 train:
-  {steps: 24, N_sup: 3, batch_size: 8, learning_rate: 3.0e-3, warmup_steps: 4, ema_decay: 0.9, beta: 0.3, kl_tokens: mean,
-   eval_every: 10, eval_inputs: 8, log_every: 5, save_every: 5}
+  {steps: 24, N_sup: 3, batch_size: 8, learning_rate: 3.0e-3, warmup_steps: 4, ema_decay: 0.9,
+   beta: 0.3, kl_tokens: mean, eval_every: 10, eval_inputs: 8, log_every: 5, save_every: 5}
 evaluate: {depth: 3, width: 4}
 methods:
   gram: {}
@@ -101,7 +105,9 @@ def change() -> Callable[..., RunSettings]:
 
 @pytest.fixture(scope="session")
 def train_run() -> Callable[[RunSettings, Path, Path], Path]:
-    """``train_run(settings, data, folder)``: train in this process; the folder then holds a complete run."""
+    """``train_run(settings, data, folder)``: train in this process; the folder then holds a
+    complete run.
+    """
 
     def run_in(settings: RunSettings, data: Path, folder: Path) -> Path:
         files.write_json(folder / "config.json", settings.as_dict())
@@ -148,7 +154,8 @@ def enumeration10() -> Examples:
 
 @pytest.fixture(scope="session")
 def chi_square() -> Callable[..., float]:
-    """``chi_square(observed, expected)``: the p-value of counts against the counts that a known distribution predicts.
+    """``chi_square(observed, expected)``: the p-value of counts against the counts that a known
+    distribution predicts.
 
     Cells in which fewer than five are expected are taken together.
     """
@@ -185,7 +192,9 @@ class Toy(NamedTuple):
 
 @pytest.fixture(scope="session")
 def toy() -> Toy:
-    """Two vertices; with an edge their colours depend on each other, so that no independent draws of the two fit."""
+    """Two vertices; with an edge their colours depend on each other, so that no independent draws
+    of the two fit.
+    """
     vocabulary = 4
     outputs = torch.cartesian_prod(torch.arange(vocabulary), torch.arange(vocabulary))
     p = torch.zeros(2, vocabulary, vocabulary)
@@ -201,7 +210,9 @@ def toy() -> Toy:
 
 @pytest.fixture(scope="session")
 def supervise_fresh() -> Callable[..., Supervised]:
-    """``supervise_fresh(model, inputs, targets, noise)``: the one supervision step of rows that stay for one, from z_0."""
+    """``supervise_fresh(model, inputs, targets, noise)``: the one supervision step of rows that
+    stay for one, from z_0.
+    """
 
     def once(
         model: Network,
@@ -256,7 +267,9 @@ class Outcome(NamedTuple):
 def command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Outcome]:
-    """``command(main, "--flag", value)``: a command line as ``python -m`` would run it, in this process."""
+    """``command(main, "--flag", value)``: a command line as ``python -m`` would run it, in this
+    process.
+    """
 
     def call(main: Callable[[], None], *arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
@@ -273,7 +286,9 @@ def command(
 
 @pytest.fixture(scope="session")
 def synthetic_evaluation() -> Callable[..., dict[str, Any]]:
-    """``synthetic_evaluation(method="gram", values={"accuracy": 0.5})``: see :func:`tests.synthetic.evaluation`."""
+    """``synthetic_evaluation(method="gram", values={"accuracy": 0.5})``: see
+    :func:`tests.synthetic.evaluation`.
+    """
     return synthetic.evaluation
 
 

@@ -9,7 +9,9 @@ from gram.system import files
 
 
 def note_anew(folder: Path) -> None:
-    """Write the MD5s of a run's changed files into its meta.json, as if training had left them so."""
+    """Write the MD5s of a run's changed files into its meta.json, as if training had left them
+    so.
+    """
     meta = files.read_json(folder / "meta.json")
     if KEPT in meta:
         meta[KEPT] |= {"md5": files.md5(folder / "weights.safetensors")}

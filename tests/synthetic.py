@@ -55,8 +55,8 @@ def evaluation(
 ) -> dict[str, Any]:
     """An evaluation's JSON.
 
-    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``hostile`` are the values of that slice; further keywords
-    replace facts of the run.
+    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``hostile`` are the values of that
+    slice; further keywords replace facts of the run.
     """
     values, hostile = values or {}, hostile or {}
     run_facts = {
@@ -109,7 +109,9 @@ def evaluation(
 
 
 def scaling(method: str, seed: int) -> dict[str, Any]:
-    """What gram.scaling writes, at depths 1 and 4 and widths 1 and 5; values that say where they stand."""
+    """What gram.scaling writes, at depths 1 and 4 and widths 1 and 5; values that say where they
+    stand.
+    """
     rows = [
         {"depth": depth, "width": width, "accuracy": ratio(depth + seed, 10)}
         | {

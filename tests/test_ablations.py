@@ -1,4 +1,6 @@
-"""The ablations of Table 3 beyond their equations, which tests/test_models.py checks: what is drawn, and what stays the same."""
+"""The ablations of Table 3 beyond their equations, which tests/test_models.py checks: what is
+drawn, and what stays the same.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ def test_sampled_decoding_changes_the_answer_and_nothing_before_it(repeated: Ten
 
 
 def test_one_long_step_has_the_transitions_of_several_short_ones(repeated: Tensor) -> None:
-    """Without deep supervision N_sup steps of T transitions become one of N_sup x T: the same function, another gradient."""
+    """Without deep supervision N_sup steps of T transitions become one of N_sup x T: the same
+    function, another gradient.
+    """
     for hierarchy in ("two", "flat"):
         short, long = (build(guidance="none", hierarchy=hierarchy, T=T) for T in (2, 8))
         several = rollout(short, repeated, depth=4, generator=seeded(0))

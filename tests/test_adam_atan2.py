@@ -1,4 +1,6 @@
-"""AdamATan2 against its formula in float64, and what it promises: steps that do not depend on the gradient's scale."""
+"""AdamATan2 against its formula in float64, and what it promises: steps that do not depend on the
+gradient's scale.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The shape of the code: import order, what the workflow may import, file length, and no global random generators."""
+"""The shape of the code: import order, what the workflow may import, file length, and no global
+random generators.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,17 @@ MAX_LINES = 500
 SEEDED_NUMPY = {"Generator", "SeedSequence", "default_rng", "BitGenerator", "PCG64", "Philox"}
 GLOBAL_TORCH = {
     f"torch.{name}"
-    for name in "manual_seed seed set_rng_state random.manual_seed random.seed cuda.manual_seed cuda.manual_seed_all".split()
+    for name in (
+        "manual_seed seed set_rng_state random.manual_seed random.seed "
+        "cuda.manual_seed cuda.manual_seed_all"
+    ).split()
 }
 TORCH_DRAWS = {
     f"torch.{name}"
-    for name in "bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm".split()
+    for name in (
+        "bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like "
+        "randperm"
+    ).split()
 }
 
 
@@ -46,7 +54,9 @@ def python_files(root: Path) -> Iterator[tuple[str, Path, ast.Module]]:
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Line and full name of everything imported, also inside functions; ``from a import b`` is ``a.b``."""
+    """Line and full name of everything imported, also inside functions; ``from a import b`` is
+    ``a.b``.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -103,8 +113,8 @@ def circle_problems(root: Path) -> list[str]:
     for name, tree in names.items():
         graph[name] = set()
         for _, imported in imports(tree):
-            # `from gram.models import layers` names a module, `from gram.models.layers import Block`
-            # what stands in one.
+            # `from gram.models import layers` names a module, `from gram.models.layers import
+            # Block` what stands in one.
             for module in (imported, imported.rpartition(".")[0]):
                 if module in names and module != name:
                     graph[name].add(module)
@@ -126,7 +136,8 @@ def workflow_problems(root: Path) -> list[str]:
         *sorted((root / "workflow").rglob("*.py")),
     ]
     return [
-        f"{path.relative_to(root).as_posix()}:{number}: imports {found[1]}; formulas belong in gram/"
+        f"{path.relative_to(root).as_posix()}:{number}: imports {found[1]}; formulas belong in"
+        " gram/"
         for path in sources
         if path.exists()
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
@@ -143,7 +154,8 @@ def length_problems(root: Path) -> list[str]:
                 lines = len(path.read_text(encoding="utf-8").splitlines())
                 if lines > MAX_LINES:
                     problems.append(
-                        f"{path.relative_to(root).as_posix()}: {lines} lines, more than {MAX_LINES}; split it"
+                        f"{path.relative_to(root).as_posix()}: {lines} lines, more than"
+                        f" {MAX_LINES}; split it"
                     )
     return problems
 
@@ -152,7 +164,8 @@ class GlobalDraws(ast.NodeVisitor):
     """Collects calls that use or change a generator that no run owns.
 
     Args:
-        may_fork: whether a call inside ``with torch.random.fork_rng(...)`` is allowed, since that restores the generator.
+        may_fork: whether a call inside ``with torch.random.fork_rng(...)`` is allowed, since that
+            restores the generator.
     """
 
     def __init__(self, *, may_fork: bool) -> None:
@@ -310,11 +323,17 @@ def test_planted_violation_is_found(
         ("gram/models/factory.py", "from gram.models.layers import Block"),
         (
             "gram/models/factory.py",
-            "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)\n    torch.randn(3)\n",
+            (
+                "import torch\nwith torch.random.fork_rng():\n    torch.manual_seed(1)\n   "
+                " torch.randn(3)\n"
+            ),
         ),
         (
             "gram/train/stream.py",
-            "import torch\ng = torch.Generator()\ng.manual_seed(1)\ntorch.randint(9, (3,), generator=g)",
+            (
+                "import torch\ng = torch.Generator()\ng.manual_seed(1)\ntorch.randint(9, (3,),"
+                " generator=g)"
+            ),
         ),
         ("gram/data/splits.py", "import numpy as np\nnp.random.default_rng(1).random()"),
         ("gram/train/losses.py", "\n" * MAX_LINES),

@@ -1,4 +1,6 @@
-"""AR: an exact likelihood that is one distribution, a sampler that draws from it, and a cache that changes nothing."""
+"""AR: an exact likelihood that is one distribution, a sampler that draws from it, and a cache that
+changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The benchmark: FLOPs against torch's own counter, patches that change no number, measurements, memory, and estimates."""
+"""The benchmark: FLOPs against torch's own counter, patches that change no number, measurements,
+memory, and estimates.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,13 @@ CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[1]
 
 
-# FLOPs --------------------------------------------------------------------------------------------------------------
+# FLOPs --------------------------------------------------------------------------------------------
 
 
 def swiglu(inputs: int, hidden: int, outputs: int, *, backward: int) -> int:
-    """FLOPs of one SwiGLU for one token; ``backward`` products follow each product of the forward pass."""
+    """FLOPs of one SwiGLU for one token; ``backward`` products follow each product of the forward
+    pass.
+    """
     return (1 + backward) * (2 * inputs * 2 * hidden + 2 * hidden * outputs)
 
 
@@ -60,7 +64,7 @@ def test_counted_flops_are_those_of_the_formula(
     assert row_flops(settings) == pytest.approx(flops, rel=0.005)
 
 
-# Variants and optimizations -----------------------------------------------------------------------------------------
+# Variants and optimizations -----------------------------------------------------------------------
 
 
 def test_a_variants_name_sets_precision_compilation_and_rows(
@@ -193,7 +197,7 @@ def test_predictions_are_made_per_scale(settings: RunSettings, change: Any) -> N
     assert scale_of(settings, torch.device("cuda")) == "gpu"
 
 
-# Measurements -------------------------------------------------------------------------------------------------------
+# Measurements -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -267,7 +271,9 @@ def test_everything_is_measured_in_every_turn(
 def test_a_gain_is_the_time_without_over_the_time_with(
     settings: RunSettings, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a clock that tells the two sides apart: 3 seconds without, 2 with, whichever side the patch is."""
+    """On a clock that tells the two sides apart: 3 seconds without, 2 with, whichever side the
+    patch is.
+    """
     always, never = (
         next(one for one in OPTIMIZATIONS if one.kept is kept and one.patch)
         for kept in (True, False)
@@ -337,7 +343,7 @@ def test_memory_command_prints_bytes(config: Path, data_folder: Path, command: A
     assert outcome.code == 0 and json.loads(outcome.out) > 50e6
 
 
-# Estimates ----------------------------------------------------------------------------------------------------------
+# Estimates ----------------------------------------------------------------------------------------
 
 
 def test_kept_bytes_grow_by_row_and_hold_the_last_transition_only(
@@ -366,8 +372,8 @@ def test_estimate_multiplies_flops_by_runs_and_price(settings: RunSettings) -> N
     head, _, line, _, total = estimate.table([one, one._replace(memory=None)], "A GPU", rate)
     assert head == "ESTIMATE on A GPU: assumed; 0.5 dollars an hour (a price list)."
     assert (
-        line
-        == "ESTIMATE nqueens5 gram: 3 trainings of 1.0 GPU hours (3.6e+16 FLOPs, 1.0 GiB), 3.0 together"
+        line == "ESTIMATE nqueens5 gram: 3 trainings of 1.0 GPU hours (3.6e+16 FLOPs, 1.0 GiB), 3.0"
+        " together"
     )
     assert total == "ESTIMATE in all: 6 trainings, 6.0 GPU hours, 3 dollars"
 
@@ -447,7 +453,10 @@ def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
     files.write_text(tmp_path / "resources/gpus.yaml", json.dumps({"G": unknown}))
     with pytest.raises(GramError, match=r"no GPU has `published`.*set `share`"):
         estimate.rate_of("G", None, None, "bf16", tmp_path)
-    experiment = "generator: {removed: [3]}\nmodel: {D: 64, heads: 1}\ntrain: {N_sup: 5}\nmethods: {gram: {}}\n"
+    experiment = (
+        "generator: {removed: [3]}\nmodel: {D: 64, heads: 1}\ntrain: {N_sup: 5}\nmethods: {gram:"
+        " {}}\n"
+    )
     files.write_text(tmp_path / "config/experiments/nqueens5.yaml", experiment)
     published = {
         "task": "nqueens5",
@@ -465,8 +474,10 @@ def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
     share = 5 * 1000 * per_row / 2e12  # an example has five supervision steps
     rate = estimate.rate_of("G", None, None, "bf16", tmp_path)  # of H's peak, carried over to G's
     assert rate.flops_per_second == pytest.approx(share * 1e14)
-    assert rate.basis == (
-        f"{share:.0%} of its peak of 100 TFLOP/s, as others measured, not we: 1000 examples a second of nqueens5 on H, a page"
+    assert (
+        rate.basis
+        == f"{share:.0%} of its peak of 100 TFLOP/s, as others measured, not we: 1000 examples a"
+        " second of nqueens5 on H, a page"
     )
 
 

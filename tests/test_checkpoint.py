@@ -45,14 +45,17 @@ def test_round_trip_with_header(tmp_path: Path) -> None:
     assert header == meta and tensors.keys() == TENSORS.keys()
     for name, tensor in TENSORS.items():
         assert torch.equal(tensors[name], tensor) and tensors[name].dtype == tensor.dtype
-        # As torch allocates: kernels round unaligned memory differently, and a resumed training would drift.
+        # As torch allocates: kernels round unaligned memory differently, and a resumed training
+        # would drift.
         assert tensors[name].data_ptr() % 64 == 0
     write_tensors(tmp_path / "y.safetensors", TENSORS)
     assert read_tensors(tmp_path / "y.safetensors")[1] == {}
 
 
 def test_weights_are_safetensors_and_nothing_else(gram_run: Path) -> None:
-    """The format in plain bytes: a length, a JSON header, then numbers that it accounts for to the last byte."""
+    """The format in plain bytes: a length, a JSON header, then numbers that it accounts for to the
+    last byte.
+    """
     content = (gram_run / "weights.safetensors").read_bytes()
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
@@ -139,7 +142,7 @@ def test_missing_file_and_pickle_are_named(settings: RunSettings, tmp_path: Path
         load_weights(tmp_path / "pickled.safetensors", fresh(settings), "ema")
 
 
-# Writing ------------------------------------------------------------------------------------------------------------
+# Writing ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -157,7 +160,9 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """The operating system itself refuses to let a file grow past 2,000 bytes; held briefly, for pytest writes files too."""
+    """The operating system itself refuses to let a file grow past 2,000 bytes; held briefly, for
+    pytest writes files too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
     try:
@@ -256,7 +261,9 @@ def test_path_below_a_file_is_named(
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(
         GramError,
-        match=r"x\.safetensors: cannot be written \(.*\): a part of this path is a file, not a folder",
+        match=(
+            r"x\.safetensors: cannot be written \(.*\): a part of this path is a file, not a folder"
+        ),
     ):
         write_tensors(tmp_path / "file" / "x.safetensors", TENSORS)
     files.write_json(tmp_path / "config.json", settings.as_dict())
@@ -286,7 +293,10 @@ def test_folder_without_write_permission_is_named(
         monkeypatch.setattr(Path, "write_bytes", refuse)
     with pytest.raises(
         GramError,
-        match=r"locked/x\.safetensors: cannot be written \(Permission denied\): no permission to write",
+        match=(
+            r"locked/x\.safetensors: cannot be written \(Permission denied\): no permission to"
+            r" write"
+        ),
     ):
         write_tensors(folder / "x.safetensors", TENSORS)
     folder.chmod(0o700)

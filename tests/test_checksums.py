@@ -1,4 +1,6 @@
-"""Content sums of data sets: what is listed is what the code builds, and every difference is found and explained."""
+"""Content sums of data sets: what is listed is what the code builds, and every difference is found
+and explained.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Graph colouring: known counts, the enumeration against chromatic polynomials and an integer program, and hand computations."""
+"""Graph colouring: known counts, the enumeration against chromatic polynomials and an integer
+program, and hand computations.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ def test_known_graphs(graph: networkx.Graph, count: int) -> None:
 
 @pytest.mark.parametrize(("n", "colours"), [(5, 2), (6, 3), (6, 4)])
 def test_number_of_colourings_is_the_chromatic_polynomial(n: int, colours: int) -> None:
-    """With the names of the colours, of which a class with k colours has colours! / (colours - k)!."""
+    """With the names of the colours, of which a class with k colours has colours! / (colours -
+    k)!.
+    """
     task = coloring(n, colours=colours)
     totals = []
     for graph in random_graphs(n, 12, edge_probability=0.4):
@@ -129,7 +133,9 @@ def test_enumeration_equals_brute_force() -> None:
 
 
 def integer_program_colourings(graph: networkx.Graph, colours: int) -> set[tuple[int, ...]]:
-    """All canonical colourings by an integer program: solve, forbid what was found, solve again until infeasible."""
+    """All canonical colourings by an integer program: solve, forbid what was found, solve again
+    until infeasible.
+    """
     problem = pulp.LpProblem("colouring", pulp.LpMinimize)
     cells = list(product(sorted(graph), range(colours)))
     has = {(v, c): pulp.LpVariable(f"x_{v}_{c}", cat="Binary") for v, c in cells}
@@ -388,7 +394,8 @@ def test_edge_probability_explains_the_paper_over_graphs_and_not_over_pairs(
     }
     counts = enumeration.counts
     result = metrics.coverages(counts, np.ones(len(counts)), 20)
-    # One right answer per graph is a bound for the deterministic models, and 20 uniform samples are one for GRAM.
+    # One right answer per graph is a bound for the deterministic models, and 20 uniform samples are
+    # one for GRAM.
     deterministic = [
         reported[name, method, "coverage"]
         for method in ("direct8", "direct32", "looped", "hrm", "trm")
@@ -399,7 +406,9 @@ def test_edge_probability_explains_the_paper_over_graphs_and_not_over_pairs(
 
 
 def drawn_from(split: Split, width: int) -> tuple[Drawn, np.ndarray]:
-    """Right answers with their colours renamed at random, and which completion each is, from a uniform sampler."""
+    """Right answers with their colours renamed at random, and which completion each is, from a
+    uniform sampler.
+    """
     rng = np.random.default_rng(0)
     numbers = np.stack([rng.integers(0, m, width) for m in split.counts])
     tokens = np.stack([split.of(i)[row] for i, row in enumerate(numbers)])
@@ -500,6 +509,8 @@ def test_folds_of_a_task_that_draws_its_test_inputs_are_refused(tmp_path: Path) 
     split = dataclasses.replace(SplitConfig(), folds=2)
     with pytest.raises(
         GramError,
-        match=r"coloring6-fold0: split: folds: 2, but this task draws its test inputs; use folds: 1",
+        match=(
+            r"coloring6-fold0: split: folds: 2, but this task draws its test inputs; use folds: 1"
+        ),
     ):
         build(DataSettings("coloring6-fold0", SMALL, split), tmp_path)

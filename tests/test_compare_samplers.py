@@ -1,4 +1,6 @@
-"""The comparison of samplers: every one at the same compute, and a summary that agrees with its rows."""
+"""The comparison of samplers: every one at the same compute, and a summary that agrees with its
+rows.
+"""
 
 from __future__ import annotations
 

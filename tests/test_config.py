@@ -1,4 +1,6 @@
-"""Settings: what is refused and how it is said, how files, overrides and methods are merged, and the way to JSON and back."""
+"""Settings: what is refused and how it is said, how files, overrides and methods are merged, and
+the way to JSON and back.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def write(tmp_path: Path) -> Any:
 
 
 def misspelt(name: str) -> set[str]:
-    """The name with one letter doubled, left out, or in the place of its neighbour; and in the other case."""
+    """The name with one letter doubled, left out, or in the place of its neighbour; and in the
+    other case.
+    """
     found = {name.swapcase()}
     for i in range(len(name)):
         found |= {name[:i] + name[i] + name[i:], name[:i] + name[i + 1 :]}
@@ -141,7 +145,8 @@ def test_an_experiment_is_laid_over_the_shared_file_that_it_names(tmp_path: Path
     path = tmp_path / "experiments/nqueens5.yaml"
     files.write_text(
         path,
-        "shared: small\ngenerator: {removed: [3]}\ntrain: {steps: 9, N_sup: 5}\nmethods: {twin: {train: {beta: 1}}}",
+        "shared: small\ngenerator: {removed: [3]}\ntrain: {steps: 9, N_sup: 5}\nmethods: {twin:"
+        " {train: {beta: 1}}}",
     )
     experiment = load_experiment(path, {"train": {"batch_size": 4}})
     gram, twin = (resolve(experiment, "nqueens5", method, 0).train for method in ("gram", "twin"))
@@ -160,7 +165,10 @@ def test_an_experiment_is_laid_over_the_shared_file_that_it_names(tmp_path: Path
 def test_unknown_section_unknown_method_key_and_unknown_override(write: Any) -> None:
     with pytest.raises(
         GramError,
-        match=r"unknown key 'optimiser'; known keys: shared, generator, methods, split, model, train, evaluate",
+        match=(
+            r"unknown key 'optimiser'; known keys: shared, generator, methods, split, model, train,"
+            r" evaluate"
+        ),
     ):
         load_experiment(write("optimiser: {}\nmethods: {gram: {}}"))
     with pytest.raises(
@@ -315,7 +323,10 @@ def test_merge_goes_key_by_key_and_changes_neither() -> None:
 
 
 def test_defaults_then_file_then_overrides_then_method(write: Any) -> None:
-    text = "train: {steps: 7, beta: 0.5}\nmethods: {gram: {train: {beta: 0.25}}, deterministic: {model: {guidance: none}}}"
+    text = (
+        "train: {steps: 7, beta: 0.5}\nmethods: {gram: {train: {beta: 0.25}}, deterministic:"
+        " {model: {guidance: none}}}"
+    )
     experiment = load_experiment(
         write(text), {"train": {"steps": 9}, "methods": {"gram": {"evaluate": {"width": 3}}}}
     )
@@ -446,7 +457,10 @@ def test_a_card_of_another_task_or_other_settings_is_refused(
     [
         (
             "{direct8: {model: {architecture: direct}, train: {beta: 99}}}",
-            "methods: direct8: train: beta does nothing for the architecture direct, but for gram; leave it out",
+            (
+                "methods: direct8: train: beta does nothing for the architecture direct, but for"
+                " gram; leave it out"
+            ),
         ),
         (
             "{ar: {model: {architecture: ar}, train: {halt: q}}}",

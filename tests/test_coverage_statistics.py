@@ -1,4 +1,6 @@
-"""Coverage against closed forms: samplers of known distribution, right ones and wrong ones, through the project's own metrics."""
+"""Coverage against closed forms: samplers of known distribution, right ones and wrong ones, through
+the project's own metrics.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def expected_distinct(p: Floats, width: int) -> float:
 
 
 def variance_distinct(p: Floats, width: int) -> float:
-    """Of the number of distinct completions among W draws, from the chance to miss one, and to miss two."""
+    """Of the number of distinct completions among W draws, from the chance to miss one, and to miss
+    two.
+    """
     missed, both = (1 - p) ** width, (1 - p[:, None] - p) ** width
     covariance = both - np.outer(missed, missed)
     np.fill_diagonal(covariance, missed * (1 - missed))
@@ -50,7 +54,9 @@ def variance_distinct(p: Floats, width: int) -> float:
 
 
 def law_of_distinct(p: Floats, width: int) -> Floats:
-    """P(number of distinct completions = d) for d = 0..len(p), by inclusion and exclusion over the sets that may be found."""
+    """P(number of distinct completions = d) for d = 0..len(p), by inclusion and exclusion over the
+    sets that may be found.
+    """
     law = np.zeros(len(p) + 1)
     for size in range(len(p) + 1):
         for found in itertools.combinations(range(len(p)), size):
@@ -69,7 +75,9 @@ def coverage(found: NDArray[np.int64], completions: int) -> float:
 
 
 def deviations(observed: float, p: Floats, width: int, inputs: int) -> float:
-    """How many standard errors the mean coverage of independent inputs lies from its expectation."""
+    """How many standard errors the mean coverage of independent inputs lies from its
+    expectation.
+    """
     error = (max(variance_distinct(p, width), 0) / inputs) ** 0.5 / len(p)
     return abs(observed - expected_distinct(p, width) / len(p)) / max(error, 1e-12)
 

@@ -1,4 +1,6 @@
-"""Data sets: who is in which split, content MD5s that see content only, and files that were broken or changed."""
+"""Data sets: who is in which split, content MD5s that see content only, and files that were broken
+or changed.
+"""
 
 from __future__ import annotations
 
@@ -412,7 +414,9 @@ def test_inputs_of_one_group_stand_in_one_split_whatever_their_order() -> None:
 
 
 def test_groups_of_many_are_tested_no_more_often_than_groups_of_one() -> None:
-    """Groups are ordered by the hash of a hash: by their members' least hash, large ones would all come first."""
+    """Groups are ordered by the hash of a hash: by their members' least hash, large ones would all
+    come first.
+    """
     examples = make_task("nqueens7", {"removed": [4, 5]}).examples()
     N = len(examples.inputs)
     large = N // 2 // 20

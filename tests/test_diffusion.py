@@ -1,4 +1,6 @@
-"""MDLM: its bound and its sampler against enumerations over every mask, every order and every path of the sampler."""
+"""MDLM: its bound and its sampler against enumerations over every mask, every order and every path
+of the sampler.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +59,13 @@ def with_steps(model: MaskedDiffusion, toy: Any, steps: int) -> MaskedDiffusion:
     return other
 
 
-# Enumerations, for one input [L] ----------------------------------------------------------------------------------------
+# Enumerations, for one input [L] ------------------------------------------------------------------
 
 
 def probabilities(model: MaskedDiffusion, x: Tensor, noisy: Tensor, t: float) -> Tensor:
-    """Of the clean output, given any number of noisy ones [n, L_out]: float64 [n, L_out, vocabulary]."""
+    """Of the clean output, given any number of noisy ones [n, L_out]: float64 [n, L_out,
+    vocabulary].
+    """
     with torch.no_grad():
         return (
             model.denoise(x.expand(len(noisy), -1), noisy, torch.full((len(noisy),), t))
@@ -71,7 +75,9 @@ def probabilities(model: MaskedDiffusion, x: Tensor, noisy: Tensor, t: float) ->
 
 
 def bound(model: MaskedDiffusion, x: Tensor, outputs: Tensor) -> Tensor:
-    """The integral over t of (1 / t) sum over masks of P(mask | t) -log p(masked tokens | the others, t): float64 [n]."""
+    """The integral over t of (1 / t) sum over masks of P(mask | t) -log p(masked tokens | the
+    others, t): float64 [n].
+    """
     n, L = outputs.shape
     nodes, weights = np.polynomial.legendre.leggauss(40)
     total = torch.zeros(n, dtype=torch.float64)
@@ -87,7 +93,9 @@ def bound(model: MaskedDiffusion, x: Tensor, outputs: Tensor) -> Tensor:
 
 
 def any_order(model: MaskedDiffusion, x: Tensor, outputs: Tensor) -> Tensor:
-    """The mean over all orders of revealing one token at a time: the law of infinitely many steps, float64 [n]."""
+    """The mean over all orders of revealing one token at a time: the law of infinitely many steps,
+    float64 [n].
+    """
     n, L = outputs.shape
     total = torch.zeros(n, dtype=torch.float64)
     orders = list(itertools.permutations(range(L)))
@@ -102,7 +110,9 @@ def any_order(model: MaskedDiffusion, x: Tensor, outputs: Tensor) -> Tensor:
 
 
 def sampler_law(model: MaskedDiffusion, x: Tensor, outputs: Tensor, steps: int) -> Tensor:
-    """The distribution of ancestral sampling in ``steps`` steps, followed over all partly masked outputs: float64 [n]."""
+    """The distribution of ancestral sampling in ``steps`` steps, followed over all partly masked
+    outputs: float64 [n].
+    """
     L, mask = outputs.shape[1], model.mask
     states = torch.cartesian_prod(*[torch.arange(mask + 1)] * L)
     law = (states == mask).all(dim=1).double()
@@ -129,7 +139,7 @@ def drawn(model: MaskedDiffusion, toy: Any) -> Tensor:
     return torch.stack([row.bincount(minlength=len(toy.outputs)) for row in numbers])
 
 
-# The objective ----------------------------------------------------------------------------------------------------------
+# The objective ------------------------------------------------------------------------------------
 
 
 @BOTH
@@ -222,7 +232,7 @@ def test_stablemax_is_refused(toy: Any, supervise_fresh: Callable[..., Supervise
         )
 
 
-# The parametrisation and the sampler --------------------------------------------------------------------------------------
+# The parametrisation and the sampler --------------------------------------------------------------
 
 
 def test_tokens_that_are_not_masked_are_kept(toy: Any) -> None:

@@ -128,8 +128,8 @@ def test_stopped_runs_go_on_with_another_number_of_processes(
     settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
 ) -> None:
     """One process, then two that a signal to one of them stops, then one again."""
-    # A tenth of the fixture's rate: AdamW turns differences of rounding into steps of its rate wherever a gradient is near zero,
-    # and how many there are depends on the processor.
+    # A tenth of the fixture's rate: AdamW turns differences of rounding into steps of its rate
+    # wherever a gradient is near zero, and how many there are depends on the processor.
     settings = change(settings, steps=150, learning_rate=3e-4, T=1, save_every=5, eval_every=50)
     whole, output = train_run(settings, data_folder, tmp_path / "whole"), tmp_path / "parts"
     resume = output / "resume.safetensors"
@@ -152,7 +152,10 @@ def test_stopped_runs_go_on_with_another_number_of_processes(
     os.kill(workers[-1], signal.SIGTERM)
     _, err = process.communicate(timeout=600)
     stopped = read_tensors(resume)[1]["step"]
-    message = f"error: {output}: SIGTERM: state saved at step {stopped}; run the same command again to go on"
+    message = (
+        f"error: {output}: SIGTERM: state saved at step {stopped}; run the same command again to"
+        " go on"
+    )
     assert error_lines(err) == [message], err
     assert err.count("Traceback") == 1  # torchrun's own
     assert 7 < stopped < 150
@@ -216,7 +219,9 @@ def test_failure_of_one_process_ends_all_with_one_line(
     tmp_path: Path,
     change: Any,
 ) -> None:
-    """Two processes as torchrun starts them, without torchrun, which would end the second one itself."""
+    """Two processes as torchrun starts them, without torchrun, which would end the second one
+    itself.
+    """
     output = tmp_path / "run"
     files.write_json(
         output / "config.json", change(settings, steps=10_000, eval_inputs=0).as_dict()

@@ -1,4 +1,6 @@
-"""Reading YAML: what is refused and with which line; and that PyYAML's versions cannot make a difference."""
+"""Reading YAML: what is refused and with which line; and that PyYAML's versions cannot make a
+difference.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def bomb(levels: int, width: int = 9) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("train: {steps: 1}\nmodel: {}\ntrain: {steps: 2}", "line 3: the key 'train' stands there twice, first in line 1"),
+        ("train: {steps: 1}\nmodel: {}\ntrain: {steps: 2}",
+         "line 3: the key 'train' stands there twice, first in line 1"),
         ("a:\n  b: 1\n  'b': 2", "line 3: the key 'b' stands there twice"),
         ("a: {1: x, 1.0: y}", "line 1: the key 1.0 stands there twice"),
         ("a: &a {x: 1}\nb: {<<: *a}", "line 2: << is not read"),

@@ -1,4 +1,6 @@
-"""The full bound and the surrogate against float64, against a closed form, and against an estimate of what they bound."""
+"""The full bound and the surrogate against float64, against a closed form, and against an estimate
+of what they bound.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ TRAIN = TrainConfig(N_sup=3, beta=0.07)
 
 
 def build(scale: float | None = 0.4) -> GRAM:
-    """A tiny model; with ``scale`` every weight is drawn anew, so that prior and posterior differ."""
+    """A tiny model; with ``scale`` every weight is drawn anew, so that prior and posterior
+    differ.
+    """
     model = build_model(CONFIG, Shape(LENGTH, VOCABULARY), seed=0)
     if scale is not None:
         generator = seeded_generator(CPU, 1)
@@ -59,7 +63,9 @@ def some_pairs(batch: int = BATCH) -> tuple[Tensor, Tensor]:
 
 
 class Float64:
-    """The definitions written out for one pair at a time; the guidance heads, the noise's chain, KL and sums in float64."""
+    """The definitions written out for one pair at a time; the guidance heads, the noise's chain, KL
+    and sums in float64.
+    """
 
     def __init__(self, model: GRAM) -> None:
         self.model = model.double()
@@ -76,7 +82,9 @@ class Float64:
     def pass_through(
         self, x: Tensor, y: Tensor, noise: Tensor, uncharged: str
     ) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """-log p(y | z) after each step, and the KL of every transition of every step; noise is [N_sup, T, L', D]."""
+        """-log p(y | z) after each step, and the KL of every transition of every step; noise is
+        [N_sup, T, L', D].
+        """
         model = self.model
         h, l = model.z0_h, model.z0_l  # noqa: E741
         padded = torch.zeros(1, CONFIG.D, dtype=torch.float64)
@@ -140,7 +148,9 @@ def test_bounds_agree_with_float64(charged: Any, uncharged_noise: Any) -> None:
 
 
 def test_an_untrained_posterior_is_the_prior() -> None:
-    """Their output weights start at zero, so the KL is exactly zero and the bound is the cross-entropy alone."""
+    """Their output weights start at zero, so the KL is exactly zero and the bound is the
+    cross-entropy alone.
+    """
     found = elbo.bounds(build(scale=None), *some_pairs(), TRAIN, seeded_generator(CPU, 0))
     assert found is not None and found["full"]["kl"] == found["surrogate"]["kl"] == 0
     # An untrained decoder knows little: about ln(vocabulary) per token.
@@ -257,7 +267,8 @@ def test_a_run_watches_its_bounds(
         assert line["steps"] and all(
             len(group["kl"]) == settings.train.N_sup for group in line["steps"].values()
         )
-    # Before the first step the average is the initial weights, whose bounds do not depend on training.
+    # Before the first step the average is the initial weights, whose bounds do not depend on
+    # training.
     trainer = Trainer(settings, data_folder, Path("unused"), CPU)
     pairs = elbo.watched_pairs(trainer.splits["valid"], settings.train.eval_inputs, CPU)
     generator = seeded_generator(CPU, settings.seed, "elbo", 0)

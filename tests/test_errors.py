@@ -1,4 +1,6 @@
-"""The words that messages share: values that are cut, names that were probably meant; and the list of steps."""
+"""The words that messages share: values that are cut, names that were probably meant; and the list
+of steps.
+"""
 
 from __future__ import annotations
 

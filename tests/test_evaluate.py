@@ -1,4 +1,6 @@
-"""Evaluation: models whose answers are known, the prior only, the same numbers twice, and the JSON that later work reads."""
+"""Evaluation: models whose answers are known, the prior only, the same numbers twice, and the JSON
+that later work reads.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def task(settings: RunSettings) -> Task:
 
 
 class Scripted:
-    """Stands in for a model: its answer to an input is the next of a list, and its value the answer's place in it."""
+    """Stands in for a model: its answer to an input is the next of a list, and its value the
+    answer's place in it.
+    """
 
     def __init__(self, answers: dict[bytes, list[np.ndarray]], *, samples: bool = True) -> None:
         self.answers = answers
@@ -117,7 +121,9 @@ def test_first_completion_only(task: Task, split: Split) -> None:
 
 
 def test_vote_and_value_choose_their_own_answers(task: Task, split: Split) -> None:
-    """Two of three draws are the input itself, which is no answer; the third has the highest value."""
+    """Two of three draws are the input itself, which is no answer; the third has the highest
+    value.
+    """
     result = evaluated(
         Scripted(of(split, lambda i: [split.inputs[i], split.inputs[i], split.of(i)[0]])),
         task,
@@ -181,7 +187,7 @@ def test_samples_table_says_which_completion_each_sample_is(task: Task, split: S
             ).all()
 
 
-# Of a run -----------------------------------------------------------------------------------------------------------
+# Of a run -----------------------------------------------------------------------------------------
 
 
 def run_evaluation(run: Path, data: Path, **config: Any) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -217,7 +223,9 @@ class Interrupted(Exception):
 
 
 def interrupted_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let the rollouts of that batch, counted from 0, fail; returns the sizes of all that were asked for."""
+    """Let the rollouts of that batch, counted from 0, fail; returns the sizes of all that were
+    asked for.
+    """
     whole, sizes = evaluation.rollouts, []
 
     def rollouts(model: Any, inputs: Tensor, **arguments: Any) -> Any:
@@ -365,7 +373,7 @@ def test_weights_of_another_method_are_refused(
         run_evaluation(tmp_path / "run", data_folder)
 
 
-# The command and its JSON -------------------------------------------------------------------------------------------
+# The command and its JSON -------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -431,7 +439,9 @@ def test_json_says_how_it_was_made(written: dict[str, Any], gram_run: Path, spli
 def test_seed_is_that_of_the_training_run(
     data_folder: Path, settings: RunSettings, change: Any, train_run: Any, tmp_path: Path
 ) -> None:
-    """Two seeds in the settings: the run's names the result, the evaluation's only moves the noise."""
+    """Two seeds in the settings: the run's names the result, the evaluation's only moves the
+    noise.
+    """
     run = train_run(change(settings, seed=3, steps=2), data_folder, tmp_path)
     facts = run_evaluation(run, data_folder, seed=7)[0]["run"]
     assert (facts["seed"], facts["rollout_seed"]) == (3, 7)

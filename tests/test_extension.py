@@ -1,4 +1,6 @@
-"""A task from a file, a method and a sampler are added by files of their own, without an edit elsewhere."""
+"""A task from a file, a method and a sampler are added by files of their own, without an edit
+elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sources of data sets: downloads that break, go on, are too large or wrong, and folders in their place."""
+"""Sources of data sets: downloads that break, go on, are too large or wrong, and folders in their
+place.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ CONTENT = bytes(range(256)) * 20
 
 
 class Server(ThreadingHTTPServer):
-    """A server of one file on this machine, which can be told to break off, and notes what was asked."""
+    """A server of one file on this machine, which can be told to break off, and notes what was
+    asked.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)

@@ -69,7 +69,9 @@ def texts(figure: Any) -> list[str]:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Callable[..., Path]:
-    """``history("gram", fold=0, seed=1, valid=3)``: a history with two rollouts and one line of losses, and its meta."""
+    """``history("gram", fold=0, seed=1, valid=3)``: a history with two rollouts and one line of
+    losses, and its meta.
+    """
 
     def write(
         method: str, *, fold: int, seed: int, valid: int, task: str = "nqueens5", several: int = 2
@@ -238,7 +240,9 @@ def test_two_places_are_not_joined_and_three_are(synthetic_evaluation: Make) -> 
 
 
 def test_the_papers_figure_stands_beside_the_same_board(synthetic_evaluation: Make) -> None:
-    """Its points of 8x8 at the numbers of completions that are tested, in the panel of accuracy alone."""
+    """Its points of 8x8 at the numbers of completions that are tested, in the panel of accuracy
+    alone.
+    """
     papers = read_figure4(Path(__file__).parents[1] / "resources/figure4.csv")
     evaluation = synthetic_evaluation(task="nqueens8-cpu")
     numbers = {row["n_completions"] for row in evaluation["by_completions"]}
@@ -325,7 +329,9 @@ def test_every_method_of_the_paper_has_its_own_colour_and_marker() -> None:
 
 @pytest.fixture(scope="module")
 def samples(data_folder: Path) -> dict[str, pd.DataFrame]:
-    """Samples of an invented GRAM, which finds both completions and fails in between, and of a twin that unites them."""
+    """Samples of an invented GRAM, which finds both completions and fails in between, and of a twin
+    that unites them.
+    """
     split = load_split(data_folder, "test")
     rows: dict[str, list[dict[str, Any]]] = {"gram": [], "deterministic": []}
     for index, input_id in enumerate(split.input_ids):

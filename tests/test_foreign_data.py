@@ -1,4 +1,6 @@
-"""Every command that takes a run and a data set, given by hand, refuses those that do not belong together, in one line."""
+"""Every command that takes a run and a data set, given by hand, refuses those that do not belong
+together, in one line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""HRM and TRM against their equations, written out in float64: forward pass, what carries gradient, halting and its targets."""
+"""HRM and TRM against their equations, written out in float64: forward pass, what carries gradient,
+halting and its targets.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ class Reference:
         return x / (x.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
 
     def rotated(self, x: Tensor) -> Tensor:
-        """[heads, L, d]: x cos + rotate_half(x) sin, rotate_half(x) = (-second half, first half)."""
+        """[heads, L, d]: x cos + rotate_half(x) sin, rotate_half(x) = (-second half, first
+        half).
+        """
         _, length, d = x.shape
         inverse = torch.tensor(
             [10000.0 ** (-2 * i / d) for i in range(d // 2)], dtype=torch.float64

@@ -39,7 +39,8 @@ def test_one_pass_serves_all_stops(subject: evaluation.Subject) -> None:
             )
         ]
 
-    # Untrained enough for its halting logits to be almost the same: their median splits the trajectories.
+    # Untrained enough for its halting logits to be almost the same: their median splits the
+    # trajectories.
     state = subject.model.initial_state(inputs, subject.generator("median"))
     noise = subject.model.draw_noise(inputs, subject.generator("median"))
     model = shifted(
@@ -53,7 +54,8 @@ def test_one_pass_serves_all_stops(subject: evaluation.Subject) -> None:
     *_, now, _, kept = together
     steps, halted = kept[2], kept[3]
     assert torch.equal(halted, now[3]) and 0 < int((steps == 1).sum()) < len(steps)
-    # What halted at the first step keeps the answer and value read there, and what never halted goes to the end.
+    # What halted at the first step keeps the answer and value read there, and what never halted
+    # goes to the end.
     first = (steps == 1) & halted
     for column in (0, 1):
         assert torch.equal(kept[column][first], together[0][column][first])

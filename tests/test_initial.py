@@ -1,4 +1,6 @@
-"""Training that starts from another run's weights: which ones, what they cost, and what it refuses."""
+"""Training that starts from another run's weights: which ones, what they cost, and what it
+refuses.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def test_without_a_valid_sample_nothing_is_divided() -> None:
 
 
 def test_valid_answers_that_no_list_has_are_told_apart() -> None:
-    """Answers of 4x4 boards from nothing: listed ones by their number, others by their content, invalid ones as -1."""
+    """Answers of 4x4 boards from nothing: listed ones by their number, others by their content,
+    invalid ones as -1.
+    """
     task = make_task("emptysudoku4", {"boards": 288})
     boards = task.examples().completions
     split = split_of([[BLANK] * 16], boards[:10], [0, 10])

@@ -1,4 +1,6 @@
-"""Kept runs: the averaged weights in half precision, with everything that says where they come from."""
+"""Kept runs: the averaged weights in half precision, with everything that says where they come
+from.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +121,8 @@ def test_raw_weights_of_a_kept_run_are_one_clear_line(
     )
     outcome = command(evaluate_main, *arguments, "--settings", "{weights: raw}")
     assert outcome.code == 2 and outcome.err == (
-        f"error: {tmp_path}/kept/weights.safetensors: holds no raw weights (kept: ema); set evaluate: weights: to what it holds, "
+        f"error: {tmp_path}/kept/weights.safetensors: holds no raw weights (kept: ema); set "
+        f"evaluate: weights: to what it holds, "
         "or train the run anew\n"
     )
 

@@ -1,4 +1,6 @@
-"""Which GPU a job gets, with pretend ones: names in CUDA_VISIBLE_DEVICES, and an nvidia-smi that is a shell script."""
+"""Which GPU a job gets, with pretend ones: names in CUDA_VISIBLE_DEVICES, and an nvidia-smi that is
+a shell script.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ JOB = """
 import json, os, sys, time
 from pathlib import Path
 name, folder = sys.argv[1], Path(sys.argv[2])
-facts = {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "arguments": sys.argv[3:], "rank": os.environ.get("RANK")}
+facts = {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "rank": os.environ.get("RANK")}
+facts |= {"arguments": sys.argv[3:]}
 path = folder / f"{name}{facts['rank'] or ''}.json"
 path.with_suffix(".tmp").write_text(json.dumps(facts))
 path.with_suffix(".tmp").rename(path)
@@ -121,7 +124,9 @@ def test_the_job_is_the_process_that_was_started(machine: Any) -> None:
 
 
 def test_a_job_takes_several_gpus_or_none(machine: Any) -> None:
-    """One that needs both waits without a lock on the free one, so that a job for one GPU passes it."""
+    """One that needs both waits without a lock on the free one, so that a job for one GPU passes
+    it.
+    """
     two = machine("a,b")
     first = two.start("first")
     two.facts("first")
@@ -199,7 +204,9 @@ def test_device_and_visible_gpus(
 
 
 def test_locks_have_the_name_of_the_card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two containers or batch jobs may both call their own GPU 0, so a number is replaced by what the driver calls it."""
+    """Two containers or batch jobs may both call their own GPU 0, so a number is replaced by what
+    the driver calls it.
+    """
     smi = tmp_path / "nvidia-smi"
     smi.write_text("#!/bin/sh\nprintf 'GPU-1-x\\nGPU-2-y\\n'\n", encoding="utf-8")
     smi.chmod(0o755)

@@ -1,4 +1,6 @@
-"""The layers: scales at the start and after each block, and positions that count by their distance only."""
+"""The layers: scales at the start and after each block, and positions that count by their distance
+only.
+"""
 
 from __future__ import annotations
 

@@ -72,7 +72,8 @@ def test_overrides_count_as_if_they_stood_in_the_file(write: Any) -> None:
     with pytest.raises(GramError) as error:
         load_experiment(path, {"methods": {"frist": {"train": {"steps": 3}}}})
     assert str(error.value) == (
-        "overrides of nqueens5: methods: no 'frist'; did you mean 'first'? (a new one says what it is based_on)"
+        "overrides of nqueens5: methods: no 'frist'; did you mean 'first'? (a new one says what "
+        "it is based_on)"
     )
 
 
@@ -102,16 +103,22 @@ def test_a_method_of_a_shared_file_is_a_base_as_the_experiment_changes_it(
     ("methods", "said"),
     [
         ("{a: {based_on: a}}", "methods: based_on: a circle: 'a' on 'a'; take one out"),
-        ("{a: {based_on: b}, b: {based_on: c}, c: {based_on: [d, b]}, d: {}}", "a circle: 'b' on 'c' on 'b'"),
-        ("{gram: {}, a: {based_on: grma}}", "methods: a: based_on: no 'grma'; did you mean 'gram'?"),
-        ("{gram: {}, a: {based_on: [gram, xyz]}}", "methods: a: based_on: no 'xyz'; known ones: gram"),
-        ("{gram: {}, a: {based_on: [gram, gram]}}", "name one method, or a list of several, each once"),
+        ("{a: {based_on: b}, b: {based_on: c}, c: {based_on: [d, b]}, d: {}}",
+         "a circle: 'b' on 'c' on 'b'"),
+        ("{gram: {}, a: {based_on: grma}}",
+         "methods: a: based_on: no 'grma'; did you mean 'gram'?"),
+        ("{gram: {}, a: {based_on: [gram, xyz]}}",
+         "methods: a: based_on: no 'xyz'; known ones: gram"),
+        ("{gram: {}, a: {based_on: [gram, gram]}}",
+         "name one method, or a list of several, each once"),
         ("{gram: {}, a: {based_on: []}}", "methods: a: based_on: []: name one method"),
         ("{gram: {}, a: {based_on: {gram: 1}}}", "methods: a: based_on: {'gram': 1} is no name"),
         ("{gram: {}, a: {based_on: 3}}", "methods: a: based_on: 3 is no name"),
-        ("{gram: {}, a: {basedon: gram}}", "methods: a: unknown key 'basedon'; did you mean 'based_on'?"),
+        ("{gram: {}, a: {basedon: gram}}",
+         "methods: a: unknown key 'basedon'; did you mean 'based_on'?"),
         ("{gram: {}, a: {train: {based_on: gram}}}", "train: unknown key 'based_on'"),
-        ("{gram: {model: {heads: 2}}, a: {based_on: gram, model: {D: 6}}}", "D: 6 is not a multiple of 2 x heads (2)"),
+        ("{gram: {model: {heads: 2}}, a: {based_on: gram, model: {D: 6}}}",
+         "D: 6 is not a multiple of 2 x heads (2)"),
     ],
 )  # fmt: skip
 def test_what_no_method_can_be_based_on(write: Any, methods: str, said: str) -> None:

@@ -79,7 +79,9 @@ def test_balanced_kl_equals_its_two_terms(channels: str, tokens: str, transition
 
 
 def test_a_shared_vector_is_charged_to_all_tokens_of_its_board() -> None:
-    """mean keeps its meaning, nats of the board over its tokens, so that beta = 1 stays the plain ELBO."""
+    """mean keeps its meaning, nats of the board over its tokens, so that beta = 1 stays the plain
+    ELBO.
+    """
     shared = [Gaussian(*(part[:, :1] for part in gaussian(seed))) for seed in (1, 2)]
     loss, nats = losses.balanced_kl(
         [Charge(*shared, tokens=L)], dataclasses.replace(TrainConfig(), kl_tokens="mean")
@@ -146,7 +148,8 @@ def test_stablemax_equals_its_definition() -> None:
     assert torch.allclose(
         losses.cross_entropy(logits, targets, "stablemax").double(), expected, atol=1e-6
     )
-    # Far from zero as well, where a formula in fp32 would overflow or lose the gradient of one branch of the `where`.
+    # Far from zero as well, where a formula in fp32 would overflow or lose the gradient of one
+    # branch of the `where`.
     far = torch.tensor([[[1.0, -1e4, 1e4]]], requires_grad=True)
     loss = losses.cross_entropy(far, torch.tensor([[1]]), "stablemax")
     assert float(loss.detach()) == pytest.approx(18.42, abs=0.01)

@@ -83,7 +83,8 @@ def test_memory_that_runs_out_names_the_micro_batch_and_keeps_the_last_state(
     resume = tmp_path / "resume.safetensors"
     assert outcome.code == 2 and "Traceback" not in outcome.err
     assert outcome.err.strip().splitlines()[-1] == (
-        f"error: {tmp_path}: step 11: out of memory; set train: micro_batch: {now // 2} (now {now}) and run the same command "
+        f"error: {tmp_path}: step 11: out of memory; set train: micro_batch: {now // 2} (now "
+        f"{now}) and run the same command "
         f"again; the last good state is kept in {resume}"
     )
     assert read_tensors(resume)[1]["step"] == 10

@@ -1,4 +1,6 @@
-"""Metrics: the paper's ceilings over all pairs, samplers with a known coverage, hand computation, and pooling."""
+"""Metrics: the paper's ceilings over all pairs, samplers with a known coverage, hand computation,
+and pooling.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from gram.evaluate.metrics import Samples, coverages, expected_found, iid_ceilin
 from gram.evaluate.pool import pool_rows, pool_values
 from gram.tasks import Examples
 
-# What gram-facts derives from the paper's own numbers, over all pairs or inputs, to the digits that it gives.
+# What gram-facts derives from the paper's own numbers, over all pairs or inputs, to the digits that
+# it gives.
 CEILINGS = {
     8: {"coverage_paper": (0.9065, 4), "coverage_micro": (0.980, 3), "coverage_macro": (0.997, 3)},
     10: {"coverage_paper": (0.5799, 4), "coverage_micro": (0.913, 3), "coverage_macro": (0.987, 3)},
@@ -50,7 +53,9 @@ def test_one_right_answer_per_input_covers_what_the_paper_implies(
 
 
 def draw(counts: np.ndarray, width: int, skew: float, rng: np.random.Generator) -> Samples:
-    """A sampler that is always right: uniform at skew 0, and the more one-sided the higher ``skew``."""
+    """A sampler that is always right: uniform at skew 0, and the more one-sided the higher
+    ``skew``.
+    """
     found = [
         rng.choice(m, size=width, p=(p := np.exp(-skew * np.arange(m))) / p.sum()) for m in counts
     ]
@@ -280,5 +285,6 @@ def test_majority_vote_and_its_ties() -> None:
     tokens = np.array(
         [[a, b, b, c], [a, b, c, c], [b, a, a, b], [c, b, a, a], [a, a, b, c]], dtype=np.uint8
     )
-    # Index of the earliest sample of the largest group; in the third row two groups tie and the earlier one wins.
+    # Index of the earliest sample of the largest group; in the third row two groups tie and the
+    # earlier one wins.
     assert majority(answer_numbers(tokens)).tolist() == [1, 2, 0, 2, 0]

@@ -1,4 +1,6 @@
-"""The network against a float64 reference written from the paper's equations, and what must not leak, drift or be trained."""
+"""The network against a float64 reference written from the paper's equations, and what must not
+leak, drift or be trained.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ TRAIN = TrainConfig(kl_tokens="mean")
 
 
 def build(config: GramModel = TINY, *, seed: int = 0, scale: float | None = 0.4) -> GRAM:
-    """A tiny model; with ``scale`` every weight is drawn anew, so that no zero-initialised part hides an error."""
+    """A tiny model; with ``scale`` every weight is drawn anew, so that no zero-initialised part
+    hides an error.
+    """
     model = build_model(config, Shape(LENGTH, VOCABULARY), seed=seed)
     if scale is not None:
         generator = seeded(seed + 1)
@@ -67,7 +71,7 @@ def tokens(seed: int, batch: int = BATCH) -> Tensor:
     return torch.randint(0, VOCABULARY, (batch, LENGTH), generator=seeded(seed))
 
 
-# The reference ------------------------------------------------------------------------------------------------------
+# The reference ------------------------------------------------------------------------------------
 
 
 class Reference:
@@ -207,7 +211,8 @@ def normal(*shape: int, generator: torch.Generator) -> Tensor:
 def draws(config: GramModel, seed: int, steps: int) -> list[Tensor]:
     """Standard normal noise for ``steps`` supervision steps.
 
-    [T, B, L', D] each; [1, ...] with noise in the last transition; [..., 1, D] where a board shares it.
+    [T, B, L', D] each; [1, ...] with noise in the last transition; [..., 1, D] where a board shares
+    it.
     """
     transitions = config.T if config.noise_in == "all" else 1
     tokens = 1 if config.noise == "board" else config.puzzle_tokens + LENGTH
@@ -217,7 +222,9 @@ def draws(config: GramModel, seed: int, steps: int) -> list[Tensor]:
 
 
 def close(a: Tensor | None, b: Tensor | None, tolerance: float = 1e-7) -> bool:
-    """Equal, relative to the largest entry (0.2 as an fp32 constant is off by 1.5e-8); no gradient counts as zero."""
+    """Equal, relative to the largest entry (0.2 as an fp32 constant is off by 1.5e-8); no gradient
+    counts as zero.
+    """
     a, b = (torch.zeros(1).double() if x is None else x.detach().double() for x in (a, b))
     return bool((a - b).abs().max() <= tolerance * max(float(b.abs().max()), 1e-3))
 
@@ -363,7 +370,9 @@ def test_a_board_moves_as_one_where_it_shares_its_noise(noise: Any) -> None:
 
 
 def test_noise_in_the_last_transition_is_all_that_differs_between_rollouts() -> None:
-    """What the transitions before it give depends on the state alone; u of the last one shows it."""
+    """What the transitions before it give depends on the state alone; u of the last one shows
+    it.
+    """
     model, x = build(dataclasses.replace(TINY, noise_in="last", T=3)), tokens(1)
     state = model.initial_state(x)
     one, other = (model.draw_noise(x, seeded(seed)) for seed in (1, 2))
@@ -408,7 +417,7 @@ def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
     )
 
 
-# Sizes and initial weights ------------------------------------------------------------------------------------------
+# Sizes and initial weights ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("guidance", ["full", "none"])
@@ -515,7 +524,7 @@ def test_impossible_sizes_name_the_key() -> None:
         build(dataclasses.replace(TINY, sigma_min=0.5))
 
 
-# States and noise -----------------------------------------------------------------------------------------------------
+# States and noise ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [0.02, 0.4, 4.0])
@@ -560,7 +569,7 @@ def test_guidance_is_computed_in_fp32_under_autocast() -> None:
         assert torch.equal(head(u).sigma, head(u.float()).sigma)
 
 
-# Rollouts -----------------------------------------------------------------------------------------------------------
+# Rollouts -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture

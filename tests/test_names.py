@@ -10,9 +10,12 @@ from gram.system.names import LONGEST, check_name, is_experiment_name, is_name
 GOOD = ["gram", "nqueens5", "nqueens8-cpu", "base-ds-sg", "beta-0.25", "A_b", "0", "a" * LONGEST]
 # What a shell, a path, a regular expression or Snakemake would take for something else.
 BAD = [
-    "", ".", "..", "...", ".hidden", "a.", "a.b", "1..2", "nqueens6.bak", "../x", "a/b", "/", "~", "-a", "_a", "a b", " a", "a ",
-    "a\n", "a\tb", "a\0b", "a`b`", "$(a)", "a$b", "a;b", "a&b", "a|b", "a>b", "a<b", "a*b", "a?b", "[a]", "{a}", "(a)", "'a'",
-    '"a"', "a\\b", "a:b", "a,b", "a=b", "a%b", "a+b", "a@b", "a#b", "é", "日本", "１", "a" * (LONGEST + 1), None, 1, 1.5, True,
+    "", ".", "..", "...", ".hidden", "a.", "a.b", "1..2", "nqueens6.bak", "../x", "a/b", "/", "~",
+    "-a", "_a", "a b", " a", "a ",
+    "a\n", "a\tb", "a\0b", "a`b`", "$(a)", "a$b", "a;b", "a&b", "a|b", "a>b", "a<b", "a*b", "a?b",
+    "[a]", "{a}", "(a)", "'a'",
+    '"a"', "a\\b", "a:b", "a,b", "a=b", "a%b", "a+b", "a@b", "a#b", "é", "日本", "１",
+    "a" * (LONGEST + 1), None, 1, 1.5, True,
     ["a"], b"a",
 ]  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""N-Queens: counts known from elsewhere, the enumeration against two independent oracles, the verifier against a slow one."""
+"""N-Queens: counts known from elsewhere, the enumeration against two independent oracles, the
+verifier against a slow one.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def attacks(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 @pytest.mark.parametrize(("n", "removed"), [(4, [1, 2, 3]), (5, [1, 3]), (6, [2, 4, 5])])
 def test_enumeration_equals_brute_force(n: int, removed: list[int]) -> None:
-    """All permutations, all subsets, by sets of cells: shares nothing with the package but the encoding of a board."""
+    """All permutations, all subsets, by sets of cells: shares nothing with the package but the
+    encoding of a board.
+    """
     full = [list(enumerate(p)) for p in permutations(range(n))]
     full = [board for board in full if not any(attacks(a, b) for a, b in combinations(board, 2))]
 
@@ -89,7 +93,9 @@ def test_enumeration_equals_brute_force(n: int, removed: list[int]) -> None:
 
 
 def integer_program_completions(n: int, given: np.ndarray) -> set[bytes]:
-    """All completions by an integer program: solve, forbid the board that was found, solve again until infeasible."""
+    """All completions by an integer program: solve, forbid the board that was found, solve again
+    until infeasible.
+    """
     cells = list(np.ndindex(n, n))
     problem = pulp.LpProblem("queens", pulp.LpMinimize)
     queen = {cell: pulp.LpVariable(f"q_{cell[0]}_{cell[1]}", cat="Binary") for cell in cells}

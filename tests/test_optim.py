@@ -1,4 +1,6 @@
-"""Schedules at known steps, the optimizer's first step and the moving average against their formulas."""
+"""Schedules at known steps, the optimizer's first step and the moving average against their
+formulas.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,8 @@ def test_first_step_decays_every_weight_and_moves_by_the_rate() -> None:
         parameter.grad = torch.full_like(parameter, 0.5 if index % 2 else -2.0)
     optimizer.step()
     for index, (name, parameter) in enumerate(net.named_parameters()):
-        # Adam's first step is the sign of the gradient; decoupled decay shrinks the weight, biases included.
+        # Adam's first step is the sign of the gradient; decoupled decay shrinks the weight, biases
+        # included.
         expected = before[name] * (1 - rate * decay) - rate * (1 if index % 2 else -1)
         assert torch.allclose(parameter, expected, atol=1e-6), name
 

@@ -1,4 +1,6 @@
-"""One set of pins and one version: pyproject.toml, the lock, conda, the container, CI and the citation agree."""
+"""One set of pins and one version: pyproject.toml, the lock, conda, the container, CI and the
+citation agree.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def hashed_pins(root: Path) -> list[tuple[str, str, list[str]]]:
 
 
 def hash_problems(root: Path) -> list[str]:
-    """Pins of the lock that the one with sums lacks or has in another version, and pins without a sum."""
+    """Pins of the lock that the one with sums lacks or has in another version, and pins without a
+    sum.
+    """
     found = hashed_pins(root)
     versions: dict[str, set[str]] = {}
     for name, version, _ in found:
@@ -106,7 +110,8 @@ def install_problems(root: Path) -> list[str]:
     conda = yaml.safe_load(read(root, CONDA))["dependencies"]
     (pip,) = [entry["pip"] for entry in conda if isinstance(entry, dict)]
     constraint, *installed = [line.partition(" ") for line in pip]
-    # Conda may read a copy in .snakemake/conda/ instead: its relative paths must lead to the same places from there.
+    # Conda may read a copy in .snakemake/conda/ instead: its relative paths must lead to the same
+    # places from there.
     for folder in (Path(CONDA).parent, Path(".snakemake/conda")):
         if constraint[0] != "-c" or os.path.normpath(folder / constraint[2]) != LOCK:
             problems.append(f"{CONDA}: {''.join(constraint)}: not the lock when read in {folder}")
@@ -139,7 +144,8 @@ def image_problems(root: Path) -> list[str]:
     """What the container lacks that a paid run of docs/CLUSTERS.md needs."""
     text = re.sub(r"\\\n", " ", read(root, DOCKERFILE))
     (line,) = re.findall(r"apt-get install (.*?) &&", text)
-    # Triton and torch.compile build with the compilers at run time; the head of a run is reached by ssh.
+    # Triton and torch.compile build with the compilers at run time; the head of a run is reached by
+    # ssh.
     needed = {"ca-certificates", "gcc", "g++", "git", "libc6-dev", "openssh-server", "tmux"}
     missing = sorted(needed - set(line.split()))
     problems = [f"{DOCKERFILE}: without {name}" for name in missing]
@@ -177,7 +183,9 @@ def python_problems(root: Path) -> list[str]:
 
 
 def version_problems(root: Path) -> list[str]:
-    """Whether the package, its metadata, the citation and the newest entry of the changelog name one version."""
+    """Whether the package, its metadata, the citation and the newest entry of the changelog name
+    one version.
+    """
     configuration = pyproject(root)
     versions = {
         "gram.__version__": re.findall(

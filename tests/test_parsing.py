@@ -1,4 +1,6 @@
-"""Every setting of every section: what makes no sense is refused when it is read, in one line that names it."""
+"""Every setting of every section: what makes no sense is refused when it is read, in one line that
+names it.
+"""
 
 from __future__ import annotations
 

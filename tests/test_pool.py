@@ -1,4 +1,6 @@
-"""Pooling: the folds together give what scoring their union gives, and nothing is pooled that does not belong together."""
+"""Pooling: the folds together give what scoring their union gives, and nothing is pooled that does
+not belong together.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def assert_close(a: Any, b: Any) -> None:
 
 
 def test_pooled_folds_equal_scoring_their_union(evaluations: list[dict[str, Any]]) -> None:
-    """With answers put in: the folds' own samples, scored once fold by fold and once all together."""
+    """With answers put in: the folds' own samples, scored once fold by fold and once all
+    together.
+    """
     rng = np.random.default_rng(0)
     parts = []
     for index, inputs in enumerate((9, 14, 20)):

@@ -1,4 +1,6 @@
-"""Generated blocks: what they say, that an edit is found, and that this repository's own are up to date."""
+"""Generated blocks: what they say, that an edit is found, and that this repository's own are up to
+date.
+"""
 
 from __future__ import annotations
 
@@ -194,7 +196,8 @@ def test_reproduction_holds_every_seed_and_where_it_was_measured(
         "cccccccccccc (with local changes)",
         "0123456789ab",
     ]
-    # A reference run states the code that made it; a later change of the code must not turn this page out of date.
+    # A reference run states the code that made it; a later change of the code must not turn this
+    # page out of date.
     assert "†" not in text and "## nqueens8" not in text
 
 

@@ -1,4 +1,6 @@
-"""Whether a choice is carried: the table of the kept runs and the figure, from made-up measurements."""
+"""Whether a choice is carried: the table of the kept runs and the figure, from made-up
+measurements.
+"""
 
 from __future__ import annotations
 

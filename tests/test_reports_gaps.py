@@ -1,4 +1,6 @@
-"""The measured choices: differences against the default recomputed by hand, and where reference runs of each kind are shown."""
+"""The measured choices: differences against the default recomputed by hand, and where reference
+runs of each kind are shown.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ META = {
 
 @pytest.fixture
 def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
-    """``keep("gaps", "beta-4", {0: 0.5}, beta=4.0)``: a reference run per seed with this accuracy and this setting."""
+    """``keep("gaps", "beta-4", {0: 0.5}, beta=4.0)``: a reference run per seed with this accuracy
+    and this setting.
+    """
 
     def write(kind: str, method: str, accuracy: dict[int, float], **train: Any) -> None:
         folder = tmp_path / "resources/reference_runs" / kind

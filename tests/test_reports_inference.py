@@ -1,4 +1,6 @@
-"""More compute at test time: means and differences recomputed by hand from synthetic evaluations."""
+"""More compute at test time: means and differences recomputed by hand from synthetic
+evaluations.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ def test_samplers_are_compared_pair_by_pair_at_the_greatest_width(
     assert (
         "2 trained runs" in text and "5 trajectories per input" in text and "over 4 pairs" in text
     )
-    # Width 5, rollout seeds 0 and 1, both runs: 25 and 35 % without a sampler's own 5 points per place; the ceiling is 50 %.
+    # Width 5, rollout seeds 0 and 1, both runs: 25 and 35 % without a sampler's own 5 points per
+    # place; the ceiling is 50 %.
     assert cells(text, "iid")[:4] == ["30.0 ± 5.8", "—", "30.0 ± 5.8", "—"]
     assert cells(text, "quasi")[:4] == ["40.0 ± 5.8", "+10.0 ± 0.0", "40.0 ± 5.8", "+10.0 ± 0.0"]
     assert cells(text, "ceiling of independent samples")[:4] == ["—", "—", "50.0", "—"]
@@ -57,6 +60,6 @@ def test_scaling_has_a_row_per_depth(scalings: list[dict[str, Any]], tmp_path: P
     assert cells(twin, "4") == ["40.0", "50.0", "60.0", "70.0"]
     assert cells(gram, "1") == ["20.0 ± 14.1", "30.0 ± 14.1", "40.0 ± 14.1", "50.0 ± 14.1"]
     assert (
-        "40.0 % of the trajectories go on to step 4; the mean is 1.6 steps, and 45.0 % of the answers are valid"
-        in gram
+        "40.0 % of the trajectories go on to step 4; the mean is 1.6 steps, and 45.0 % of the "
+        "answers are valid" in gram
     )

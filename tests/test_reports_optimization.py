@@ -1,4 +1,6 @@
-"""The page of measurements: every number is one of the files', and what is out of reach follows from them."""
+"""The page of measurements: every number is one of the files', and what is out of reach follows
+from them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What another type of processor makes of the default, below the README's table: from made-up runs."""
+"""What another type of processor makes of the default, below the README's table: from made-up
+runs.
+"""
 
 from __future__ import annotations
 

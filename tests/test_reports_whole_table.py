@@ -1,4 +1,6 @@
-"""The blocks of the whole Table 1: graphs counted again by hand, cards that are those of the data, parameters, the small table."""
+"""The blocks of the whole Table 1: graphs counted again by hand, cards that are those of the data,
+parameters, the small table.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_nothing_measured_is_said_so(root: Path) -> None:
 
 
 def test_ceilings_of_a_data_set_by_hand(root: Path) -> None:
-    """Three test graphs with one colouring and one with four: 20 draws of four miss each with probability (3/4)^20."""
+    """Three test graphs with one colouring and one with four: 20 draws of four miss each with
+    probability (3/4)^20.
+    """
     tables = {
         "train": {"inputs": 30},
         "valid": {"inputs": 2},

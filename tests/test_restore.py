@@ -99,8 +99,10 @@ def test_other_settings_are_refused_with_the_first_key(
     )
     outcome = command(main, *arguments)
     assert outcome.code == 2 and outcome.err == (
-        f"error: {kept}/config.json: {expected} {path}: the reference run was trained with other settings: "
-        "leave reference_runs out of the configuration to train the run here, or check out commit 0123456789ab, which made it\n"
+        f"error: {kept}/config.json: {expected} {path}: the reference run was trained with other "
+        f"settings: "
+        "leave reference_runs out of the configuration to train the run here, or check out commit "
+        "0123456789ab, which made it\n"
     )
     assert [file.name for file in path.parent.iterdir()] == ["config.json"]
 

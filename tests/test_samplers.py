@@ -1,4 +1,6 @@
-"""Samplers: each trajectory's own noise stays standard normal, and what they share does what its closed form says."""
+"""Samplers: each trajectory's own noise stays standard normal, and what they share does what its
+closed form says.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ def seeded(*names: str | int) -> torch.Generator:
 
 
 class Urn:
-    """Stands in for a model: the first step's noise picks one of ``m`` answers, each equally likely, and later ones keep it.
+    """Stands in for a model: the first step's noise picks one of ``m`` answers, each equally
+    likely, and later ones keep it.
 
     Args:
         m: answers.
@@ -85,11 +88,13 @@ def distinct(found: np.ndarray) -> np.ndarray:
     return np.array([len(set(row)) for row in found.tolist()])
 
 
-# Noise ---------------------------------------------------------------------------------------------------------------
+# Noise --------------------------------------------------------------------------------------------
 
 
 def kolmogorov_smirnov(values: Tensor) -> float:
-    """sqrt(n) times the largest distance between the empirical distribution and N(0, 1); above 1.95 for one in a thousand."""
+    """sqrt(n) times the largest distance between the empirical distribution and N(0, 1); above 1.95
+    for one in a thousand.
+    """
     ordered = torch.special.ndtr(values.double().flatten().sort().values)
     n = len(ordered)
     above = torch.arange(1, n + 1) / n - ordered
@@ -136,13 +141,16 @@ def test_quasi_noise_takes_every_interval_once(W: int) -> None:
         interval.sort(dim=0).values,
         torch.arange(W).view(W, 1, 1, 1, 1).expand_as(interval).double(),
     )
-    # Every coordinate deals the intervals anew: two coordinates give a trajectory the same one with probability 1 / W.
+    # Every coordinate deals the intervals anew: two coordinates give a trajectory the same one with
+    # probability 1 / W.
     same = (interval[..., 0] == interval[..., 1]).double().mean()
     assert abs(same - 1 / W) < 5 * math.sqrt(1 / W / interval[..., 0].numel())
 
 
 def test_shared_noise_finds_what_independent_noise_may_miss() -> None:
-    """One coordinate decides: opposite signs take both of two answers, and W intervals all of W answers."""
+    """One coordinate decides: opposite signs take both of two answers, and W intervals all of W
+    answers.
+    """
     for m, shared in ((2, Antithetic(2)), (2, Quasi(2)), (6, Quasi(6))):
         found, _ = answers(Urn(m), shared, 400, m)
         assert (distinct(found) == m).all()
@@ -151,13 +159,15 @@ def test_shared_noise_finds_what_independent_noise_may_miss() -> None:
         assert abs(distinct(independent).mean() - expected) < 0.15 and expected < m - 0.4
 
 
-# Reseeding -----------------------------------------------------------------------------------------------------------
+# Reseeding ----------------------------------------------------------------------------------------
 
 
 def expected_distinct(m: int, W: int, rounds: int) -> float:
-    """Distinct answers when W uniform draws over m are followed by rounds in which all repetitions are drawn again.
+    """Distinct answers when W uniform draws over m are followed by rounds in which all repetitions
+    are drawn again.
 
-    A draw that meets k answers finds another with probability (m - k) / m; the first with an answer keeps it.
+    A draw that meets k answers finds another with probability (m - k) / m; the first with an answer
+    keeps it.
     """
     share = {(0, W): 1.0}  # (distinct answers, draws left in this round) -> probability
     for _ in range(rounds + 1):
@@ -198,14 +208,17 @@ def test_reseed_finds_what_its_closed_form_predicts(
 
 
 def test_opposite_noise_and_restarts_together() -> None:
-    """Of two answers a pair takes both at once, so nothing is left to restart; of four, restarts add to what pairs find."""
+    """Of two answers a pair takes both at once, so nothing is left to restart; of four, restarts
+    add to what pairs find.
+    """
     found, read = answers(Urn(2), AntitheticReseed(2, 2, 4), 400, 2, depth=4)
     assert (distinct(found) == 2).all() and (read.steps == 4).all()
     pairs, both = (
         distinct(answers(Urn(4), s, 3000, 4, depth=4)[0])
         for s in (Antithetic(4), AntitheticReseed(4, 2, 4))
     )
-    # A pair takes an answer and its mirror image; the second repeats the first, both answers at once, half the time.
+    # A pair takes an answer and its mirror image; the second repeats the first, both answers at
+    # once, half the time.
     error = pairs.std() / math.sqrt(3000)
     assert set(pairs) == {2, 4} and abs(pairs.mean() - 3) < 4 * error
     # Repeated pairs start again as a pair, and again find the other two half the time.
@@ -243,7 +256,7 @@ def test_reseed_compares_the_answers_that_are_kept() -> None:
     assert np.array_equal(free, halting) and read.halted.all() and (read.steps == 1).all()
 
 
-# Repulsion -----------------------------------------------------------------------------------------------------------
+# Repulsion ----------------------------------------------------------------------------------------
 
 
 def states(N: int, W: int) -> State:
@@ -286,7 +299,7 @@ def test_repulsion_of_a_pair_and_of_equal_states() -> None:
     assert torch.equal(Repulsion(2, 0.0).move(before).h, before.h)
 
 
-# Of a run ------------------------------------------------------------------------------------------------------------
+# Of a run -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +335,9 @@ def test_one_trajectory_is_independent_whatever_the_sampler(
 
 
 def test_batches_hold_whole_inputs(data_folder: Path) -> None:
-    """With a batch of 2 or 5 for three trajectories per input, intervals must still be dealt within an input."""
+    """With a batch of 2 or 5 for three trajectories per input, intervals must still be dealt within
+    an input.
+    """
     split: Split = load_split(data_folder, "test")
     one = dataclasses.replace(split, inputs=np.zeros((len(split.inputs), 1), dtype=np.uint8))
     for batch_size in (1, 2, 5, 7):
@@ -334,7 +349,7 @@ def test_batches_hold_whole_inputs(data_folder: Path) -> None:
 def test_a_sampler_without_time_for_a_restart_is_refused() -> None:
     with pytest.raises(
         GramError,
-        match="evaluate: reseed_every: 3 leaves no restart within depth 5; use at most half the depth",
+        match="evaluate: reseed_every: 3 leaves no restart within depth 5; use at most half",
     ):
         make_sampler(EvaluateConfig(depth=5, sampler="reseed", reseed_every=3), 2)
     assert make_sampler(EvaluateConfig(depth=6, sampler="reseed", reseed_every=3), 2).group == 2

@@ -1,4 +1,6 @@
-"""Scaling: one pass gives every depth and width, and the widest and deepest equal the plain evaluation."""
+"""Scaling: one pass gives every depth and width, and the widest and deepest equal the plain
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
 
 
 def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
-    """Samples of N inputs with up to three completions each; a token says which one it is, and 0 is no completion."""
+    """Samples of N inputs with up to three completions each; a token says which one it is, and 0 is
+    no completion.
+    """
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 4, N)
     found = rng.integers(-1, counts[:, None], (N, W))

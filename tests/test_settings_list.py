@@ -1,4 +1,6 @@
-"""resources/settings.tsv: what every method resolves to, under whatever library reads the files here."""
+"""resources/settings.tsv: what every method resolves to, under whatever library reads the files
+here.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def copied(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_method_resolves_to_the_settings_that_are_listed(path: Path) -> None:
-    """After an edit of a file of config/ or of a default, ``python -m gram.config --list`` writes the list anew."""
+    """After an edit of a file of config/ or of a default, ``python -m gram.config --list`` writes
+    the list anew.
+    """
     listed = [row for row in read_list(ROOT / PATH) if row.experiment == path.stem]
     assert listed == sorted(listed_rows(load_experiment(path))), f"run `{COMMAND}`"
 
@@ -69,7 +73,8 @@ def test_each_changed_number_changes_the_settings_of_a_method(copied: Path, name
         assert all(row.written != before[row.method].written for row in rows)
         if all(row.settings == before[row.method].settings for row in rows):
             unseen.append(text[: number.start()].count("\n") + 1)
-    # A value that every experiment writes over: its own list has the digest of the text all the same.
+    # A value that every experiment writes over: its own list has the digest of the text all the
+    # same.
     assert len(unseen) <= 3, unseen
 
 

@@ -65,7 +65,9 @@ def column_of(row: str) -> int:
 
 
 def is_solution(columns: list[int]) -> bool:
-    """Whether no two queens share a column or a diagonal: written anew, so that it can disagree with gram/tasks."""
+    """Whether no two queens share a column or a diagonal: written anew, so that it can disagree
+    with gram/tasks.
+    """
     rows = range(len(columns))
     lines = [columns, [c - r for r, c in zip(rows, columns, strict=True)]]
     lines += [[c + r for r, c in zip(rows, columns, strict=True)]]
@@ -159,7 +161,9 @@ def test_a_picture_is_of_the_kind_that_its_name_says(command: Command, tmp_path:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Callable[..., Path]:
-    """``kept("one", valid=0.5)``: a copy of a kept run as method ``one``, with an evaluation of that coverage."""
+    """``kept("one", valid=0.5)``: a copy of a kept run as method ``one``, with an evaluation of
+    that coverage.
+    """
     (source,) = solve.KEPT_RUNS.glob("*/runs/nqueens7/gram/seed0")
 
     def keep(method: str, *, valid: float | None, test: float = 0.5, md5: str = "") -> Path:
@@ -207,7 +211,9 @@ def test_a_run_is_asked_as_it_was_evaluated_and_says_how_well_it_did(
 
 
 def test_every_kept_run_that_was_tested_was_validated() -> None:
-    """So that it can be chosen: `python -m gram.evaluate --split valid`, at the depth of its test.json, to valid.json beside it."""
+    """So that it can be chosen: `python -m gram.evaluate --split valid`, at the depth of its
+    test.json, to valid.json beside it.
+    """
     weights = [*solve.KEPT_RUNS.glob("*/runs/*/*/seed*/weights.safetensors")]
     every = [solve.load(path.parent) for path in weights]
     for found in every:

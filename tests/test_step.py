@@ -1,4 +1,6 @@
-"""The training step in parts: micro-batches, all supervision steps in one, halting; against the whole, and against loops."""
+"""The training step in parts: micro-batches, all supervision steps in one, halting; against the
+whole, and against loops.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ STEPS = 6
 
 
 def trained(settings: RunSettings, data: Path, folder: Path) -> Trainer:
-    """A trainer after a few steps, with a history line for each; its heads tell rows apart from the start."""
+    """A trainer after a few steps, with a history line for each; its heads tell rows apart from the
+    start.
+    """
     trainer = Trainer(settings, data, folder, CPU)
     with torch.no_grad():
         for seed, head in enumerate((trainer.model.halt_head, trainer.model.value_head)):
@@ -141,7 +145,8 @@ def test_supervision_all_is_the_mean_over_the_steps_of_a_fresh_batch(
 
 @pytest.mark.parametrize(
     ("supervision", "examples", "supervised"),
-    # Streaming rows start at the ages 0, 1, 2, 0, 1, 2, 0, 1; within four steps, those that start at 2 end twice.
+    # Streaming rows start at the ages 0, 1, 2, 0, 1, 2, 0, 1; within four steps, those that start
+    # at 2 end twice.
     [("all", 4 * 8, 4 * 8 * 3), ("streaming", 6 * 1 + 2 * 2, 4 * 8)],
 )
 def test_meta_counts_trajectories_that_ended(
@@ -221,7 +226,9 @@ def test_the_first_supervision_step_pays_its_factor_of_the_kl(
 def test_the_prior_carries_from_the_step_that_says_so(
     settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
 ) -> None:
-    """Until then everything is as without; then the state is the prior's, while the loss still is the posterior's."""
+    """Until then everything is as without; then the state is the prior's, while the loss still is
+    the posterior's.
+    """
     plain, prior = (
         Trainer(change(settings, carry_prior_from=first), data_folder, tmp_path, CPU)
         for first in (None, 2)

@@ -45,7 +45,9 @@ def stream_of(split: Split, model: GRAM, seed: int = 0, **settings: Any) -> Stre
 
 
 def fake_step(stream: Stream, number: int, halt: Tensor | None = None) -> Step:
-    """A supervision step that adds 1 to every state, whose summary is ``number`` everywhere, and in which no row wants to halt."""
+    """A supervision step that adds 1 to every state, whose summary is ``number`` everywhere, and in
+    which no row wants to halt.
+    """
     state = State(stream.state.h + 1, stream.state.l + 1)
     summary = torch.full((len(stream.age), state.h.shape[-1]), float(number))
     empty = torch.zeros(0)
@@ -79,7 +81,8 @@ def test_rows_live_for_n_sup_steps_and_start_again_at_z0(
         ages = stream.age.tolist()
         stream.record(fake_step(stream, number), ALL)
         for row in range(10):
-            # The summaries of the trajectory so far are those of the steps that it was given, in order.
+            # The summaries of the trajectory so far are those of the steps that it was given, in
+            # order.
             values = stream.summaries[row, :, 0][stream.visited[row]].tolist()
             assert values == [float(n) for n in range(begun[row], number + 1)]
         pairs = stream.pair.tolist()
@@ -155,7 +158,9 @@ def test_halting_excludes_all_supervision_steps(split: Split, model: GRAM) -> No
 
 
 def test_some_rows_of_the_carry_are_those_of_the_whole(split: Split, model: GRAM) -> None:
-    """Two parts, as two processes own them, beside the whole; then each from the tensors of the whole."""
+    """Two parts, as two processes own them, beside the whole; then each from the tensors of the
+    whole.
+    """
     config = dataclasses.replace(CONFIG, halt="q", sampling="inputs", reveal=0.5)
     parts = [slice(0, 5), slice(5, 10)]
     whole, *owners = (

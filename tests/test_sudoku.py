@@ -1,4 +1,6 @@
-"""Sudoku: known counts, rules against a slow check, symmetries, puzzles with one solution, and boards from nothing."""
+"""Sudoku: known counts, rules against a slow check, symmetries, puzzles with one solution, and
+boards from nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def digits_of(n: int, grid: NDArray[np.uint8]) -> list[list[int]]:
 
 
 def follows_the_rules(n: int, grid: list[list[int]]) -> bool:
-    """Whether no digit stands twice in a row, column or box, and all are there: by loops over single cells."""
+    """Whether no digit stands twice in a row, column or box, and all are there: by loops over
+    single cells.
+    """
     high, wide = BOXES[n]
     every = set(range(1, n + 1))
     for i in range(n):

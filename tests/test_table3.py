@@ -1,4 +1,6 @@
-"""Table 3: each half has its own rows, the paper's numbers stand beside ours, and nothing that is missing is left out."""
+"""Table 3: each half has its own rows, the paper's numbers stand beside ours, and nothing that is
+missing is left out.
+"""
 
 from __future__ import annotations
 

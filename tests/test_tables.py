@@ -1,4 +1,6 @@
-"""Table 1: every value recomputed by hand, what is missing shown as missing, and runs that do not belong together."""
+"""Table 1: every value recomputed by hand, what is missing shown as missing, and runs that do not
+belong together.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,8 @@ def test_values_are_percent_means_with_sample_deviation_and_gap(synthetic_evalua
         and coverage["gap"] == pytest.approx(73.0 - 90.3)
         and coverage["ceiling"] == 90.0
     )
-    # The paper has one accuracy; it stands beside both of ours, and its coverage beside coverage_paper alone.
+    # The paper has one accuracy; it stands beside both of ours, and its coverage beside
+    # coverage_paper alone.
     assert row(table, "nqueens8", "gram", "accuracy_paper")["gap"] == pytest.approx(25 - 99.7)
     assert math.isnan(row(table, "nqueens8", "gram", "coverage_macro")["paper_mean"])
     hostile = row(table, "nqueens8", "gram", "hostile_coverage_macro")

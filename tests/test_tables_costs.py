@@ -1,4 +1,6 @@
-"""What runs took: sums against numbers worked out here, every pod counted once, and ledgers that are old, damaged or not there."""
+"""What runs took: sums against numbers worked out here, every pod counted once, and ledgers that
+are old, damaged or not there.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A table in short: its sentences have the numbers of its rows, and the front page of a report can be made of it."""
+"""A table in short: its sentences have the numbers of its rows, and the front page of a report can
+be made of it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ Make = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def stem(tmp_path: Path, command: Any) -> Callable[..., Path]:
-    """``stem(evaluation, ..., more=[...])``: the path without extension of the table that these evaluations make."""
+    """``stem(evaluation, ..., more=[...])``: the path without extension of the table that these
+    evaluations make.
+    """
 
     def write(*evaluations: dict[str, Any], more: tuple[str, ...] = ()) -> Path:
         paths = [tmp_path / f"evaluation{number}.json" for number in range(len(evaluations))]
@@ -66,9 +70,11 @@ def test_sentences_and_rows_have_the_numbers_of_the_runs(
     assert written["options"] == "--configfile config/other.yaml"
     task = written["tasks"]["nqueens5"]
     assert task["sentences"] == [
-        "On the 4 of 10 test inputs that have several solutions, 70.0 % of the answers of GRAM and 10.0 % of the "
+        "On the 4 of 10 test inputs that have several solutions, 70.0 % of the answers of GRAM "
+        "and 10.0 % of the "
         "answers of the deterministic twin are valid.",
-        "Of all solutions of these inputs, GRAM finds 85.0 % and the deterministic twin finds 5.0 %.",
+        "Of all solutions of these inputs, GRAM finds 85.0 % and the deterministic twin finds 5.0 "
+        "%.",
     ]
     assert task["rows"] == {
         "Deterministic twin": ["25.0", "10.0", "5.0"],

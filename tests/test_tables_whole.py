@@ -1,4 +1,6 @@
-"""Table 1 with all its families: compute, tasks of several sizes, failed runs, what others report, and the paper's ordering."""
+"""Table 1 with all its families: compute, tasks of several sizes, failed runs, what others report,
+and the paper's ordering.
+"""
 
 from __future__ import annotations
 
@@ -272,7 +274,9 @@ def test_parameter_counts_of_the_paper() -> None:
 
 @pytest.fixture
 def judge(synthetic_evaluation: Make) -> Callable[..., list[str]]:
-    """``judge(hrm=(0.9, 0.0), gram=(0.8, 0.6))``: the statements, from accuracy and the share of the hostile slice."""
+    """``judge(hrm=(0.9, 0.0), gram=(0.8, 0.6))``: the statements, from accuracy and the share of
+    the hostile slice.
+    """
 
     def verdicts(**methods: tuple[float, float]) -> list[str]:
         evaluations = [

@@ -1,4 +1,6 @@
-"""Training: bit for bit the same whenever it should be, another when it should be, and how it stops."""
+"""Training: bit for bit the same whenever it should be, another when it should be, and how it
+stops.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,7 @@ def run_changed(
     return start
 
 
-# The same and not the same ------------------------------------------------------------------------------------------
+# The same and not the same ------------------------------------------------------------------------
 
 
 def test_same_seed_gives_the_same_bytes_and_another_does_not(
@@ -131,7 +133,7 @@ def test_every_switch_reaches_the_run(
     assert all(torch.isfinite(tensor).all() for tensor in b.values())
 
 
-# What a run writes --------------------------------------------------------------------------------------------------
+# What a run writes --------------------------------------------------------------------------------
 
 
 def test_history_begins_before_the_first_step_and_ends_with_the_last(
@@ -279,7 +281,7 @@ def test_value_loss_teaches_all_states_of_finished_trajectories(
     assert compared > 8
 
 
-# Stopping and going on ----------------------------------------------------------------------------------------------
+# Stopping and going on ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -341,8 +343,9 @@ def start(settings_file: Path, data: Path, output: Path) -> subprocess.Popen[str
 def test_killed_runs_end_with_the_same_bytes(
     settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
 ) -> None:
-    """Two processes, ended by SIGTERM and by SIGKILL just after a save, and this one for the rest; some inputs are revealed, and
-    the prior carries from a step between or after the stops."""
+    """Two processes, ended by SIGTERM and by SIGKILL just after a save, and this one for the rest;
+    some inputs are revealed, and the prior carries from a step between or after the stops.
+    """
     long = change(
         settings,
         steps=500,
@@ -370,7 +373,8 @@ def test_killed_runs_end_with_the_same_bytes(
         if number == signal.SIGTERM:
             assert process.returncode == 143
             assert err.strip().splitlines()[-1] == (
-                f"error: {output}: SIGTERM: state saved at step {steps[0]}; run the same command again to go on"
+                f"error: {output}: SIGTERM: state saved at step {steps[0]}; run the same command "
+                f"again to go on"
             )
             assert (
                 f"parameters on cpu, forward in {long.train.precision}, weights and losses in fp32"
@@ -440,7 +444,7 @@ def test_broken_resume_state_is_named(
             assert "delete it to start from step 0" in str(error.value)
 
 
-# Failures -----------------------------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -586,8 +590,8 @@ def test_truncated_data_is_one_line_and_no_traceback(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert (
-        err
-        == f"error: {path}: not a readable Parquet file (truncated?); delete it and build it again\n"
+        err == f"error: {path}: not a readable Parquet file (truncated?); delete it and build it "
+        f"again\n"
     )
     assert [file.name for file in run_folder.iterdir()] == ["config.json"]
 
@@ -620,7 +624,9 @@ def test_missing_files_are_named(run_folder: Path, tmp_path: Path, command: Any)
 def test_finished_run_is_trained_anew_only_on_request(
     experiment: Experiment, data_folder: Path, tmp_path: Path, change: Any, train_run: Any
 ) -> None:
-    """A rerun of the same command gives the same bytes again, since nothing of the first run is left to resume from."""
+    """A rerun of the same command gives the same bytes again, since nothing of the first run is
+    left to resume from.
+    """
     settings = change(resolve(experiment, "nqueens5", "deterministic", 2), steps=4)
     first = weights(train_run(settings, data_folder, tmp_path))
     assert weights(train_run(settings, data_folder, tmp_path)) == first

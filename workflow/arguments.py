@@ -1,7 +1,9 @@
-"""The files of the configuration, before Snakemake opens them: it says of none what is wrong, or shows a traceback.
+"""The files of the configuration, before Snakemake opens them: it says of none what is wrong, or
+shows a traceback.
 
-Snakemake reads those that follow ``--configfile`` before the Snakefile, and of ``config/config.yaml`` it says neither the
-name nor the mend where that holds a list. ``profiles/default/config.yaml``, which it reads first, runs this file.
+Snakemake reads those that follow ``--configfile`` before the Snakefile, and of
+``config/config.yaml`` it says neither the name nor the mend where that holds a list.
+``profiles/default/config.yaml``, which it reads first, runs this file.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def configurations(arguments: Sequence[str]) -> Iterator[str]:
-    """What Snakemake takes for configurations: all that stands between such an option and the next one."""
+    """What Snakemake takes for configurations: all that stands between such an option and the next
+    one.
+    """
     follows = False
     for argument in arguments:
         name, _, value = argument.partition("=")
@@ -38,7 +42,8 @@ def whats_wrong(name: str) -> str:
     wrong = unreadable(path)
     if wrong and path.suffix not in SUFFIXES:
         return (
-            f"{name} stands after --configfile, which takes every name that follows for a configuration; "
+            f"{name} stands after --configfile, which takes every name that follows for a "
+            f"configuration; "
             f"write targets first: snakemake {name} --configfile ..."
         )
     return f"--configfile {name}: {wrong}" if wrong else ""

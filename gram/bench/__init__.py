@@ -1,1 +1,3 @@
-"""How fast the training step is: variants side by side, each optimization with and without, and what a planned run may cost."""
+"""How fast the training step is: variants side by side, each optimization with and without, and
+what a planned run may cost.
+"""

@@ -21,10 +21,12 @@ from gram.system.provenance import choose_device, provenance
 
 
 def speed(args: argparse.Namespace) -> None:
-    """Measure variants, and with --optimizations each optimization; print a line each and write everything as JSON.
+    """Measure variants, and with --optimizations each optimization; print a line each and write
+    everything as JSON.
 
     Raises:
-        GramError: a number below 1, a variant that does not exist or is named twice, or a variant that fails.
+        GramError: a number below 1, a variant that does not exist or is named twice, or a variant
+            that fails.
     """
     if min(args.steps, args.turns) < 1 or len(set(args.variants)) < len(args.variants):
         raise GramError("--steps and --turns must be at least 1, and --variants all different")
@@ -48,8 +50,9 @@ def speed(args: argparse.Namespace) -> None:
             found["share_of_own_peak"],
         )
         print(
-            f"{name}: {rate:.4g} examples/s, {share:.0%} of its precision's matmul peak ({least:.0%} to {most:.0%}), "
-            f"{found['speed_against_first'][1]:.2f} times the first, {memory[name] / 2**20:.0f} MiB"
+            f"{name}: {rate:.4g} examples/s, {share:.0%} of its precision's matmul peak"
+            f" ({least:.0%} to {most:.0%}), {found['speed_against_first'][1]:.2f} times the first,"
+            f" {memory[name] / 2**20:.0f} MiB"
         )
     if args.optimizations:
         result["optimizations"] = gains(
@@ -58,7 +61,8 @@ def speed(args: argparse.Namespace) -> None:
         for name, found in result["optimizations"].items():
             least, gain, most = found["gain"]
             print(
-                f"{name}: {gain:.2f} times as fast ({least:.2f} to {most:.2f}); predicted {found['predicted']:.2f}"
+                f"{name}: {gain:.2f} times as fast ({least:.2f} to {most:.2f}); predicted"
+                f" {found['predicted']:.2f}"
             )
     files.write_json(args.output, result | {"measured_by": provenance(device)})
 
@@ -100,7 +104,9 @@ def cost(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measure the training step of a run on this machine, or estimate what a configuration costs on another."""
+    """Measure the training step of a run on this machine, or estimate what a configuration costs on
+    another.
+    """
     parser = Parser(prog="python -m gram.bench", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     speed_parser = commands.add_parser(

@@ -1,4 +1,6 @@
-"""What the runs of a configuration would cost on a GPU: FLOPs counted from the settings, hours and dollars as an estimate."""
+"""What the runs of a configuration would cost on a GPU: FLOPs counted from the settings, hours and
+dollars as an estimate.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from gram.settings.parsing import merge
 from gram.system import files
 from gram.system.errors import GramError, short, suggestion
 
-# fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving average.
+# fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving
+# average.
 COPIES = 5
 GPUS = Path("resources/gpus.yaml")
 
@@ -50,7 +53,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def workflow_config(workflow: Path, root: Path) -> dict[str, Any]:
-    """A workflow's configuration: a file as ``snakemake --configfile`` takes it, laid over config/config.yaml.
+    """A workflow's configuration: a file as ``snakemake --configfile`` takes it, laid over
+    config/config.yaml.
 
     Raises:
         GramError: a file that is not YAML.
@@ -59,7 +63,8 @@ def workflow_config(workflow: Path, root: Path) -> dict[str, Any]:
 
 
 def listed(config: dict[str, Any], root: Path) -> Iterator[str]:
-    """Every training that a configuration lists under ``runs``, as task/method/seed0, whether it has been made or not.
+    """Every training that a configuration lists under ``runs``, as task/method/seed0, whether it
+    has been made or not.
 
     Raises:
         GramError: an experiment that does not exist.
@@ -104,7 +109,9 @@ def planned(
 
 
 def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | None:
-    """The fastest median of the measurements in resources/benchmarks on a GPU, in FLOP/s, and where it stands."""
+    """The fastest median of the measurements in resources/benchmarks on a GPU, in FLOP/s, and where
+    it stands.
+    """
     found = []
     for path in sorted((root / "resources/benchmarks").glob("*.json")):
         result = files.read_json(path)
@@ -121,7 +128,8 @@ def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | N
 
 
 def published_share(gpus: dict[str, Any], root: Path) -> tuple[float, str]:
-    """The share of a GPU's peak that others' training reached, by the FLOPs of our settings of it, and where it was published.
+    """The share of a GPU's peak that others' training reached, by the FLOPs of our settings of it,
+    and where it was published.
 
     Raises:
         GramError: no entry of resources/gpus.yaml has one.
@@ -140,33 +148,41 @@ def published_share(gpus: dict[str, Any], root: Path) -> tuple[float, str]:
             share = one["examples_per_second"] * per_example / (facts["bf16_tflops"] * 1e12)
             return (
                 share,
-                f"{one['examples_per_second']:g} examples a second of {one['task']} on {gpu}, {one['source']}",
+                (
+                    f"{one['examples_per_second']:g} examples a second of {one['task']} on {gpu},"
+                    f" {one['source']}"
+                ),
             )
     raise GramError(
-        f"{root / GPUS}: no GPU has `published`, from which a share of a peak would follow; set `share` in `estimate`"
+        f"{root / GPUS}: no GPU has `published`, from which a share of a peak would follow; set"
+        " `share` in `estimate`"
     )
 
 
 def rate_of(
     gpu: str, share: float | None, dollars: float | None, precision: str, root: Path
 ) -> Rate:
-    """How fast a GPU of resources/gpus.yaml trains: as measured here, or at a share of its peak, which is assumed or others'.
+    """How fast a GPU of resources/gpus.yaml trains: as measured here, or at a share of its peak,
+    which is assumed or others'.
 
     Args:
         gpu: its name there.
-        share: of its peak, assumed where nothing was measured; None takes the share of :func:`published_share`.
+        share: of its peak, assumed where nothing was measured; None takes the share of
+        :func:`published_share`.
         dollars: price of an hour; None takes the one in that file.
         precision: of the runs.
         root: root of the repository.
 
     Raises:
-        GramError: a GPU that is not listed there, without a price, or nothing from which a share would follow.
+        GramError: a GPU that is not listed there, without a price, or nothing from which a share
+            would follow.
     """
     path = root / GPUS
     known = read_yaml(path)
     if gpu not in known:
         raise GramError(
-            f"{path}: no GPU {short(gpu)} (add yours with its peak and price); {suggestion(gpu, known, 'known ones')}"
+            f"{path}: no GPU {short(gpu)} (add yours with its peak and price);"
+            f" {suggestion(gpu, known, 'known ones')}"
         )
     one = known[gpu]
     price = one.get("price", "")
@@ -174,7 +190,8 @@ def rate_of(
         price = "as set, without a source"
     elif (dollars := one.get("dollars_per_hour")) is None:
         raise GramError(
-            f"{path}: no dollars_per_hour of {gpu!r}; add it there, or to `estimate` in the configuration"
+            f"{path}: no dollars_per_hour of {gpu!r}; add it there, or to `estimate` in the"
+            " configuration"
         )
     if measured := measured_rate(gpu, precision, root):
         rate, where = measured
@@ -198,7 +215,9 @@ def rate_of(
 
 
 def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
-    """Bytes that autograd keeps between forward and backward pass of the run's model, in its precision, counted on the CPU."""
+    """Bytes that autograd keeps between forward and backward pass of the run's model, in its
+    precision, counted on the CPU.
+    """
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -218,7 +237,9 @@ def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
 
 
 def peak_bytes(settings: RunSettings) -> int:
-    """Bytes of the weights in training, and of what one (micro-)batch keeps for the backward pass, without compilation."""
+    """Bytes of the weights in training, and of what one (micro-)batch keeps for the backward pass,
+    without compilation.
+    """
     model = build_model(settings.model, shape_of(settings), seed=0)
     per_row = kept_bytes(model, settings, 3) - kept_bytes(
         model, settings, 2
@@ -251,12 +272,15 @@ def table(estimates: list[Estimate], gpu: str, rate: Rate) -> list[str]:
         )
         memory = "" if one.memory is None else f", {one.memory / 2**30:.1f} GiB"
         lines.append(
-            f"ESTIMATE {task} {method}: {one.runs} trainings of {hours:.1f} GPU hours ({one.flops:.2g} FLOPs{memory}), "
-            f"{one.runs * hours:.1f} together"
+            f"ESTIMATE {task} {method}: {one.runs} trainings of {hours:.1f} GPU hours"
+            f" ({one.flops:.2g} FLOPs{memory}), {one.runs * hours:.1f} together"
         )
     total = sum(one.runs * gpu_hours(one, rate) for one in estimates)
     runs = sum(one.runs for one in estimates)
     return [
         *lines,
-        f"ESTIMATE in all: {runs} trainings, {total:.1f} GPU hours, {total * rate.dollars:.0f} dollars",
+        (
+            f"ESTIMATE in all: {runs} trainings, {total:.1f} GPU hours, {total * rate.dollars:.0f}"
+            " dollars"
+        ),
     ]

@@ -1,7 +1,8 @@
 """Matmul FLOPs of training, counted by running the settings' network on one row.
 
-A product counts two per multiply-add; what carries gradient counts three times (forward, and two products backward).
-Element-wise work, and recomputation inside attention's backward, are left out, as is usual for shares of a peak.
+A product counts two per multiply-add; what carries gradient counts three times (forward, and two
+products backward). Element-wise work, and recomputation inside attention's backward, are left out,
+as is usual for shares of a peak.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def shape_of(settings: RunSettings) -> Shape:
 
 
 def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
-    """What one supervision step of some rows minimises, computed on the CPU; its cost does not depend on the tokens."""
+    """What one supervision step of some rows minimises, computed on the CPU; its cost does not
+    depend on the tokens.
+    """
     shape, train = shape_of(settings), settings.train
     inputs = torch.ones(rows, shape.length, dtype=torch.int64)
     generator = seeded_generator(inputs.device, 0, "cost")
@@ -65,7 +68,9 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def row_flops(settings: RunSettings) -> int:
-    """FLOPs of one optimizer step for one row: a supervision step, or N_sup of them with ``supervision: all``."""
+    """FLOPs of one optimizer step for one row: a supervision step, or N_sup of them with
+    ``supervision: all``.
+    """
     # Drawing the initial weights would take longer than all else; the cost does not depend on them.
     with torch.device("meta"):
         model = build_model(settings.model, shape_of(settings), seed=0)

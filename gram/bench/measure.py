@@ -1,4 +1,6 @@
-"""Measures a training step on this machine: variants side by side, and each optimization with and without."""
+"""Measures a training step on this machine: variants side by side, and each optimization with and
+without.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,13 @@ def speeds(
     steps: int,
     turns: int,
 ) -> dict[str, Any]:
-    """Time variants side by side, in turns whose order alternates, so that a noisy machine slows all of them alike.
+    """Time variants side by side, in turns whose order alternates, so that a noisy machine slows
+    all of them alike.
 
     Returns:
-        FLOPs of a step, the matmul peak per precision in FLOP/s, and per variant seconds, rates, shares of the peaks and the speed
-        against the first variant, each as [least, median, most] over turns.
+        FLOPs of a step, the matmul peak per precision in FLOP/s, and per variant seconds, rates,
+        shares of the peaks and the speed against the first variant, each as [least, median, most]
+        over turns.
     """
     trainers = {name: build(variant_settings(name, settings), data, device) for name in variants}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
@@ -87,11 +91,13 @@ def shares(flops: int, times: list[float], peaks: list[float]) -> list[float]:
 def gains(
     settings: RunSettings, data: Path, device: torch.device, *, steps: int, turns: int
 ) -> dict[str, Any]:
-    """Time a plain training step with and without each optimization, in turns whose order alternates, in one process.
+    """Time a plain training step with and without each optimization, in turns whose order
+    alternates, in one process.
 
     Returns:
-        Per optimization that has a prediction for this scale: what it is, its prediction, seconds per step with and without,
-        and how many times as fast the step is with it, as [least, median, most] over turns.
+        Per optimization that has a prediction for this scale: what it is, its prediction, seconds
+        per step with and without, and how many times as fast the step is with it, as [least,
+        median, most] over turns.
     """
     scale = scale_of(settings, device)
     plain = build(variant_settings(PLAIN, settings), data, device)
@@ -129,7 +135,9 @@ def gains(
 def as_patched(
     one: Optimization, trainer: Trainer, switched_on: bool
 ) -> AbstractContextManager[None]:
-    """The trainer with or without an optimization; the patch of one that the code always does takes it away."""
+    """The trainer with or without an optimization; the patch of one that the code always does takes
+    it away.
+    """
     if one.patch is None or switched_on == one.kept:
         return nullcontext()
     return one.patch(trainer)

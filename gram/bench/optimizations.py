@@ -1,7 +1,8 @@
-"""Each optimization of the training step with its prediction, and the other way of doing the same thing.
+"""Each optimization of the training step with its prediction, and the other way of doing the same
+thing.
 
-The product does every thing in one way. The other ways live here alone, as patches of a trainer that last as long as a ``with``
-block; none changes what a step computes, but for the last bits.
+The product does every thing in one way. The other ways live here alone, as patches of a trainer
+that last as long as a ``with`` block; none changes what a step computes, but for the last bits.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Optimization:
         name: short and unique.
         what: what is done, and instead of what.
         kept: whether the code, or one of its settings, does it.
-        predicted: times as fast as without it, per scale, written before it was measured; a scale that is missing is not tried.
+        predicted: times as fast as without it, per scale, written before it was measured; a scale
+        that is missing is not tried.
         reason: why so much.
         patch: undoes it in a trainer if the code always does it, and does it if it was not kept.
         settings: where it is a setting of ``train``: the value that switches it on.
@@ -56,7 +58,7 @@ def scale_of(settings: RunSettings, device: torch.device) -> Scale:
     return "paper" if settings.model.D >= PAPER_WIDTH else "small"
 
 
-# The other ways -----------------------------------------------------------------------------------------------------
+# The other ways -----------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -106,7 +108,9 @@ def in_modules(trainer: Trainer, kind: type, forward: Callable[..., Tensor]) -> 
 
 
 def split_rotation(rotary: layers.Rotary, x: Tensor, start: int) -> Tensor:
-    """The rotation in real numbers: both parts of each pair apart, four products, and together again."""
+    """The rotation in real numbers: both parts of each pair apart, four products, and together
+    again.
+    """
     rotation = rotary.rotation[start : start + x.shape[-2]]
     cos, sin = rotation.real, rotation.imag
     even, odd = x.float()[..., 0::2], x.float()[..., 1::2]
@@ -169,7 +173,7 @@ def memory_not_filled(_trainer: Trainer) -> Iterator[None]:
         flags.fill_uninitialized_memory = before
 
 
-# What is measured ---------------------------------------------------------------------------------------------------
+# What is measured ---------------------------------------------------------------------------------
 
 OPTIMIZATIONS = [
     Optimization(
@@ -193,7 +197,8 @@ OPTIMIZATIONS = [
         "scaled_dot_product_attention instead of two products and a softmax",
         True,
         {"small": 1.05, "paper": 1.05, "gpu": 1.2},
-        "the weights of all pairs of tokens stay out of memory; boards are short, so they are small",
+        "the weights of all pairs of tokens stay out of memory; boards are short, so they are"
+        " small",
         patch=explicit_attention,
     ),
     Optimization(
@@ -241,7 +246,8 @@ OPTIMIZATIONS = [
         "train.compile: default instead of none",
         True,
         {"small": 1.15, "paper": 1.1, "gpu": 1.4},
-        "fuses element-wise passes; products stay as they are, and complex numbers are not compiled",
+        "fuses element-wise passes; products stay as they are, and complex numbers are not"
+        " compiled",
         settings={"compile": "default"},
     ),
     Optimization(
@@ -257,7 +263,8 @@ OPTIMIZATIONS = [
         "deterministic algorithms without filling memory that is about to be written",
         False,
         {"small": 1.01, "paper": 1.01},
-        "one pass over every new tensor less; but a read of memory that nothing wrote would go unnoticed",
+        "one pass over every new tensor less; but a read of memory that nothing wrote would go"
+        " unnoticed",
         patch=memory_not_filled,
     ),
 ]

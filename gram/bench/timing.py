@@ -15,9 +15,11 @@ WARM_UP = 2  # steps before the clock starts; the first one of a compiled varian
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """FLOP/s of a large square product, the best of ``repeats``: what this machine reaches, not what its maker states.
+    """FLOP/s of a large square product, the best of ``repeats``: what this machine reaches, not
+    what its maker states.
 
-    Fewer repeats where they take more than a second, as bf16 does on processors without instructions for it.
+    Fewer repeats where they take more than a second, as bf16 does on processors without
+    instructions for it.
     """
     side = PEAK_SIZE[device.type]
     a = torch.ones(side, side, device=device, dtype=dtype)

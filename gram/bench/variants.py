@@ -1,4 +1,6 @@
-"""Variants of a training step by name, such as ``bf16-graphs-micro64``, and the memory that each needs."""
+"""Variants of a training step by name, such as ``bf16-graphs-micro64``, and the memory that each
+needs.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,15 @@ NAME = re.compile(
     r"(?P<precision>fp32|bf16)(?P<compile>-compiled|-graphs)?(-micro(?P<rows>[1-9][0-9]*))?"
 )
 COMPILE = {None: "none", "-compiled": "default", "-graphs": "graphs"}
-EXPECTED = "fp32 or bf16, then -compiled or -graphs, then -micro64 for micro-batches of 64 rows; the last two are optional"
+EXPECTED = (
+    "fp32 or bf16, then -compiled or -graphs, then -micro64 for micro-batches of 64 rows; the last"
+    " two are optional"
+)
 
 
 def variant_settings(name: str, settings: RunSettings) -> RunSettings:
-    """The settings of a run with the precision, compilation and micro-batches of a variant, whatever they were.
+    """The settings of a run with the precision, compilation and micro-batches of a variant,
+    whatever they were.
 
     Raises:
         GramError: not the name of a variant.
@@ -54,15 +60,19 @@ def build(settings: RunSettings, data: Path, device: torch.device) -> Trainer:
 
 
 def own_peak_memory(settings: RunSettings, data: Path, device: torch.device) -> int:
-    """Bytes that this process needed at most, once it has trained a few steps; see :func:`peak_memory_bytes`."""
+    """Bytes that this process needed at most, once it has trained a few steps; see
+    :func:`peak_memory_bytes`.
+    """
     timed(build(settings, data, device).train_step, WARM_UP, device)
     return peak_memory_bytes(device)
 
 
 def peak_memory(name: str, config: Path, data: Path, device: torch.device) -> int:
-    """:func:`own_peak_memory` of a variant in a process of its own, because a process's peak never falls.
+    """:func:`own_peak_memory` of a variant in a process of its own, because a process's peak never
+    falls.
 
-    Call it while this process is still small: on Linux a child's peak starts at what its parent holds.
+    Call it while this process is still small: on Linux a child's peak starts at what its parent
+    holds.
 
     Raises:
         GramError: the process failed; with the last line of its message.
@@ -84,6 +94,7 @@ def peak_memory(name: str, config: Path, data: Path, device: torch.device) -> in
     )
     if done.returncode:
         raise GramError(
-            f"{name}: {(done.stderr.strip().splitlines() or ['no message'])[-1].removeprefix('error: ')}"
+            f"{name}:"
+            f" {(done.stderr.strip().splitlines() or ['no message'])[-1].removeprefix('error: ')}"
         )
     return int(json.loads(done.stdout.splitlines()[-1]))

@@ -12,7 +12,9 @@ from gram.system.errors import Parser, run
 
 
 def main() -> None:
-    """Build the data set of a task: train, valid, test, completions and a readable card with counts and MD5s."""
+    """Build the data set of a task: train, valid, test, completions and a readable card with counts
+    and MD5s.
+    """
     parser = Parser(prog="python -m gram.data", description=main.__doc__)
     parser.add_argument(
         "--experiment", type=Path, required=True, help="a file of config/experiments"

@@ -1,4 +1,6 @@
-"""``python -m gram.checksums``: compare data sets with the sums that the repository lists, or list the sums of new ones."""
+"""``python -m gram.checksums``: compare data sets with the sums that the repository lists, or list
+the sums of new ones.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,8 @@ def read_listed(path: Path) -> Listed:
             continue
         if number == 1 or len(line) != len(COLUMNS) or not re.fullmatch("[0-9]{1,18}", line[2]):
             raise GramError(
-                f"{path}: line {number}: expected {', '.join(COLUMNS)} separated by tabs; restore it with git"
+                f"{path}: line {number}: expected {', '.join(COLUMNS)} separated by tabs; restore"
+                " it with git"
             )
         dataset, split, rows, md5 = line
         listed.setdefault(dataset, {})[split] = Sum(int(rows), md5)
@@ -73,7 +76,8 @@ def measure(card_path: Path) -> tuple[str, dict[str, Sum]]:
     """Name and sums of the data set beside ``card_path``, computed from its Parquet files.
 
     Raises:
-        GramError: a missing or broken file, or a table that is not the one that its own card describes.
+        GramError: a missing or broken file, or a table that is not the one that its own card
+            describes.
     """
     card = shapes.read_card(card_path)
     sums = {}
@@ -97,7 +101,9 @@ def describe(one: Sum) -> str:
 
 
 def record_mend(card_path: Path, listed_path: Path) -> str:
-    """What to run to list the sums of a data set whose settings were changed; for a fold, of all folds at once."""
+    """What to run to list the sums of a data set whose settings were changed; for a fold, of all
+    folds at once.
+    """
     card = shapes.read_card(card_path)
     settings = parse(DataSettings, card["settings"], f"{card_path}: settings")
     base, fold = split_fold(settings.task)
@@ -111,7 +117,8 @@ def record_mend(card_path: Path, listed_path: Path) -> str:
 
 
 def verify(card_path: Path, listed: Listed, listed_path: Path) -> dict[str, Any]:
-    """Compare a data set with its card and with the listed sums; the result says whether it is listed.
+    """Compare a data set with its card and with the listed sums; the result says whether it is
+    listed.
 
     Raises:
         GramError: any difference; the message names the file, both sums and what to do.
@@ -137,15 +144,17 @@ def compare(
         if expected and found != expected.get(name):
             other = describe(expected[name]) if name in expected else "nothing"
             raise GramError(
-                f"{card_path.parent / name}.parquet: found {describe(found)}, but {listed_path} says {other}; if the data settings "
-                f"were changed on purpose, {record_mend(card_path, listed_path)}; "
-                f"else delete {card_path.parent} and build it again, and if it differs again, report it"
+                f"{card_path.parent / name}.parquet: found {describe(found)}, but {listed_path}"
+                f" says {other}; if the data settings were changed on purpose,"
+                f" {record_mend(card_path, listed_path)}; else delete {card_path.parent} and build"
+                " it again, and if it differs again, report it"
             )
     return bool(expected)
 
 
 def check_cards(folders: Iterable[Path], listed_path: Path | None) -> None:
-    """Compare what the cards of data sets say with the listed sums, where there is a list; without reading a table.
+    """Compare what the cards of data sets say with the listed sums, where there is a list; without
+    reading a table.
 
     That the tables are those of the card is checked by whoever reads them
     (:func:`gram.data.splits.load_split`).
@@ -205,7 +214,8 @@ def main() -> None:
             print(f"{result['task']}: all tables agree with {args.checksums}")
         else:
             print(
-                f"note: {result['task']} is not listed in {args.checksums}; compared with its own card only",
+                f"note: {result['task']} is not listed in {args.checksums}; compared with its own"
+                " card only",
                 file=sys.stderr,
             )
         files.write_json(args.output, result)

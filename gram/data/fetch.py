@@ -1,4 +1,5 @@
-"""``python -m gram.fetch``: the files that a family's examples are made from, downloaded once or taken from a folder.
+"""``python -m gram.fetch``: the files that a family's examples are made from, downloaded once or
+taken from a folder.
 
 Each has a listed size and SHA-256 (:class:`gram.settings.tasks.family.Source`), and nothing else is
 ever taken for it. A download that was cut off goes on where it ended.
@@ -45,7 +46,8 @@ def take(source: Source, folder: Path, output: Path) -> None:
     path = folder / source.file
     if not path.is_file():
         raise GramError(
-            f"{path}: no such file; put it there (from {source.url}), or leave out the folder to download it"
+            f"{path}: no such file; put it there (from {source.url}), or leave out the folder to"
+            " download it"
         )
     check(path, source)
     with files.atomic_write(output) as temporary:
@@ -53,7 +55,8 @@ def take(source: Source, folder: Path, output: Path) -> None:
 
 
 def download(source: Source, output: Path) -> None:
-    """Download a file to ``output``; what came before a connection broke stays beside it, and the next call goes on there.
+    """Download a file to ``output``; what came before a connection broke stays beside it, and the
+    next call goes on there.
 
     Raises:
         GramError: no answer, a refusal, or another file than the listed one.
@@ -71,8 +74,8 @@ def download(source: Source, output: Path) -> None:
         except requests.RequestException as error:
             said = str(error).partition("\n")[0]
             raise GramError(
-                f"{source.url}: the download broke off ({type(error).__name__}: {said[:200]}); run the same "
-                f"command again to go on, {other}"
+                f"{source.url}: the download broke off ({type(error).__name__}: {said[:200]}); run"
+                f" the same command again to go on, {other}"
             ) from error
     try:
         check(part, source)
@@ -106,15 +109,17 @@ def _continue(source: Source, part: Path, done: int) -> None:
                 if done > source.bytes:
                     part.unlink()
                     raise GramError(
-                        f"{source.url}: sends more than the {source.bytes:,} bytes of {source.file}; "
-                        "nothing of it was kept"
+                        f"{source.url}: sends more than the {source.bytes:,} bytes of"
+                        f" {source.file}; nothing of it was kept"
                     )
                 stream.write(chunk)
                 bar.update(len(chunk))
 
 
 def main() -> None:
-    """Bring a file that a family's examples are made from: download it, or take it from a folder; its sum is checked."""
+    """Bring a file that a family's examples are made from: download it, or take it from a folder;
+    its sum is checked.
+    """
     parser = Parser(prog="python -m gram.fetch", description=main.__doc__)
     parser.add_argument("--family", required=True, help="of tasks")
     parser.add_argument("--file", required=True, help="one of its sources")

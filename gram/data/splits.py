@@ -1,4 +1,6 @@
-"""Data sets: the splits of a task as Parquet, their content MD5s, and loading them back with a check (section B.2)."""
+"""Data sets: the splits of a task as Parquet, their content MD5s, and loading them back with a
+check (section B.2).
+"""
 
 from __future__ import annotations
 
@@ -63,9 +65,10 @@ def content_hash(tokens: Tokens) -> list[str]:
 def assign_splits(examples: Examples, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
     """The split's name for every input, [N].
 
-    Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the test split; with
-    folds, fold f tests the f-th of ``folds`` equal parts; unless the examples say themselves what is tested. Of the rest, the
-    first ``valid_fraction`` validate. Inputs of one group follow one another, and go where the first of them goes.
+    Inputs are ordered by a hash of their content. Without folds the first ``test_fraction`` are the
+    test split; with folds, fold f tests the f-th of ``folds`` equal parts; unless the examples say
+    themselves what is tested. Of the rest, the first ``valid_fraction`` validate. Inputs of one
+    group follow one another, and go where the first of them goes.
     """
     hashes = np.array(content_hash(examples.inputs))
     if examples.groups is None:
@@ -84,7 +87,9 @@ def assign_splits(examples: Examples, split: SplitConfig, fold: int | None) -> N
 
 
 def assign_pairs(examples: Examples, split: SplitConfig, fold: int | None) -> NDArray[np.str_]:
-    """The split's name for every (input, completion) pair, [M]: that of its input, or, where pairs are split, its own."""
+    """The split's name for every (input, completion) pair, [M]: that of its input, or, where pairs
+    are split, its own.
+    """
     if examples.split_by == "inputs":
         return np.repeat(assign_splits(examples, split, fold), examples.counts)
     owner = np.repeat(np.arange(len(examples.inputs)), examples.counts)
@@ -118,14 +123,16 @@ def _assigned(
 
 
 def integers(column: pd.Series, where: object) -> NDArray[Any]:
-    """A column of a data set as little-endian int64 [N], or, of equally long lists, as tokens: uint8 [N, L].
+    """A column of a data set as little-endian int64 [N], or, of equally long lists, as tokens:
+    uint8 [N, L].
 
     Args:
         column: of any integers; [0] when it is empty, since it has then lost its type.
         where: the file, for the message.
 
     Raises:
-        GramError: it holds something else, such as fractions, or integers out of the range of these.
+        GramError: it holds something else, such as fractions, or integers out of the range of
+            these.
     """
     if not len(column):
         return np.zeros(0, dtype="<i8")
@@ -140,13 +147,15 @@ def integers(column: pd.Series, where: object) -> NDArray[Any]:
     range_ = np.iinfo(kept)
     if values.size and not (range_.min <= int(values.min()) and int(values.max()) <= range_.max):
         raise GramError(
-            f"{where}: {values.min()} to {values.max()} is out of {range_.min} to {range_.max}; {REBUILD}"
+            f"{where}: {values.min()} to {values.max()} is out of {range_.min} to {range_.max};"
+            f" {REBUILD}"
         )
     return values.astype(kept)
 
 
 def content_md5(table: pd.DataFrame, where: object = "table") -> str:
-    """MD5 of a table's canonical rows: names, then each column as little-endian int64 or uint8 bytes.
+    """MD5 of a table's canonical rows: names, then each column as little-endian int64 or uint8
+    bytes.
 
     The Parquet container is not hashed, because it holds the version of the library that wrote it.
 
@@ -166,8 +175,9 @@ def content_md5(table: pd.DataFrame, where: object = "table") -> str:
 def build_tables(examples: Examples, settings: DataSettings) -> dict[str, pd.DataFrame]:
     """The four tables of a data set.
 
-    ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id, n_completions, input, target.
-    ``completions`` holds every completion of every input: input_id, completion_id, completion.
+    ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id,
+    n_completions, input, target. ``completions`` holds every completion of every input: input_id,
+    completion_id, completion.
     """
     _, fold = split_fold(settings.task)
     names = assign_pairs(examples, settings.split, fold)
@@ -194,7 +204,9 @@ def build_tables(examples: Examples, settings: DataSettings) -> dict[str, pd.Dat
 
 
 def summarise(table: pd.DataFrame) -> dict[str, Any]:
-    """Rows, inputs, how many inputs have how many completions, and MD5 of one table, for the card."""
+    """Rows, inputs, how many inputs have how many completions, and MD5 of one table, for the
+    card.
+    """
     per_input = table.groupby("input_id").size()
     numbers, inputs = np.unique(per_input, return_counts=True)
     return {
@@ -214,7 +226,8 @@ def build(settings: DataSettings, folder: Path, sources: Path | None = None) -> 
     Args:
         settings: of the data set.
         folder: where it is written.
-        sources: the folder with the files that its family's examples are made from, if there are some.
+        sources: the folder with the files that its family's examples are made from, if there are
+            some.
 
     Raises:
         GramError: an impossible task, an empty split, or a folder that cannot be written.
@@ -288,7 +301,9 @@ def _tokens(column: pd.Series, path: Path) -> Tokens:
 
 
 def spread_rows(rows: int, limit: int) -> NDArray[np.int64]:
-    """At most ``limit`` of the numbers 0..rows - 1, evenly spread: rows are sorted by content, so the first ones are alike."""
+    """At most ``limit`` of the numbers 0..rows - 1, evenly spread: rows are sorted by content, so
+    the first ones are alike.
+    """
     count = min(limit, rows)
     return np.arange(count) * rows // max(count, 1)
 

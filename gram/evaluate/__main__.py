@@ -16,7 +16,9 @@ from gram.system.shapes import SAMPLES_MD5
 
 
 def main() -> None:
-    """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples as Parquet."""
+    """Evaluate one run on one split with prior samples; writes the metrics as JSON and the samples
+    as Parquet.
+    """
     parser = Parser(prog="python -m gram.evaluate", description=main.__doc__)
     add_arguments(parser, folds=False)
     parser.add_argument("--depth", type=int, help="supervision steps; overrides --settings")

@@ -1,4 +1,5 @@
-"""``python -m gram.carried``: whether a choice among several completions is carried on, or forgotten.
+"""``python -m gram.carried``: whether a choice among several completions is carried on, or
+forgotten.
 
 It is a diagnosis of a trained run and not a result, because its trajectories see the targets; see
 :func:`gram.train.elbo.by_supervision_step`, which training watches as well.
@@ -33,8 +34,8 @@ def carried(subject: Subject, config: EvaluateConfig, pairs: int) -> dict[str, A
         pairs: (input, target) pairs in all, an equal share for each group of inputs.
 
     Returns:
-        "run", and a row per group of inputs and supervision step: its number, and the means over pairs
-        of log m, KL and cross-entropy, in nats per board, as numerators and denominators.
+        "run", and a row per group of inputs and supervision step: its number, and the means over
+        pairs of log m, KL and cross-entropy, in nats per board, as numerators and denominators.
 
     Raises:
         GramError: a method without a prior and a posterior.

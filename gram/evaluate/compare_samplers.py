@@ -1,7 +1,9 @@
-"""``python -m gram.compare_samplers``: every sampler of ``gram/models/samplers`` on trained runs, all at the same compute.
+"""``python -m gram.compare_samplers``: every sampler of ``gram/models/samplers`` on trained runs,
+all at the same compute.
 
-Each sampler, width and rollout seed is a rollout of its own: smaller widths are not taken from larger ones, since only
-independent samples may be. The samplers start from the same noise for the same width and seed.
+Each sampler, width and rollout seed is a rollout of its own: smaller widths are not taken from
+larger ones, since only independent samples may be. The samplers start from the same noise for the
+same width and seed.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def compare(
     """
     if not subject.model.samples:
         raise GramError(
-            f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers cannot differ"
+            f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers"
+            " cannot differ"
         )
     for sampler in (
         SAMPLERS
@@ -81,10 +84,11 @@ def compare(
 
 
 def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over rollout seeds per width, metric and sampler, beside the ceiling of independent samples.
+    """Mean and standard deviation over rollout seeds per width, metric and sampler, beside the
+    ceiling of independent samples.
 
-    ``std`` is null for one seed; ``to_iid``, the mean over that of independent samples, is null where these find nothing.
-    A metric over no inputs is left out.
+    ``std`` is null for one seed; ``to_iid``, the mean over that of independent samples, is null
+    where these find nothing. A metric over no inputs is left out.
     """
     groups: dict[tuple[int, str, str], list[dict[str, float]]] = {}
     for row in rows:
@@ -103,9 +107,11 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "metric": metric,
                 "sampler": sampler,
                 "mean": mean,
-                "std": statistics.stdev(value["value"] for value in values)
-                if len(values) > 1
-                else None,
+                "std": (
+                    statistics.stdev(value["value"] for value in values)
+                    if len(values) > 1
+                    else None
+                ),
                 "rollout_seeds": len(values),
                 "ceiling": values[0].get("ceiling"),
                 "to_iid": mean / iid if iid else None,
@@ -124,7 +130,8 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def lines(summary: Sequence[dict[str, Any]]) -> list[str]:
     """The summary as text."""
     found = [
-        f"{'width':>5}  {'metric':<22}  {'sampler':<17}  {'mean':>6}  {'std':>6}  {'to iid':>6}  {'ceiling':>7}"
+        f"{'width':>5}  {'metric':<22}  {'sampler':<17}  {'mean':>6}  {'std':>6}  {'to iid':>6} "
+        f" {'ceiling':>7}"
     ]
     for row in summary:
         numbers = (
@@ -138,7 +145,9 @@ def lines(summary: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def main() -> None:
-    """Compare all samplers on a run at equal compute; prints and writes mean, standard deviation and ratio to independent ones."""
+    """Compare all samplers on a run at equal compute; prints and writes mean, standard deviation
+    and ratio to independent ones.
+    """
     parser = Parser(prog="python -m gram.compare_samplers", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(

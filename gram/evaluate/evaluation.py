@@ -52,7 +52,8 @@ def draw_at(
     generator: torch.Generator,
     partial: PartialDraws | None = None,
 ) -> list[Drawn]:
-    """W prior samples of every input; a deterministic model answers once, and its answer stands for all W.
+    """W prior samples of every input; a deterministic model answers once, and its answer stands for
+    all W.
 
     Args:
         model: the network.
@@ -119,7 +120,9 @@ def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
 
 
 def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sample that most samples of the same input equal, the earliest of them: :func:`answer_numbers` [N, W] -> [N]."""
+    """The sample that most samples of the same input equal, the earliest of them:
+    :func:`answer_numbers` [N, W] -> [N].
+    """
     chosen = np.empty(len(answers), dtype=np.int64)
     for i, row in enumerate(answers):
         _, number, times = np.unique(row, return_inverse=True, return_counts=True)
@@ -128,7 +131,9 @@ def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
-    """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W, L]."""
+    """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W,
+    L].
+    """
     N, W, L = drawn.tokens.shape
     return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(
         N, W, L
@@ -136,7 +141,8 @@ def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
 
 
 def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
-    """Check every sample with the task's verifier and find out which completion it is, in the task's canonical form.
+    """Check every sample with the task's verifier and find out which completion it is, in the
+    task's canonical form.
 
     Raises:
         GramError: verifier and examples disagree, which would make every coverage wrong.
@@ -152,7 +158,8 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
     unlisted = valid & (found < 0)
     if ((found >= 0) & ~valid).any() or (task.complete and unlisted.any()):
         raise GramError(
-            f"{task.name}: the verifier and the list of completions disagree: a bug in gram/tasks, please report it"
+            f"{task.name}: the verifier and the list of completions disagree: a bug in gram/tasks,"
+            " please report it"
         )
     for row in np.flatnonzero(unlisted.any(axis=1)):
         _, number = np.unique(tokens[row][unlisted[row]], axis=0, return_inverse=True)
@@ -165,7 +172,9 @@ def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
-    """How much of a split training has met: its inputs (none of a test split), and its completions as targets of other inputs."""
+    """How much of a split training has met: its inputs (none of a test split), and its completions
+    as targets of other inputs.
+    """
     seen = {
         kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")
     }
@@ -263,11 +272,11 @@ class Subject:
             "data_md5": {self.split_name: self.split.md5, "train": self.train.md5},
             "checkpoint": str(self.weights),
             "checkpoint_md5": self.weights_md5,
-            "trained_by": {
-                key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")
-            }
-            # Several, where other code went on with the run; the tables mark that.
-            | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))},
+            "trained_by": (
+                {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")}
+                # Several, where other code went on with the run; the tables mark that.
+                | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))}
+            ),
             "evaluated_by": provenance(self.device),
         }
 
@@ -297,8 +306,8 @@ def load_subject(
     for name, one in (("train", train), (split_name, split)):
         if one.md5 != meta["data_md5"].get(name, one.md5):  # training does not see the test split
             raise GramError(
-                f"{run_folder}: trained on data with MD5 {meta['data_md5'][name]} ({name}), but {data} has "
-                f"{one.md5}: test inputs could have been seen; train again"
+                f"{run_folder}: trained on data with MD5 {meta['data_md5'][name]} ({name}), but"
+                f" {data} has {one.md5}: test inputs could have been seen; train again"
             )
     weights = run_folder / WEIGHTS
     model = load_model(settings, task, weights, which, device)
@@ -332,7 +341,9 @@ def load_subjects(
 def evaluate(
     subject: Subject, config: EvaluateConfig, partial: PartialDraws | None = None
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The evaluation of one run on one split, as the JSON's content, and the table of its samples."""
+    """The evaluation of one run on one split, as the JSON's content, and the table of its
+    samples.
+    """
     split = subject.split
     generator = subject.generator("evaluate", config.seed)
     drawn = draw(subject.model, split, config, generator, partial)
@@ -348,7 +359,9 @@ def evaluate(
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:
-    """What every command takes that rolls out trained runs; with ``folds``, --run and --data name those of all folds."""
+    """What every command takes that rolls out trained runs; with ``folds``, --run and --data name
+    those of all folds.
+    """
     several: dict[str, Any] = {"nargs": "+"} if folds else {}
     more = "; with folds all of them" if folds else ": config.json, weights.safetensors, meta.json"
     parser.add_argument(

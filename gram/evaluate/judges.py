@@ -18,7 +18,9 @@ WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 def by_completions(
     scored: metrics.Samples, known: NDArray[np.bool_], independent: bool
 ) -> dict[str, Any]:
-    """Which of the completions of each input were found, with the sections ``by_completions`` and ``by_width``."""
+    """Which of the completions of each input were found, with the sections ``by_completions`` and
+    ``by_width``.
+    """
     # What fewer samples would have found can be told from subsets of independent samples only.
     widths = WIDTHS if independent else (scored.width,)
     return {

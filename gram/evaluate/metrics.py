@@ -1,9 +1,11 @@
-"""Accuracy and coverage as sums and counts that are divided once, each average by its own name (section B.2).
+"""Accuracy and coverage as sums and counts that are divided once, each average by its own name
+(section B.2).
 
-A test split holds N unique inputs; input i has m_i completions and gets W samples. Two kinds of rows are averaged over:
-the unique inputs, and the (input, target) pairs, where input i stands m_i times. The paper's own numbers on N-Queens fit only
-the second, so what is called ``*_paper`` here weights input i by m_i. Those on graph colouring fit the unique inputs, which are
-graphs there: what the paper calls coverage is ``coverage_micro``.
+A test split holds N unique inputs; input i has m_i completions and gets W samples. Two kinds of
+rows are averaged over: the unique inputs, and the (input, target) pairs, where input i stands m_i
+times. The paper's own numbers on N-Queens fit only the second, so what is called ``*_paper`` here
+weights input i by m_i. Those on graph colouring fit the unique inputs, which are graphs there: what
+the paper calls coverage is ``coverage_micro``.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ class Samples:
 
     Attributes:
         counts: [N] int64, completions that exist for each input (m).
-        found: [N, W] int64, which completion each sample is, or -1 where it is invalid. Valid answers that the examples do not
-            list have numbers from m on.
+        found: [N, W] int64, which completion each sample is, or -1 where it is invalid. Valid
+            answers that the examples do not list have numbers from m on.
         answers: chosen sample per input by rule ("vote", "lprm"), each [N] int64 column numbers.
         violations: by name, how often each sample breaks a rule of its task, each [N, W] int64.
     """
@@ -61,16 +63,19 @@ def ratio(numerator: float, denominator: float, **more: float | None) -> dict[st
 
 
 def iid_ceiling(counts: NDArray[np.int64], draws: int) -> Floats:
-    """Expected number of distinct completions among ``draws`` uniform independent ones: m (1 - (1 - 1/m)^draws), [N].
+    """Expected number of distinct completions among ``draws`` uniform independent ones: m (1 - (1 -
+    1/m)^draws), [N].
 
-    No sampler that draws independently finds more on average, because the uniform one is the best of them.
+    No sampler that draws independently finds more on average, because the uniform one is the best
+    of them.
     """
     m = counts.astype(np.float64)
     return np.asarray(m * (1 - (1 - 1 / m) ** draws))
 
 
 def missed(times: NDArray[np.int64], total: int, draws: int) -> Floats:
-    """Share of all subsets of ``draws`` among ``total`` samples that hold none of ``times`` given ones, elementwise.
+    """Share of all subsets of ``draws`` among ``total`` samples that hold none of ``times`` given
+    ones, elementwise.
 
     It is C(total - times, draws) / C(total, draws).
     """
@@ -81,7 +86,9 @@ def missed(times: NDArray[np.int64], total: int, draws: int) -> Floats:
 
 
 def expected_found(samples: Samples, draws: int) -> Floats:
-    """Distinct completions expected in ``draws`` of the W samples, averaged over all subsets of that size: [N]."""
+    """Distinct completions expected in ``draws`` of the W samples, averaged over all subsets of
+    that size: [N].
+    """
     total = np.zeros(len(samples.counts))
     for index, found in enumerate(samples.found):
         _, times = np.unique(found[found >= 0], return_counts=True)
@@ -90,17 +97,20 @@ def expected_found(samples: Samples, draws: int) -> Floats:
 
 
 def expected_best(valid: NDArray[np.bool_], draws: int) -> Floats:
-    """How many of all subsets of ``draws`` among W samples hold a valid one, as a share: [N, W] -> [N]."""
+    """How many of all subsets of ``draws`` among W samples hold a valid one, as a share: [N, W] ->
+    [N].
+    """
     return 1 - missed(valid.sum(axis=1), valid.shape[1], draws)
 
 
 def expected_highest(
     valid: NDArray[np.bool_], value: NDArray[np.floating[Any]], draws: int
 ) -> Floats:
-    """How often the sample of the highest value is valid, over all subsets of ``draws`` among W samples: [N, W] twice -> [N].
+    """How often the sample of the highest value is valid, over all subsets of ``draws`` among W
+    samples: [N, W] twice -> [N].
 
-    The r-th highest is the highest of a subset that misses the r - 1 above it, but not itself. Of equal values the earlier
-    sample counts as higher, as argmax has it.
+    The r-th highest is the highest of a subset that misses the r - 1 above it, but not itself. Of
+    equal values the earlier sample counts as higher, as argmax has it.
     """
     W = valid.shape[1]
     order = np.argsort(-value, axis=1, kind="stable")
@@ -132,11 +142,13 @@ def coverages(
 def metrics(samples: Samples) -> dict[str, dict[str, float | None]]:
     """All metrics over the inputs of ``samples``.
 
-    accuracy: valid samples among all samples, over unique inputs. accuracy_paper: the same over pair rows. exact_match:
-    samples equal to the row's target, over pair rows. accuracy_vote, accuracy_lprm: one answer per input, chosen by
-    majority or by value. accuracy_best: inputs with any valid sample (the oracle). coverage_*: see :func:`coverages`.
-    conflict_edges and other violations: a count without a denominator, the total over one answer per input, its first sample,
-    since the paper's are whole numbers of about that size; with _mean, the mean over all samples.
+    accuracy: valid samples among all samples, over unique inputs. accuracy_paper: the same over
+    pair rows. exact_match: samples equal to the row's target, over pair rows. accuracy_vote,
+    accuracy_lprm: one answer per input, chosen by majority or by value. accuracy_best: inputs with
+    any valid sample (the oracle). coverage_*: see :func:`coverages`. conflict_edges and other
+    violations: a count without a denominator, the total over one answer per input, its first
+    sample, since the paper's are whole numbers of about that size; with _mean, the mean over all
+    samples.
     """
     m, W = samples.counts, samples.width
     valid = samples.found >= 0
@@ -183,7 +195,9 @@ def by_width(samples: Samples, widths: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def entropy(found: NDArray[np.int64]) -> float:
-    """Entropy in nats of how often each valid answer was drawn for one input: [W] numbers, -1 where invalid; 0 without any."""
+    """Entropy in nats of how often each valid answer was drawn for one input: [W] numbers, -1 where
+    invalid; 0 without any.
+    """
     times = np.unique(found[found >= 0], return_counts=True)[1].astype(np.float64)
     share = times / times.sum()
     return float(-(share * np.log(share)).sum())
@@ -192,9 +206,10 @@ def entropy(found: NDArray[np.int64]) -> float:
 def validity(samples: Samples, known: NDArray[np.bool_]) -> dict[str, dict[str, float | None]]:
     """What is asked of boards from nothing (section D.5).
 
-    accuracy: valid samples among all. distinct: different answers among the valid samples. seen: valid samples that stand in
-    training as completions of their input. seen_answers: the same of the different answers, each counted once. entropy: in
-    nats, of the valid samples, a mean over inputs; log m for a uniform draw from m answers, as long as there are many samples.
+    accuracy: valid samples among all. distinct: different answers among the valid samples. seen:
+    valid samples that stand in training as completions of their input. seen_answers: the same of
+    the different answers, each counted once. entropy: in nats, of the valid samples, a mean over
+    inputs; log m for a uniform draw from m answers, as long as there are many samples.
 
     Args:
         samples: what a model answered.

@@ -1,8 +1,9 @@
-"""What a long evaluation has drawn so far, kept beside its output, so that the same command goes on.
+"""What a long evaluation has drawn so far, kept beside its output, so that the same command goes
+on.
 
-``results/eval/.../test.json`` of a paper-size network takes hours on a CPU. Every minute what it has
-drawn is written to ``.test.drawn.safetensors`` in the same folder, with the state of the generator;
-after a stop or a crash the next call goes on from there, and ends with the bytes that an
+``results/eval/.../test.json`` of a paper-size network takes hours on a CPU. Every minute what it
+has drawn is written to ``.test.drawn.safetensors`` in the same folder, with the state of the
+generator; after a stop or a crash the next call goes on from there, and ends with the bytes that an
 uninterrupted one gives. Whoever is done in a minute never writes it.
 """
 
@@ -28,7 +29,8 @@ class PartialDraws:
 
     Args:
         output: the file that the call writes in the end.
-        facts: JSON values that say what is drawn and by what; a file with others is of another call.
+        facts: JSON values that say what is drawn and by what; a file with others is of another
+        call.
         every: seconds between two saves.
     """
 

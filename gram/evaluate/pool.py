@@ -1,4 +1,6 @@
-"""``python -m gram.pool``: one evaluation from those of all folds, by adding numerators and denominators."""
+"""``python -m gram.pool``: one evaluation from those of all folds, by adding numerators and
+denominators.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def pool_values(values: Sequence[Any]) -> Any:
 
 
 def pool_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Pool the rows of several tables that agree in all of ``KEYS`` that they have; a row may be missing in some."""
+    """Pool the rows of several tables that agree in all of ``KEYS`` that they have; a row may be
+    missing in some.
+    """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in (row for table in tables for row in table):
         groups.setdefault(tuple(row[key] for key in KEYS if key in row), []).append(row)
@@ -56,10 +60,12 @@ def pool_rows(tables: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The evaluation of a task with folds, from one per fold: facts under "run", and sections of metrics or of rows.
+    """The evaluation of a task with folds, from one per fold: facts under "run", and sections of
+    metrics or of rows.
 
     Raises:
-        GramError: the evaluations are not all folds of one task, method, seed, split and test-time compute.
+        GramError: the evaluations are not all folds of one task, method, seed, split and test-time
+            compute.
     """
     runs = [evaluation["run"] for evaluation in evaluations]
     names = [split_fold(run["task"]) for run in runs]
@@ -69,7 +75,8 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         range(folds)
     ):
         raise GramError(
-            f"pool: expected every fold of one task once, found {', '.join(run['task'] for run in runs)}"
+            "pool: expected every fold of one task once, found"
+            f" {', '.join(run['task'] for run in runs)}"
         )
     for key in SAME:
         if len({run[key] for run in runs}) > 1:
@@ -108,8 +115,8 @@ def check_samples(path: Path, run: dict[str, Any]) -> None:
     """
     if (found := files.md5(path)) != run.get(SAMPLES_MD5, found):
         raise GramError(
-            f"{path}: MD5 {found}, but its evaluation says {run[SAMPLES_MD5]}; damaged, or of another "
-            "evaluation: delete both and evaluate again"
+            f"{path}: MD5 {found}, but its evaluation says {run[SAMPLES_MD5]}; damaged, or of"
+            " another evaluation: delete both and evaluate again"
         )
 
 

@@ -1,11 +1,14 @@
-"""``python -m gram.scaling``: what more depth and more width bring at test time, and at which step trajectories would halt.
+"""``python -m gram.scaling``: what more depth and more width bring at test time, and at which step
+trajectories would halt.
 
-All depths come from one pass through the deepest, and all widths from the samples of the widest. Per depth and width:
+All depths come from one pass through the deepest, and all widths from the samples of the widest.
+Per depth and width:
 
-* accuracy_best (an oracle takes a valid sample if there is one), accuracy_lprm (the sample of the highest LPRM value) and the
-  coverages are exact means over all subsets of that width, by the hypergeometric distribution;
-* accuracy_vote (the most frequent answer) has no such closed form: the W samples are cut into as many groups of that width as
-  they fill, and each group votes;
+* accuracy_best (an oracle takes a valid sample if there is one), accuracy_lprm (the sample of the
+  highest LPRM value) and the coverages are exact means over all subsets of that width, by the
+  hypergeometric distribution;
+* accuracy_vote (the most frequent answer) has no such closed form: the W samples are cut into as
+  many groups of that width as they fill, and each group votes;
 * accuracy is the share of valid samples, whatever the width.
 """
 
@@ -89,8 +92,9 @@ def halting(drawn: Drawn, samples: metrics.Samples, depth: int) -> dict[str, Any
         depth: supervision steps.
 
     Returns:
-        "halting": accuracy of the kept answers, the share of trajectories that never halt, the mean of the steps;
-        "by_halting_step": for each supervision step the trajectories that halt there, and the accuracy of those.
+        "halting": accuracy of the kept answers, the share of trajectories that never halt, the mean
+        of the steps; "by_halting_step": for each supervision step the trajectories that halt there,
+        and the accuracy of those.
     """
     valid = samples.found >= 0
     rows = []
@@ -118,8 +122,8 @@ def scaling(
 
     Args:
         subject: the run.
-        config: batch size, weights and seed; the greatest of ``depths`` and ``widths`` take the place of its own, and
-            samples are independent and do not halt.
+        config: batch size, weights and seed; the greatest of ``depths`` and ``widths`` take the
+            place of its own, and samples are independent and do not halt.
         depths: supervision steps to read at.
         widths: numbers of samples to choose among.
     """
@@ -141,7 +145,9 @@ def scaling(
 
 
 def main() -> None:
-    """Measure accuracy and coverage of a run over depths and widths, and where its trajectories would halt."""
+    """Measure accuracy and coverage of a run over depths and widths, and where its trajectories
+    would halt.
+    """
     parser = Parser(prog="python -m gram.scaling", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(

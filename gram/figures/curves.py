@@ -161,7 +161,9 @@ def draw_completions(data: pd.DataFrame) -> Figure:
 
 
 def papers_lines(axes: Axes, papers: pd.DataFrame, numbers: Sequence[int]) -> None:
-    """The paper's points in the colours of the methods, at the places of ``numbers`` of completions."""
+    """The paper's points in the colours of the methods, at the places of ``numbers`` of
+    completions.
+    """
     for method in in_order(papers["method"]):
         shown = papers[papers["method"] == method].sort_values("x")
         places = np.searchsorted(numbers, shown["x"])

@@ -38,7 +38,12 @@ def elbo_data(histories: Sequence[Path]) -> pd.DataFrame:
                 values = terms | {"total": sum(terms.values())}
                 rows += [
                     run
-                    | {"step": line["step"], "panel": panel, "term": term, "value": values[term]}
+                    | {
+                        "step": line["step"],
+                        "panel": panel,
+                        "term": term,
+                        "value": values[term],
+                    }
                     for term in TERMS
                 ]
     return pd.DataFrame(rows, columns=["task", "method", "run", "step", "panel", "term", "value"])

@@ -105,7 +105,9 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
 
 
 def signs(data: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Colour and marker of every sampler in the data: those of the lists in their order, then others by name."""
+    """Colour and marker of every sampler in the data: those of the lists in their order, then
+    others by name.
+    """
     found = set(data["sampler"])
     names = [name for name in COLOURS if name in found] + sorted(found - set(COLOURS))
     colour, marker = UNKNOWN

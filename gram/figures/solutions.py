@@ -17,7 +17,8 @@ from gram.tasks import Task, Tokens
 from gram.tasks.nqueens import NQueens
 
 COLUMNS = 5
-# Of completions, by their numbers: the ten strong colours, then the ten pale ones; with more completions they recur.
+# Of completions, by their numbers: the ten strong colours, then the ten pale ones; with more
+# completions they recur.
 TAB20 = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
 PALETTE = (*TAB20[::2], *TAB20[1::2])
 
@@ -63,7 +64,8 @@ def draw_solutions(task: Task, puzzle: Tokens, answers: Sequence[tuple[Tokens, s
 def draw_trajectories(
     task: Task, puzzle: Tokens, tokens: Tokens, found: NDArray[np.int64], shown: Sequence[int]
 ) -> Figure:
-    """What trajectories would answer after some of their supervision steps: a line of boards for each trajectory.
+    """What trajectories would answer after some of their supervision steps: a line of boards for
+    each trajectory.
 
     Args:
         task: of the puzzle.
@@ -100,7 +102,8 @@ def draw_trajectories(
 
 
 def draw_shares(found: NDArray[np.int64]) -> Figure:
-    """The share of the samples that each completion has after every supervision step, one on the other.
+    """The share of the samples that each completion has after every supervision step, one on the
+    other.
 
     Args:
         found: [steps, W], as of :func:`draw_trajectories`.

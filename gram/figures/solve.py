@@ -1,9 +1,11 @@
-"""``python -m gram.solve``: one's own puzzle: its completions that a trained network finds, and how surely.
+"""``python -m gram.solve``: one's own puzzle: its completions that a trained network finds, and how
+surely.
 
     python -m gram.solve Q....../......./......./......./......./......./.......
 
-The weights are kept in this repository, or those of any run trained here (``--run``). Every sample is one rollout of the prior,
-as in an evaluation: nothing tells the network whether an answer is right. What is valid is decided afterwards, by the task.
+The weights are kept in this repository, or those of any run trained here (``--run``). Every sample
+is one rollout of the prior, as in an evaluation: nothing tells the network whether an answer is
+right. What is valid is decided afterwards, by the task.
 """
 
 from __future__ import annotations
@@ -42,9 +44,10 @@ from gram.tables.reference import DEFAULT_TASK
 from gram.tasks import Task, Tokens, make_task, task_class
 
 KEPT_RUNS = PACKAGE.parent / "resources/reference_runs"
-# Of the kept runs of a size, the one is taken that is best by this on its validation split (valid.json beside its test.json):
-# how many of a board's completions 20 samples find, which is what is asked of it here. The test split chooses nothing, so
-# that the accuracy on it, which is printed, is no better than it should be.
+# Of the kept runs of a size, the one is taken that is best by this on its validation split
+# (valid.json beside its test.json): how many of a board's completions 20 samples find, which is
+# what is asked of it here. The test split chooses nothing, so that the accuracy on it, which is
+# printed, is no better than it should be.
 CHOSEN_BY = "coverage_macro"
 AS_TESTED = ("depth", "width", "act", "weights", "noise_scale")  # what it asks with, too
 BATCH = 500  # samples at a time
@@ -75,7 +78,9 @@ class Run(NamedTuple):
 
     @property
     def rank(self) -> float:
-        """What a run is chosen by, see :data:`CHOSEN_BY`; below all others if it was not validated."""
+        """What a run is chosen by, see :data:`CHOSEN_BY`; below all others if it was not
+        validated.
+        """
         return -1.0 if self.validated is None else float(metric(self.validated, CHOSEN_BY) or 0)
 
 
@@ -85,7 +90,8 @@ def metric(evaluation: dict[str, Any], name: str) -> float | None:
 
 
 def evaluation_of(folder: Path, found: Trained, split: str) -> dict[str, Any] | None:
-    """What ``gram.evaluate`` wrote of a run and a split, where the workflow puts it; None if there is none of these weights.
+    """What ``gram.evaluate`` wrote of a run and a split, where the workflow puts it; None if there
+    is none of these weights.
 
     Args:
         folder: ROOT/runs/TASK/METHOD/SEED; the evaluation is in ROOT/eval/TASK/METHOD/SEED.
@@ -127,7 +133,8 @@ def load(folder: Path) -> Run:
 
 
 def choose(family: str, size: int, root: Path = KEPT_RUNS) -> Run:
-    """The kept run for puzzles of a family and a size: the best by :data:`CHOSEN_BY`, the first by name of equal ones.
+    """The kept run for puzzles of a family and a size: the best by :data:`CHOSEN_BY`, the first by
+    name of equal ones.
 
     Args:
         family: a key of ``gram.settings.tasks.FAMILIES``.
@@ -161,7 +168,8 @@ class Watched(Sampler):
 
     Args:
         after_step: called after each.
-        noise: whether the prior's noise is drawn; without it every trajectory of an input is the same.
+        noise: whether the prior's noise is drawn; without it every trajectory of an input is the
+            same.
     """
 
     def __init__(self, after_step: Callable[[], object], *, noise: bool) -> None:
@@ -184,7 +192,8 @@ class Answer:
     Attributes:
         tokens: [L_out], in the task's canonical form.
         times: how many samples are this one.
-        value: the mean of what the value head said of them, in (0, 1); None of a network without one.
+        value: the mean of what the value head said of them, in (0, 1); None of a network without
+            one.
     """
 
     tokens: Tokens
@@ -213,13 +222,17 @@ class Solved:
     found: NDArray[np.int64]
 
     def mean_value(self, number: int) -> float | None:
-        """The mean value of the samples that end at completion ``number``; -1 for those that end at none."""
+        """The mean value of the samples that end at completion ``number``; -1 for those that end at
+        none.
+        """
         chosen = self.found[-1] == number
         return None if self.value is None else float(self.value[-1, chosen].mean())
 
     @property
     def answers(self) -> list[Answer]:
-        """The distinct completions that the samples end at, the most frequent first, then in the order of the enumeration."""
+        """The distinct completions that the samples end at, the most frequent first, then in the
+        order of the enumeration.
+        """
         numbers, times = np.unique(self.found[-1][self.found[-1] >= 0], return_counts=True)
         found = [
             Answer(self.completions[number], count, self.mean_value(number))
@@ -261,7 +274,8 @@ def solve(
     Args:
         chosen: the run that is asked.
         puzzle: [L] tokens, from the task's ``parse``.
-        samples: how many, by default as the run was evaluated; a network that does not sample is asked once.
+        samples: how many, by default as the run was evaluated; a network that does not sample is
+        asked once.
         depth: supervision steps of each, by default as the run was evaluated.
         seed: of the noise.
         device: the CPU by default.
@@ -322,7 +336,9 @@ def solve(
 
 
 def describe_run(chosen: Run) -> str:
-    """Which run answers, its settings, and how good it is on inputs that it was not trained on, in one line."""
+    """Which run answers, its settings, and how good it is on inputs that it was not trained on, in
+    one line.
+    """
     settings, tested = chosen.settings, chosen.tested
     text = f"network: {settings.task} {settings.method} seed {settings.seed}"
     if tested is None:
@@ -330,14 +346,16 @@ def describe_run(chosen: Run) -> str:
     facts = tested["run"]
     found = {name: 100 * (metric(tested, name) or 0) for name in ("accuracy", CHOSEN_BY)}
     return (
-        f"{text}, {facts['parameters']:,} parameters; on {facts['inputs']} test inputs "
-        f"{found['accuracy']:.1f} % of samples are valid, {facts['width']} samples of {facts['depth']} "
-        f"steps find {found[CHOSEN_BY]:.1f} % of an input's completions"
+        f"{text}, {facts['parameters']:,} parameters; on {facts['inputs']} test inputs"
+        f" {found['accuracy']:.1f} % of samples are valid, {facts['width']} samples of"
+        f" {facts['depth']} steps find {found[CHOSEN_BY]:.1f} % of an input's completions"
     )
 
 
 def trained_on(chosen: Run, puzzle: Tokens) -> bool:
-    """Whether a puzzle [L] was among the training inputs of a run: its data set is made again, and looked at."""
+    """Whether a puzzle [L] was among the training inputs of a run: its data set is made again, and
+    looked at.
+    """
     settings, enumeration = chosen.settings, chosen.task.examples()
     same = (enumeration.inputs == puzzle).all(axis=1)
     splits = assign_splits(enumeration, settings.data.split, split_fold(settings.task)[1])
@@ -369,8 +387,10 @@ def report(chosen: Run, solved: Solved) -> str:
         f"{task.describe(solved.puzzle)}; completions that exist: {exist}; trained on it: {seen}",
         *textwrap.wrap(describe_run(chosen), WIDTH, subsequent_indent="  ", break_on_hyphens=False),
         f"  from {os.path.relpath(chosen.folder)}",
-        f"samples: {samples}, of {depth} supervision steps each; valid: {samples - solved.invalid}; "
-        f"completions found: {len(answers)} of {exist}",
+        (
+            f"samples: {samples}, of {depth} supervision steps each; valid:"
+            f" {samples - solved.invalid}; completions found: {len(answers)} of {exist}"
+        ),
         "",
     ]
     lines += side_by_side(
@@ -395,7 +415,8 @@ def title(answer: Answer, samples: int) -> list[str]:
 
 
 def read_source(words: Sequence[str]) -> tuple[str, str]:
-    """The text of a puzzle, and where it stands, from the arguments: the puzzle itself, a file, or ``-``.
+    """The text of a puzzle, and where it stands, from the arguments: the puzzle itself, a file, or
+    ``-``.
 
     Raises:
         GramError: something that is no text, or a file that cannot be read.
@@ -443,7 +464,8 @@ def read_puzzle(
 
 
 def main() -> None:
-    """Complete a puzzle of your own with a trained network: every distinct completion that it draws, with its share and value.
+    """Complete a puzzle of your own with a trained network: every distinct completion that it
+    draws, with its share and value.
 
     A board is its rows, of . (empty) and Q (a queen), parted by slashes, spaces or lines.
     """
@@ -463,8 +485,10 @@ def main() -> None:
     parser.add_argument(
         "--run",
         type=Path,
-        help="folder of a trained run (default: of the kept ones of that size, the one that finds most "
-        "completions of validation inputs)",
+        help=(
+            "folder of a trained run (default: of the kept ones of that size, the one that finds"
+            " most completions of validation inputs)"
+        ),
     )
     parser.add_argument("--samples", type=int, help="how many (default: as the run was evaluated)")
     parser.add_argument("--depth", type=int, help="supervision steps (default: as evaluated)")

@@ -1,4 +1,6 @@
-"""AR (Table 1): a causal transformer over the input's tokens and then the output's, sampled token by token."""
+"""AR (Table 1): a causal transformer over the input's tokens and then the output's, sampled token
+by token.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ from gram.settings.architectures.baselines import ArModel
 
 
 class Autoregressive(Network):
-    """p(y | x) = prod_i p(y_i | x, y_1 .. y_{i-1}); the last input token predicts y_1, and y_i predicts y_{i+1}.
+    """p(y | x) = prod_i p(y_i | x, y_1 .. y_{i-1}); the last input token predicts y_1, and y_i
+    predicts y_{i+1}.
 
     Args:
-        answers: positions of the input that the answer belongs to; only their number counts here, since the output has
-            positions of its own, after all of the input's.
+        answers: positions of the input that the answer belongs to; only their number counts here,
+            since the output has positions of its own, after all of the input's.
         outputs: tokens of the output, L_out.
         D: width of a token.
         vocabulary: size of the vocabulary; input and output tokens have an embedding of their own.
@@ -54,7 +57,9 @@ class Autoregressive(Network):
         targets: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Step:
-        """Teacher forcing: logits [B, L_out, vocabulary] of every output token, given the targets before it."""
+        """Teacher forcing: logits [B, L_out, vocabulary] of every output token, given the targets
+        before it.
+        """
         assert targets is not None, (
             "the next token depends on the targets before it; roll() draws them"
         )
@@ -63,14 +68,18 @@ class Autoregressive(Network):
         return self.step(state, self.head(h[:, inputs.shape[1] - 1 :]))
 
     def log_likelihood(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """log p(outputs | inputs) at temperature 1, in nats and exact: [B, L], [B, L_out] int64 -> fp32 [B]."""
+        """log p(outputs | inputs) at temperature 1, in nats and exact: [B, L], [B, L_out] int64 ->
+        fp32 [B].
+        """
         logits = self(self.initial_state(inputs), inputs, targets=outputs).logits
         return logits.float().log_softmax(dim=-1).gather(-1, outputs[..., None]).sum(dim=(1, 2))
 
     def roll(
         self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
     ) -> Read:
-        """Draw the whole output, token by token; keys and values of earlier tokens are kept, not computed again."""
+        """Draw the whole output, token by token; keys and values of earlier tokens are kept, not
+        computed again.
+        """
         caches = [Cache() for _ in self.stack.blocks]
         e = self.embedding(inputs)
         tokens = torch.empty(len(inputs), 0, dtype=torch.int64, device=inputs.device)

@@ -1,4 +1,6 @@
-"""What networks are built with: positions and stacks; and :func:`build`, for which each network registers itself."""
+"""What networks are built with: positions and stacks; and :func:`build`, for which each network
+registers itself.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,11 @@ def in_sequence(tokens: int) -> Tensor:
 
 
 def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) -> Tensor:
-    """The positions of a network that answers at its input's own tokens: int64 [puzzle_tokens + L, axes].
+    """The positions of a network that answers at its input's own tokens: int64 [puzzle_tokens + L,
+    axes].
 
-    Puzzle tokens lie before the origin of the task, on both coordinates alike. All cells of a diagonal have the same sum, or the
-    same difference, of their coordinates.
+    Puzzle tokens lie before the origin of the task, on both coordinates alike. All cells of a
+    diagonal have the same sum, or the same difference, of their coordinates.
 
     Raises:
         GramError: heads too narrow for as many axes.
@@ -60,7 +63,9 @@ def plain_stack(
     causal: bool = False,
     halves: bool = False,
 ) -> Stack:
-    """The layers of ``config`` for tokens at ``positions`` [L, axes]; ``halves`` as of :class:`gram.models.layers.Rotary`."""
+    """The layers of ``config`` for tokens at ``positions`` [L, axes]; ``halves`` as of
+    :class:`gram.models.layers.Rotary`.
+    """
     rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
     blocks = [
         Block(

@@ -1,4 +1,6 @@
-"""MDLM (Table 1): masked diffusion over the output's tokens, conditioned on the input (Sahoo et al. 2024, arXiv:2406.07524)."""
+"""MDLM (Table 1): masked diffusion over the output's tokens, conditioned on the input (Sahoo et al.
+2024, arXiv:2406.07524).
+"""
 
 from __future__ import annotations
 
@@ -41,10 +43,11 @@ class TimeEmbedding(nn.Module):
 
 
 class MaskedDiffusion(Network):
-    """Every output token is masked by time t with probability t, the schedule alpha_t = 1 - t; the network restores them.
+    """Every output token is masked by time t with probability t, the schedule alpha_t = 1 - t; the
+    network restores them.
 
-    The sequence is the input's tokens and then the output's, some of which are masked. The network is parametrised as SUBS: it
-    never predicts the mask, and keeps every token that is not masked.
+    The sequence is the input's tokens and then the output's, some of which are masked. The network
+    is parametrised as SUBS: it never predicts the mask, and keeps every token that is not masked.
 
     Args:
         answers: positions of the input that the answer belongs to; only their number counts here.
@@ -53,9 +56,11 @@ class MaskedDiffusion(Network):
         vocabulary: size of the vocabulary; the mask is one token more, of the noisy output only.
         blocks: bidirectional, with positions for L + L_out tokens.
         condition: width of the time embedding.
-        conditioned: whether the network is told t; otherwise it is told 0, and the modulation is a learned constant.
+        conditioned: whether the network is told t; otherwise it is told 0, and the modulation is a
+        learned constant.
         steps: of ancestral sampling, from t = 1 to 0.
-        stratified: whether the times of a batch lie in equal parts of (0, 1], one in each; otherwise they are independent.
+        stratified: whether the times of a batch lie in equal parts of (0, 1], one in each;
+        otherwise they are independent.
         least_time: the smallest t in training, which bounds the weight 1 / t.
     """
 
@@ -90,7 +95,9 @@ class MaskedDiffusion(Network):
         return True
 
     def training_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """The time of every row, then a uniform number for each of its output tokens: fp32 [1 + L_out, B]."""
+        """The time of every row, then a uniform number for each of its output tokens: fp32 [1 +
+        L_out, B].
+        """
         B = len(inputs)
         noise = torch.rand(1 + self.outputs, B, generator=generator, device=generator.device)
         if self.stratified:
@@ -99,7 +106,9 @@ class MaskedDiffusion(Network):
         return noise
 
     def corrupt(self, targets: Tensor, noise: Tensor) -> Tensor:
-        """z_t, the targets with every token masked that ``noise`` says: [B, L_out], [1 + L_out, B] -> int64 [B, L_out]."""
+        """z_t, the targets with every token masked that ``noise`` says: [B, L_out], [1 + L_out, B]
+        -> int64 [B, L_out].
+        """
         return torch.where(noise[1:].T < noise[:1].T, self.mask, targets)
 
     def denoise(self, inputs: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
@@ -133,7 +142,9 @@ class MaskedDiffusion(Network):
     def roll(
         self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
     ) -> Read:
-        """Ancestral sampling: from t to s a masked token is revealed with probability (t - s) / t, in the last step with 1."""
+        """Ancestral sampling: from t to s a masked token is revealed with probability (t - s) / t,
+        in the last step with 1.
+        """
         tokens = torch.full((len(inputs), self.outputs), self.mask, device=inputs.device)
         for left in range(self.steps, 0, -1):
             t = torch.full((len(inputs),), left / self.steps, device=inputs.device)

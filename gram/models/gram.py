@@ -1,4 +1,6 @@
-"""GRAM (section 2): hierarchical latent recursion with stochastic guidance; with less of either, its ablations (Table 3)."""
+"""GRAM (section 2): hierarchical latent recursion with stochastic guidance; with less of either,
+its ablations (Table 3).
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ class GRAM(Network):
         K: low-level updates per transition; of a flat state, updates before the one that gives u.
         T: transitions per supervision step.
         puzzle_tokens: zero tokens in front of the input.
-        z0: fixed initial state (h, l), stored and never trained; [1, D] or [puzzle_tokens + L, D] each, or [0, D] where every
-            trajectory draws its own.
+        z0: fixed initial state (h, l), stored and never trained; [1, D] or [puzzle_tokens + L, D]
+            each, or [0, D] where every trajectory draws its own.
         embedding: tokens -> e_x.
         low: f_L, or None for a flat state: h alone is looped through f_H, and l stays as it is.
         high: f_H.
@@ -31,7 +33,8 @@ class GRAM(Network):
         guidance: the noise model, or None for the deterministic twin.
         noisy_transitions: how many transitions of a supervision step draw noise: its last ones. The
             transitions before them take the prior's mean.
-        sampled_decoding: whether answers are drawn from the softmax of the logits instead of taken at its maximum.
+        sampled_decoding: whether answers are drawn from the softmax of the logits instead of taken
+            at its maximum.
     """
 
     has_value = True
@@ -83,8 +86,8 @@ class GRAM(Network):
         """Independent N(0, I) for one supervision step of ``inputs`` [B, L].
 
         fp32 [noisy_transitions, B, puzzle_tokens + L, D], or [noisy_transitions, B, 1, D] if all
-        tokens share one vector; None where guidance draws nothing. Noise is an input of the network,
-        so that whoever runs it decides how rows share it.
+        tokens share one vector; None where guidance draws nothing. Noise is an input of the
+        network, so that whoever runs it decides how rows share it.
         """
         if self.guidance is None or not self.guidance.draws:
             return None
@@ -96,7 +99,9 @@ class GRAM(Network):
         )
 
     def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
-        """z_0 for every row of ``inputs`` [B, L]; from ``generator``, N(0, I), where every trajectory draws its own."""
+        """z_0 for every row of ``inputs`` [B, L]; from ``generator``, N(0, I), where every
+        trajectory draws its own.
+        """
         B, L = inputs.shape
         shape = (B, self.puzzle_tokens + L, self.z0_h.shape[-1])
         if self.draws_z0:
@@ -132,7 +137,9 @@ class GRAM(Network):
         return self.value_head(summary).squeeze(-1).float().sigmoid()
 
     def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; sampled decoding uses ``generator``."""
+        """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; sampled
+        decoding uses ``generator``.
+        """
         if not self.sampled_decoding:
             return super().answer(logits, generator)
         return draw_tokens(logits, generator)
@@ -153,13 +160,14 @@ class GRAM(Network):
         Args:
             state: from :meth:`initial_state` or the previous step.
             inputs: [B, L] int64 tokens.
-            targets: [B, L_out] int64 tokens; with them the charged noise comes from the posterior, without them all noise
-                comes from the prior.
+            targets: [B, L_out] int64 tokens; with them the charged noise comes from the posterior,
+                without them all noise comes from the prior.
             noise: from :meth:`draw_noise`.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
             charge_all: charge every transition that draws noise, not only the last.
-            carry: with targets, the source of the last noise in the state that goes on to the next supervision step, and that
-                the heads for halting and value read; the logits are always those of the posterior.
+            carry: with targets, the source of the last noise in the state that goes on to the next
+                supervision step, and that the heads for halting and value read; the logits are
+                always those of the posterior.
         """
         e_x = F.pad(self.embedding(inputs), (0, 0, self.puzzle_tokens, 0))
         e_y = None
@@ -181,7 +189,8 @@ class GRAM(Network):
             if self.guidance is not None:
                 use_posterior = charged or (guided and uncharged_noise == "posterior")
                 with torch.set_grad_enabled((last or charged) and torch.is_grad_enabled()):
-                    # u has no gradient before the last transition: there the heads alone learn from the charge.
+                    # u has no gradient before the last transition: there the heads alone learn from
+                    # the charge.
                     p = self.guidance.prior(u) if charged or not use_posterior else None
                     q = (
                         self.guidance.posterior(u, e_y)

@@ -1,4 +1,6 @@
-"""Stochastic guidance: the Gaussian noise added to the high-level state, its prior, its posterior and their KL (section 2.2)."""
+"""Stochastic guidance: the Gaussian noise added to the high-level state, its prior, its posterior
+and their KL (section 2.2).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ Source = Literal["prior", "posterior"]
 
 
 class Gaussian(NamedTuple):
-    """A diagonal normal distribution; both tensors fp32 [B, L, D], or [B, 1, D] where all tokens share one vector."""
+    """A diagonal normal distribution; both tensors fp32 [B, L, D], or [B, 1, D] where all tokens
+    share one vector.
+    """
 
     mu: Tensor
     sigma: Tensor
 
     def sample(self, noise: Tensor | None) -> Tensor:
-        """The reparameterised draw that belongs to ``noise`` ~ N(0, I), of the same shape; without noise the mean."""
+        """The reparameterised draw that belongs to ``noise`` ~ N(0, I), of the same shape; without
+        noise the mean.
+        """
         return self.mu if noise is None else self.mu + self.sigma * noise
 
     def detach(self) -> Gaussian:
@@ -31,7 +37,9 @@ class Gaussian(NamedTuple):
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL(q || p) per token and channel, in nats: fp32 [B, L, D], or [B, 1, D] for shared vectors."""
+    """KL(q || p) per token and channel, in nats: fp32 [B, L, D], or [B, 1, D] for shared
+    vectors.
+    """
     ratio = (q.sigma / p.sigma).square()
     shift = ((q.mu - p.mu) / p.sigma).square()
     return 0.5 * (ratio + shift - 1 - ratio.log())
@@ -55,7 +63,8 @@ def inverse_softplus(y: float) -> float:
 
 
 class Head(nn.Module):
-    """mu and sigma as two per-token SwiGLU networks, computed in fp32 whatever the forward precision.
+    """mu and sigma as two per-token SwiGLU networks, computed in fp32 whatever the forward
+    precision.
 
     Their output weights start at zero: mu starts at 0 and sigma at ``sigma_init`` for every input.
 
@@ -63,11 +72,12 @@ class Head(nn.Module):
         inputs: width of the input.
         hidden: inner width of both networks.
         D: channels of the noise.
-        kind: "full"; "noise": mu is 0; "mean": sigma is 1, the unit in which the KL measures the distance of two means.
+        kind: "full"; "noise": mu is 0; "mean": sigma is 1, the unit in which the KL measures the
+        distance of two means.
         sigma_init: sigma before training.
         sigma_min: the least sigma.
-        shared: the tokens vote on one vector for all: mu is their sum over sqrt(L), sigma comes from the mean of their raw
-            values.
+        shared: the tokens vote on one vector for all: mu is their sum over sqrt(L), sigma comes
+            from the mean of their raw values.
     """
 
     def __init__(
@@ -111,8 +121,9 @@ class Head(nn.Module):
 class Guidance(nn.Module):
     """The prior p(eps | u) and the posterior q(eps | u, y).
 
-    Of the kind "mean", eps is mu itself: nothing is drawn, and the KL between widths of zero, which is infinite or nothing, is
-    replaced by that between unit widths, half the squared distance of the means.
+    Of the kind "mean", eps is mu itself: nothing is drawn, and the KL between widths of zero, which
+    is infinite or nothing, is replaced by that between unit widths, half the squared distance of
+    the means.
     """
 
     def __init__(
@@ -140,7 +151,9 @@ class Guidance(nn.Module):
         self.draws = kind != "mean"
 
     def embed_target(self, targets: Tensor, before: int, after: int = 0) -> Tensor:
-        """e_y: [B, L_out] int64 -> [B, before + L_out + after, D], zeros at the tokens that are no part of the answer."""
+        """e_y: [B, L_out] int64 -> [B, before + L_out + after, D], zeros at the tokens that are no
+        part of the answer.
+        """
         e_y = self.target_embedding(targets)
         if self.pooled:
             e_y = e_y.mean(dim=1, keepdim=True).expand_as(e_y)

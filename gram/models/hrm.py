@@ -1,4 +1,6 @@
-"""HRM (arXiv:2506.21734) and TRM (arXiv:2510.04871): two latent states in deterministic recursion, as in their own repositories."""
+"""HRM (arXiv:2506.21734) and TRM (arXiv:2510.04871): two latent states in deterministic recursion,
+as in their own repositories.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ HALT_BIAS = (
 
 
 class HRM(Network):
-    """T cycles of K low-level updates and one high-level update; with one stack for both levels it is TRM.
+    """T cycles of K low-level updates and one high-level update; with one stack for both levels it
+    is TRM.
 
     Args:
         answers: positions of the input at which the answer is read.
@@ -25,12 +28,14 @@ class HRM(Network):
         vocabulary: size of the vocabulary.
         K: low-level updates per cycle (n of TRM).
         T: cycles per supervision step.
-        gradient_updates: low-level updates of the last cycle, counted from its end, that carry gradient; the high-level update
-            after them does too. 1 is HRM's one-step gradient, K is TRM's full last cycle.
-        learns_continue: whether the second output of the halting head is the value of continuing, with which that of halting
-            is compared (HRM); otherwise a trajectory halts when its halting probability exceeds 0.5, and that output is unused.
-        puzzle_tokens: tokens in front of the input. The first is a learned vector (the tasks here are one puzzle each), and the
-            halting head reads it; the others are zeros.
+        gradient_updates: low-level updates of the last cycle, counted from its end, that carry
+            gradient; the high-level update after them does too. 1 is HRM's one-step gradient, K is
+            TRM's full last cycle.
+        learns_continue: whether the second output of the halting head is the value of continuing,
+            with which that of halting is compared (HRM); otherwise a trajectory halts when its
+            halting probability exceeds 0.5, and that output is unused.
+        puzzle_tokens: tokens in front of the input. The first is a learned vector (the tasks here
+            are one puzzle each), and the halting head reads it; the others are zeros.
         low: f_L, or None where f_H serves both levels.
         high: f_H.
     """
@@ -85,7 +90,9 @@ class HRM(Network):
         return halt[:, 0] > halt[:, 1] if self.learns_continue else super().halting(halt)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """e_x: [B, L] int64 -> [B, puzzle_tokens + L, D], the puzzle vector scaled as the tokens are."""
+        """e_x: [B, L] int64 -> [B, puzzle_tokens + L, D], the puzzle vector scaled as the tokens
+        are.
+        """
         puzzle = F.pad(self.embedding.scale * self.puzzle[None], (0, 0, 0, self.puzzle_tokens - 1))
         return torch.cat((puzzle.expand(len(inputs), -1, -1), self.embedding(inputs)), dim=1)
 

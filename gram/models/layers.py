@@ -1,4 +1,6 @@
-"""The layers that every model is built from (section B.1): gainless post-norm RMSNorm, RoPE, attention, SwiGLU."""
+"""The layers that every model is built from (section B.1): gainless post-norm RMSNorm, RoPE,
+attention, SwiGLU.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 
 
 def linear(inputs: int, outputs: int, *, scale: float = 1.0, bias: bool = False) -> nn.Linear:
-    """A linear map with LeCun-normal weights, truncated at two standard deviations, times ``scale``."""
+    """A linear map with LeCun-normal weights, truncated at two standard deviations, times
+    ``scale``.
+    """
     layer = nn.Linear(inputs, outputs, bias=bias)
     if scale == 0.0:
         nn.init.zeros_(layer.weight)
@@ -29,9 +33,11 @@ TRUNCATED_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.e
 
 @torch.no_grad()
 def widen(module: nn.Module) -> None:
-    """Give the initial weights of linear maps and embeddings the standard deviation that they had before they were truncated.
+    """Give the initial weights of linear maps and embeddings the standard deviation that they had
+    before they were truncated.
 
-    JAX's initialiser does so, and with it HRM and TRM; the distribution then ends at 2 / TRUNCATED_STD standard deviations.
+    JAX's initialiser does so, and with it HRM and TRM; the distribution then ends at 2 /
+    TRUNCATED_STD standard deviations.
     """
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):
@@ -39,7 +45,9 @@ def widen(module: nn.Module) -> None:
 
 
 class Embedding(nn.Module):
-    """Token embedding scaled by sqrt(D); the table starts at std 1/sqrt(D), so the output starts at unit variance."""
+    """Token embedding scaled by sqrt(D); the table starts at std 1/sqrt(D), so the output starts at
+    unit variance.
+    """
 
     def __init__(self, vocabulary: int, D: int) -> None:
         super().__init__()
@@ -57,12 +65,12 @@ class Embedding(nn.Module):
 class Rotary(nn.Module):
     """Rotary position embedding (RoPE); neighbouring channels form the rotated pairs.
 
-    With several axes (axial RoPE) every axis rotates an equal share of the pairs, each share with all frequencies from 1 down to
-    about 1 / theta.
+    With several axes (axial RoPE) every axis rotates an equal share of the pairs, each share with
+    all frequencies from 1 down to about 1 / theta.
 
-    A pair is one complex number and its rotation one product, which is faster than splitting and joining halves. With ``halves``
-    channel i and channel i + head_dim / 2 form a pair instead, as in HRM and TRM: the same but for the order of the channels of
-    queries and keys.
+    A pair is one complex number and its rotation one product, which is faster than splitting and
+    joining halves. With ``halves`` channel i and channel i + head_dim / 2 form a pair instead, as
+    in HRM and TRM: the same but for the order of the channels of queries and keys.
 
     Args:
         positions: int64 [L, axes]; ``head_dim`` is a multiple of 2 x axes.
@@ -87,7 +95,9 @@ class Rotary(nn.Module):
         )
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Rotate queries or keys at the positions from ``start`` on: [..., L, head_dim] -> the same, in the same dtype."""
+        """Rotate queries or keys at the positions from ``start`` on: [..., L, head_dim] -> the
+        same, in the same dtype.
+        """
         rotation = self.rotation[start : start + x.shape[-2]]
         if self.halves:
             a, b = x.float().chunk(2, dim=-1)
@@ -98,7 +108,9 @@ class Rotary(nn.Module):
 
 
 class Cache:
-    """The keys and values of one causal attention for the tokens so far, which those of later tokens join."""
+    """The keys and values of one causal attention for the tokens so far, which those of later
+    tokens join.
+    """
 
     def __init__(self) -> None:
         self.kv: Tensor | None = None  # [2, B, heads, tokens, head_dim]
@@ -109,14 +121,18 @@ class Cache:
         return 0 if self.kv is None else self.kv.shape[-2]
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of all tokens, these last: [B, heads, L, head_dim] twice -> [B, heads, tokens, head_dim] twice."""
+        """Keys and values of all tokens, these last: [B, heads, L, head_dim] twice -> [B, heads,
+        tokens, head_dim] twice.
+        """
         new = torch.stack((k, v))
         self.kv = new if self.kv is None else torch.cat((self.kv, new), dim=-2)
         return self.kv[0], self.kv[1]
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with RoPE: bidirectional, or ``causal``, where no token sees a later one."""
+    """Multi-head self-attention with RoPE: bidirectional, or ``causal``, where no token sees a
+    later one.
+    """
 
     def __init__(self, D: int, *, heads: int, rotary: Rotary, causal: bool = False) -> None:
         super().__init__()
@@ -127,7 +143,9 @@ class Attention(nn.Module):
         self.out = linear(D, D)
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
-        """[B, L, D] -> [B, L, D]; with a cache, which this extends, ``x`` goes on after its tokens, one token at a time."""
+        """[B, L, D] -> [B, L, D]; with a cache, which this extends, ``x`` goes on after its tokens,
+        one token at a time.
+        """
         B, L, D = x.shape
         start = 0 if cache is None else cache.tokens
         assert start == 0 or (self.causal and L == 1), (
@@ -159,7 +177,9 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """[attention + SwiGLU] with post-norm residuals, x = norm(x + f(x)), which keeps the recursive state bounded."""
+    """[attention + SwiGLU] with post-norm residuals, x = norm(x + f(x)), which keeps the recursive
+    state bounded.
+    """
 
     def __init__(
         self,
@@ -184,7 +204,9 @@ class Block(nn.Module):
 
 
 class Modulation(nn.Module):
-    """adaLN: what a condition [B, condition] does to the D channels of all tokens, as ``parts`` vectors; zeros at the start."""
+    """adaLN: what a condition [B, condition] does to the D channels of all tokens, as ``parts``
+    vectors; zeros at the start.
+    """
 
     def __init__(self, condition: int, D: int, parts: int) -> None:
         super().__init__()
@@ -197,7 +219,8 @@ class Modulation(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """A bidirectional block whose two branches are modulated (adaLN-zero): x = norm(x + gate * f((1 + scale) * x + shift)).
+    """A bidirectional block whose two branches are modulated (adaLN-zero): x = norm(x + gate * f((1
+    + scale) * x + shift)).
 
     A branch's input has unit RMS already, since the block is post-norm.
     """

@@ -1,4 +1,6 @@
-"""Looped TF (Table 1): one flat block, looped with the input added again before every loop (arXiv:2311.12424)."""
+"""Looped TF (Table 1): one flat block, looped with the input added again before every loop
+(arXiv:2311.12424).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from gram.settings.architectures.baselines import LoopedModel
 
 
 class Looped(Direct):
-    """h <- stack(h + e_x) from h = 0, ``loops`` times; the answer and the only loss come after the last loop.
+    """h <- stack(h + e_x) from h = 0, ``loops`` times; the answer and the only loss come after the
+    last loop.
 
     Args:
         answers, D, vocabulary, stack: as of :class:`gram.models.direct.Direct`.

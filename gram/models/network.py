@@ -1,4 +1,6 @@
-"""What training and evaluation need of a network, whatever the method: one supervision step, and one step of a rollout."""
+"""What training and evaluation need of a network, whatever the method: one supervision step, and
+one step of a rollout.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,8 @@ def draw_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
 class Network(nn.Module):
     """A method's network.
 
-    The defaults are those of a method that answers in one pass: without a state, noise, halting or a value.
+    The defaults are those of a method that answers in one pass: without a state, noise, halting or
+    a value.
 
     Args:
         answers: positions of the input at which the answer's L_out tokens are read.
@@ -112,12 +115,15 @@ class Network(nn.Module):
         return []
 
     def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
-        """z_0 for every row of ``inputs`` [B, L]; from ``generator`` where every trajectory draws its own."""
+        """z_0 for every row of ``inputs`` [B, L]; from ``generator`` where every trajectory draws
+        its own.
+        """
         nothing = torch.zeros(len(inputs), 0, 0, device=inputs.device)
         return State(nothing, nothing)
 
     def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        """Independent noise for one step of a rollout of ``inputs`` [B, L]: fp32 [..., B, ...], B second; or None.
+        """Independent noise for one step of a rollout of ``inputs`` [B, L]: fp32 [..., B, ...], B
+        second; or None.
 
         Noise is an input of the network, so that whoever runs it decides how rows share it.
         """
@@ -128,7 +134,9 @@ class Network(nn.Module):
         return self.draw_noise(inputs, generator)
 
     def value(self, summary: Tensor) -> Tensor:
-        """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]; zeros without a value head."""
+        """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]; zeros
+        without a value head.
+        """
         return torch.zeros(summary.shape[:-1], device=summary.device)
 
     def halting(self, halt: Tensor) -> Tensor:
@@ -169,7 +177,9 @@ class Network(nn.Module):
         )
 
     def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; the most probable ones."""
+        """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; the most
+        probable ones.
+        """
         return logits.argmax(dim=-1)
 
     def step(self, state: State, logits: Tensor, *, halt: Tensor | None = None) -> Step:

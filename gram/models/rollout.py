@@ -16,7 +16,8 @@ from gram.system.progress import progress_of_part
 class Stop(NamedTuple):
     """Where the answer of a trajectory is read: after ``depth`` supervision steps.
 
-    With ``act`` a trajectory keeps its answer from the first step at which its halting head says so.
+    With ``act`` a trajectory keeps its answer from the first step at which its halting head says
+    so.
     """
 
     depth: int
@@ -28,12 +29,15 @@ class Rollout(NamedTuple):
 
     tokens: Tensor  # [B, L_out] int64, decoded
     value: Tensor  # [B] fp32, LPRM value of the state
-    steps: Tensor  # [B] int64, supervision steps from z_0 (below the stop's depth with ACT, or after a restart)
+    # [B] int64, supervision steps from z_0 (below the stop's depth with ACT, or after a restart)
+    steps: Tensor
     halted: Tensor  # [B] bool, whether it would have halted
 
 
 def _where(mask: Tensor, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> list[Tensor]:
-    """Row by row from ``a`` where ``mask`` [B], else from ``b``, for tensors of any number of dimensions."""
+    """Row by row from ``a`` where ``mask`` [B], else from ``b``, for tensors of any number of
+    dimensions.
+    """
     return [
         torch.where(mask.view(-1, *[1] * (x.dim() - 1)), x, y) for x, y in zip(a, b, strict=True)
     ]
@@ -49,16 +53,19 @@ def rollouts(
     sampler: Sampler | None = None,
     noise_scale: float = 1.0,
 ) -> list[Rollout]:
-    """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of ``stops``.
+    """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of
+    ``stops``.
 
     Args:
         model: the network.
-        inputs: [B, L] int64; to draw several trajectories of an input, repeat it. A sampler with groups wants whole groups.
+        inputs: [B, L] int64; to draw several trajectories of an input, repeat it. A sampler with
+        groups wants whole groups.
         stops: where to read; the deepest is the number of supervision steps.
         generator: source of the noise, on the device of ``inputs``.
-        sampler: how the trajectories of one input share their noise and steps; independent without one. Where it compares
-            answers, these are what the last stop reads.
-        noise_scale: factor of the prior's width in every draw; at 0 every transition takes its mean.
+        sampler: how the trajectories of one input share their noise and steps; independent without
+            one. Where it compares answers, these are what the last stop reads.
+        noise_scale: factor of the prior's width in every draw; at 0 every transition takes its
+            mean.
     """
     sampler = sampler or Sampler()
     state = model.initial_state(inputs, generator)

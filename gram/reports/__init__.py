@@ -1,1 +1,3 @@
-"""Pages: the blocks of README.md and reports/*.md that ``python -m gram.reports`` writes from results and settings."""
+"""Pages: the blocks of README.md and reports/*.md that ``python -m gram.reports`` writes from
+results and settings.
+"""

@@ -1,6 +1,8 @@
-"""``python -m gram.reports``: rewrite the generated blocks of README.md and reports/*.md from results and settings.
+"""``python -m gram.reports``: rewrite the generated blocks of README.md and reports/*.md from
+results and settings.
 
-A block stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; no number in it is typed by hand.
+A block stands between ``<!-- generated: NAME -->`` and ``<!-- end generated -->``; no number in it
+is typed by hand.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
     markers = [marker[1].partition(":")[0] for marker in MARKER.finditer(text)]
     if markers != ["generated", "end generated"] * (len(markers) // 2):
         raise GramError(
-            f"{path}: a `<!-- generated: NAME -->` without its `<!-- end generated -->`, or the reverse; restore it"
+            f"{path}: a `<!-- generated: NAME -->` without its `<!-- end generated -->`, or the"
+            " reverse; restore it"
         )
     changed = []
 
@@ -72,7 +75,8 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
         name = match["name"]
         if name not in BLOCKS:
             raise GramError(
-                f"{path}: no generated block is called {name!r}; {suggestion(name, BLOCKS, 'known ones')}"
+                f"{path}: no generated block is called {name!r};"
+                f" {suggestion(name, BLOCKS, 'known ones')}"
             )
         body = BLOCKS[name](root) + "\n"
         if body != match["body"]:
@@ -83,7 +87,9 @@ def updated(path: Path, root: Path) -> tuple[str, list[str]]:
 
 
 def main() -> None:
-    """Rewrite the generated blocks of README.md and reports/*.md, or check that they are up to date."""
+    """Rewrite the generated blocks of README.md and reports/*.md, or check that they are up to
+    date.
+    """
     parser = Parser(prog="python -m gram.reports", description=main.__doc__)
     parser.add_argument(
         "--check",
@@ -99,7 +105,8 @@ def main() -> None:
     ]
     if not paths:
         raise GramError(
-            f"{args.root}: no README.md and no reports/*.md here; run from the root of the repository"
+            f"{args.root}: no README.md and no reports/*.md here; run from the root of the"
+            " repository"
         )
     fresh = {path: updated(path, args.root) for path in paths}
     if args.check and (

@@ -18,7 +18,9 @@ STEPS = (1, 2, 4, 8, 16)  # supervision steps that are shown
 
 
 def carried(root: Path) -> str:
-    """The KL of some supervision steps, for every kept run that was measured, and the figure of each task."""
+    """The KL of some supervision steps, for every kept run that was measured, and the figure of
+    each task.
+    """
     lines: list[str] = []
     for folder in sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir()):
         measured = reference_evaluations(folder, "carried.json", SECTIONS, "train")
@@ -47,9 +49,11 @@ def carried_table(data: pd.DataFrame) -> list[str]:
             rows.append(row)
     header = ["completions", "log m", "method", "n", *(f"step {step}" for step in steps)]
     return [
-        f"`{data['task'].iloc[0]}`, KL(q || p) of a supervision step in nats per board, mean ± "
-        "sample standard deviation over n seeds, along trajectories that the posterior steers to "
-        "training targets:",
+        (
+            f"`{data['task'].iloc[0]}`, KL(q || p) of a supervision step in nats per board, mean ±"
+            " sample standard deviation over n seeds, along trajectories that the posterior steers"
+            " to training targets:"
+        ),
         "",
         *pipe_table(header, rows),
     ]

@@ -1,4 +1,6 @@
-"""What the paper leaves open: every such setting with its default, and what some of the other choices do on a small board."""
+"""What the paper leaves open: every such setting with its default, and what some of the other
+choices do on a small board.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def value(setting: Any) -> str:
 
 
 class Gap(NamedTuple):
-    """A setting that the paper leaves open, as all dataclasses have it that share its default and its note."""
+    """A setting that the paper leaves open, as all dataclasses have it that share its default and
+    its note.
+    """
 
     section: str
     field: dataclasses.Field[Any]
@@ -100,7 +104,9 @@ def gap_defaults(root: Path) -> str:
 
 
 def sections(experiment: Experiment, task: str, gap: Gap) -> Iterator[tuple[str, Any]]:
-    """The methods of an experiment whose settings have an open choice, with the section that it stands in."""
+    """The methods of an experiment whose settings have an open choice, with the section that it
+    stands in.
+    """
     for method in experiment.methods:
         if gap.section == "split":
             own: Any = experiment.split
@@ -125,7 +131,9 @@ def kept_settings(folder: Path, task: str, method: str, seed: int) -> dict[str, 
 
 
 def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:
-    """What a run's settings have otherwise than the default run's, as it would be written in an experiment file."""
+    """What a run's settings have otherwise than the default run's, as it would be written in an
+    experiment file.
+    """
     return ", ".join(
         f"`{section}.{key}: {json.dumps(chosen)}`"
         for section in ("model", "train")
@@ -135,7 +143,9 @@ def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:
 
 
 def gap_measurements(root: Path) -> str:
-    """The default and, against it, one alternative per line: means over seeds, and the difference seed by seed."""
+    """The default and, against it, one alternative per line: means over seeds, and the difference
+    seed by seed.
+    """
     folder = root / REFERENCE / GAP_RUNS
     evaluations = reference_evaluations(folder)
     lines = []
@@ -164,7 +174,8 @@ def task_measurements(
     """
     if BASELINE not in by_method:
         raise GramError(
-            f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy it from results/"
+            f"{folder}: no eval/{task}/{BASELINE}: nothing to compare the other choices with; copy"
+            " it from results/"
         )
     settings = {
         method: kept_settings(folder, task, method, min(seeds))
@@ -193,9 +204,12 @@ def task_measurements(
     one = next(iter(by_method[BASELINE].values()))
     hostile = one["metrics"]["slices"]["hostile"]["inputs"]
     return [
-        f"`{task}`, {one['run']['inputs']} test inputs, {hostile} of them with several completions, {one['run']['width']} samples "
-        "per input; percent, mean ± sample standard deviation over n seeds. A difference is the alternative minus the default, "
-        "seed by seed, so that its own deviation says how far to trust it.",
+        (
+            f"`{task}`, {one['run']['inputs']} test inputs, {hostile} of them with several"
+            f" completions, {one['run']['width']} samples per input; percent, mean ± sample"
+            " standard deviation over n seeds. A difference is the alternative minus the default,"
+            " seed by seed, so that its own deviation says how far to trust it."
+        ),
         "",
         *pipe_table(header, rows),
     ]

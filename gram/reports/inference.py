@@ -1,4 +1,6 @@
-"""What more compute at test time brought to the kept runs: samplers side by side, and accuracy over depth and width."""
+"""What more compute at test time brought to the kept runs: samplers side by side, and accuracy over
+depth and width.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def of_reference_runs(
     write: Callable[[list[dict[str, Any]]], list[str]],
     figures: Sequence[str],
 ) -> str:
-    """The lines of ``write`` for every task and method of the reference runs that has files called ``name``, with its figures."""
+    """The lines of ``write`` for every task and method of the reference runs that has files called
+    ``name``, with its figures.
+    """
     lines = []
     for folder in sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir()):
         for task, methods in by_task_and_method(
@@ -69,7 +73,9 @@ def heading(evaluations: Sequence[dict[str, Any]]) -> str:
 
 
 def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
-    """The samplers of one task and method: means, and differences to independent samples, both in percent."""
+    """The samplers of one task and method: means, and differences to independent samples, both in
+    percent.
+    """
     rows = pd.DataFrame(
         {"seed": evaluation["run"]["seed"], "metric": metric}
         | {key: row[key] for key in ("sampler", "width", "rollout_seed")}
@@ -108,8 +114,11 @@ def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
     )
     depth = evaluations[0]["run"]["depth"]
     return [
-        f"{heading(evaluations)}, {width} trajectories per input, {depth} supervision steps each; percent, "
-        f"mean ± sample standard deviation over {len(table)} pairs of run and rollout seed. A difference is taken pair by pair.",
+        (
+            f"{heading(evaluations)}, {width} trajectories per input, {depth} supervision steps"
+            f" each; percent, mean ± sample standard deviation over {len(table)} pairs of run and"
+            " rollout seed. A difference is taken pair by pair."
+        ),
         "",
         *pipe_table(
             ["sampler", *(name for metric in COMPARED for name in (metric, "difference"))], cells
@@ -118,7 +127,9 @@ def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
 
 
 def scaling_of(evaluations: list[dict[str, Any]]) -> list[str]:
-    """One task and method over depth: one sample, and an answer chosen among several; then where trajectories halt."""
+    """One task and method over depth: one sample, and an answer chosen among several; then where
+    trajectories halt.
+    """
     data = scaling_data(evaluations)
     width = WIDTH if WIDTH in set(data["width"]) else data["width"].max()
     rows = []
@@ -132,11 +143,16 @@ def scaling_of(evaluations: list[dict[str, Any]]) -> list[str]:
     )
     deepest = data["depth"].max()
     return [
-        f"{heading(evaluations)}; accuracy in percent, mean ± sample standard deviation over the runs; "
-        f"answers chosen among {width} samples:",
+        (
+            f"{heading(evaluations)}; accuracy in percent, mean ± sample standard deviation over"
+            f" the runs; answers chosen among {width} samples:"
+        ),
         "",
         *pipe_table(["depth", "one sample", *CHOOSERS.values()], rows),
         "",
-        f"With halting, {100 * halting['never'].mean():.1f} % of the trajectories go on to step {deepest}; the mean is "
-        f"{halting['steps'].mean():.1f} steps, and {100 * halting['accuracy'].mean():.1f} % of the answers are valid.",
+        (
+            f"With halting, {100 * halting['never'].mean():.1f} % of the trajectories go on to step"
+            f" {deepest}; the mean is {halting['steps'].mean():.1f} steps, and"
+            f" {100 * halting['accuracy'].mean():.1f} % of the answers are valid."
+        ),
     ]

@@ -1,4 +1,6 @@
-"""The larger boards beside the paper's: the table of the README that follows that of the CPU default."""
+"""The larger boards beside the paper's: the table of the README that follows that of the CPU
+default.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +57,9 @@ def larger_boards(root: Path) -> str:
         return NOT_MEASURED
     rows += [papers[board] for board in sorted(papers, key=natural) if papers[board]]
     text = (
-        "Of each board's methods the one whose kept seeds find most on validation inputs, with the "
-        "number of its trainings. Solutions found: by 20 answers to each input, in the average that "
-        "fits the paper's numbers."
+        "Of each board's methods the one whose kept seeds find most on validation inputs, with the"
+        " number of its trainings. Solutions found: by 20 answers to each input, in the average"
+        " that fits the paper's numbers."
     )
     return "\n".join([*pipe_table(HEADER, rows), "", *textwrap.wrap(text, WIDTH)])
 

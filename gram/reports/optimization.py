@@ -1,4 +1,6 @@
-"""The block of ``reports/OPTIMIZATION.md``: what ``python -m gram.bench`` measured, beside what was predicted."""
+"""The block of ``reports/OPTIMIZATION.md``: what ``python -m gram.bench`` measured, beside what was
+predicted.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from gram.tables.render import pipe_table, prose_table
 
 MEASUREMENTS = Path("resources/benchmarks")
 PLAIN = "fp32"  # the variant without any optimization that is a setting
-# What this project set out to reach at D = 512: a share of the matmul peak, and a speed against the plain variant.
+# What this project set out to reach at D = 512: a share of the matmul peak, and a speed against the
+# plain variant.
 GOAL_SHARE, GOAL_SPEED = 0.6, 1.5
 
 
@@ -39,10 +42,11 @@ def where(measured: dict[str, Any]) -> str:
         else ""
     )
     return (
-        f"`{measured['method']}` on `{measured['task']}`: D = {model['D']}, K = {model['K']}, T = {model['T']}, "
-        f"{train['batch_size']} rows, {measured['flops_per_step'] / 1e9:.3g} GFLOP a step; {by['threads']} threads of "
-        f"{by['device']}, torch {by['torch']}, Python {by['python']}, code {by['code_hash']}{commit}. "
-        f"{measured['turns']} alternating turns of {measured['steps_per_turn']} steps; median [least, most] over turns."
+        f"`{measured['method']}` on `{measured['task']}`: D = {model['D']}, K = {model['K']}, T ="
+        f" {model['T']}, {train['batch_size']} rows, {measured['flops_per_step'] / 1e9:.3g} GFLOP a"
+        f" step; {by['threads']} threads of {by['device']}, torch {by['torch']}, Python"
+        f" {by['python']}, code {by['code_hash']}{commit}. {measured['turns']} alternating turns of"
+        f" {measured['steps_per_turn']} steps; median [least, most] over turns."
     )
 
 
@@ -72,17 +76,21 @@ def variants_table(measured: dict[str, Any]) -> list[str]:
 
 
 def goals(measured: dict[str, Any]) -> list[str]:
-    """Which variants reach the goals, and what the peak leaves to gain; every number is computed from the measurement."""
+    """Which variants reach the goals, and what the peak leaves to gain; every number is computed
+    from the measurement.
+    """
     variants = measured["variants"]
     reaching = [
         name for name, found in variants.items() if found["share_of_own_peak"][1] >= GOAL_SHARE
     ]
     lines = [
-        f"- At least {GOAL_SHARE:.0%} of the matmul peak of its precision: {', '.join(reaching) or 'no variant'}."
+        f"- At least {GOAL_SHARE:.0%} of the matmul peak of its precision:"
+        f" {', '.join(reaching) or 'no variant'}."
     ]
     peaks = measured["matmul_peak_flops_per_second"]
     lines += [
-        f"- Measured peaks: {', '.join(f'{name} {peak[1] / 1e9:.3g} GFLOP/s' for name, peak in peaks.items())}."
+        "- Measured peaks:"
+        f" {', '.join(f'{name} {peak[1] / 1e9:.3g} GFLOP/s' for name, peak in peaks.items())}."
     ]
     if PLAIN not in variants:
         return lines
@@ -99,8 +107,9 @@ def goals(measured: dict[str, Any]) -> list[str]:
     )
     if 1 / plain < GOAL_SPEED:
         lines.append(
-            f"- That is out of reach here by arithmetic: {PLAIN} alone reaches {plain:.0%} of the highest peak of any precision, "
-            f"so the same products cannot be done more than {1 / plain:.2f} times as fast."
+            f"- That is out of reach here by arithmetic: {PLAIN} alone reaches {plain:.0%} of the"
+            " highest peak of any precision, so the same products cannot be done more than"
+            f" {1 / plain:.2f} times as fast."
         )
     return lines
 

@@ -33,7 +33,9 @@ def signed(mean: float, std: float) -> str:
 
 
 def pictures(root: Path, folder: Path, task: str, figures: Iterable[str]) -> list[str]:
-    """The kept figures of a task in one folder of reference runs, as lines of a page in ``reports/``."""
+    """The kept figures of a task in one folder of reference runs, as lines of a page in
+    ``reports/``.
+    """
     lines = []
     for figure in figures:
         for path in sorted(folder.glob(f"figures/*/{task}/{figure}.png")):

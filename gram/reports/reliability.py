@@ -138,11 +138,12 @@ def steps(root: Path) -> str:
     times = {name: sorted(values) for name, values in found["milliseconds"].items()}
     before, now = (times[name][len(times[name]) // 2] for name in ("before", "now"))
     return (
-        f"A step of {found['run']} takes {found['ratio']:.3f} times what it took before: {now:.2f} ms "
-        f"of one core at commit {commits['now'][:12]}, {before:.2f} ms at {commits['before'][:12]}. "
-        f"Medians of {len(ratios)} turns, in which both train {found['steps']} steps one after the "
-        f"other, with history, saves and the files at the end; the ratios are {min(ratios):.3f} to "
-        f"{max(ratios):.3f} (`python -m tests.faults.steps --before FOLDER`)."
+        f"A step of {found['run']} takes {found['ratio']:.3f} times what it took before: {now:.2f}"
+        f" ms of one core at commit {commits['now'][:12]}, {before:.2f} ms at"
+        f" {commits['before'][:12]}. Medians of {len(ratios)} turns, in which both train"
+        f" {found['steps']} steps one after the other, with history, saves and the files at the"
+        f" end; the ratios are {min(ratios):.3f} to {max(ratios):.3f} (`python -m"
+        " tests.faults.steps --before FOLDER`)."
     )
 
 

@@ -65,8 +65,10 @@ def results(root: Path) -> str:
         ),
         "",
         *in_words(table, width),
-        f"{headline.inputs} boards, {headline.with_several} of them with several solutions; mean ± "
-        f"standard deviation over {seeds} trainings.",
+        (
+            f"{headline.inputs} boards, {headline.with_several} of them with several solutions;"
+            f" mean ± standard deviation over {seeds} trainings."
+        ),
     ]
     for sentence in other_processor(root, DEFAULT_RUNS, DEFAULT_TASK):
         lines += textwrap.wrap(sentence, WIDTH)
@@ -82,8 +84,10 @@ def in_words(table: pd.DataFrame, width: int) -> list[str]:
     """
     values = {(row.method, row.metric): row.ours_mean for row in table.itertuples(index=False)}
     lines = {
-        GRAM: "On boards with several solutions {:.1f} % of GRAM's answers are right, and "
-        f"{width} answers\ncontain {{:.1f}} % of the solutions.",
+        GRAM: (
+            "On boards with several solutions {:.1f} % of GRAM's answers are right, and "
+            f"{width} answers\ncontain {{:.1f}} % of the solutions."
+        ),
         TWIN: "For its deterministic twin these are {:.1f} % and {:.1f} %.",
     }
     shown = ("hostile_accuracy", "hostile_coverage_macro")
@@ -105,7 +109,9 @@ def short_tables(root: Path) -> str:
 
 
 def results_of(folder: Path) -> list[str]:
-    """A small table for each task of one folder, with what was tested, how long training took and where; nothing without one."""
+    """A small table for each task of one folder, with what was tested, how long training took and
+    where; nothing without one.
+    """
     evaluations = reference_evaluations(folder)
     if not evaluations:
         return []
@@ -137,18 +143,24 @@ def results_of(folder: Path) -> list[str]:
         )
         count = f"{len(metas)} {'run' if len(metas) == 1 else 'runs'}"
         lines += [
-            f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them with "
-            f"several solutions{tested}:",
+            (
+                f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them"
+                f" with several solutions{tested}:"
+            ),
             "",
             *pipe_table(["%", *columns.values()], rows),
             "",
-            "Mean ± sample standard deviation over (n) seeds, in percent; "
-            f"{runs[0]['width']} samples per input.",
+            (
+                "Mean ± sample standard deviation over (n) seeds, in percent; "
+                f"{runs[0]['width']} samples per input."
+            ),
             "After `of`: what as many samples of a perfect method would find on average.",
             overlap(first),
-            f"Training: {count}, {duration(seconds_in_all(metas))} in all, each with "
-            f"{distinct(meta['threads'] for meta in metas)} thread on "
-            f"{distinct(meta['device'] for meta in metas)}.",
+            (
+                f"Training: {count}, {duration(seconds_in_all(metas))} in all, each with "
+                f"{distinct(meta['threads'] for meta in metas)} thread on "
+                f"{distinct(meta['device'] for meta in metas)}."
+            ),
             *(line for note in footnotes(set(part["status"])) for line in ("", note)),
             "",
         ]
@@ -158,7 +170,9 @@ def results_of(folder: Path) -> list[str]:
 
 
 def seconds_in_all(metas: list[dict[str, Any]]) -> float:
-    """What the runs took together: a run whose averaged weights others start from counts once, also where it is none of them."""
+    """What the runs took together: a run whose averaged weights others start from counts once, also
+    where it is none of them.
+    """
     counted = {(meta["task"], meta["method"], f"seed{meta['seed']}") for meta in metas}
     total = 0.0
     for meta in metas:
@@ -172,7 +186,9 @@ def seconds_in_all(metas: list[dict[str, Any]]) -> float:
 
 
 def reproduction(root: Path) -> str:
-    """Table 1 of each folder of reference runs, every seed's values, and where they were measured."""
+    """Table 1 of each folder of reference runs, every seed's values, and where they were
+    measured.
+    """
     lines: list[str] = []
     used: set[str] = set()
     kinds = sorted(path for path in (root / REFERENCE).glob("*") if path.is_dir())
@@ -230,9 +246,11 @@ def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[st
         one = evaluation["run"]
         metas = metas_of(folder, one["task"], one["method"], one["seed"])
         commits = (
-            f"{m['commit'][:12]}{' (with local changes)' if m['dirty'] else ''}"
-            if m["commit"]
-            else None
+            (
+                f"{m['commit'][:12]}{' (with local changes)' if m['dirty'] else ''}"
+                if m["commit"]
+                else None
+            )
             for m in metas
         )
         row = {
@@ -275,8 +293,8 @@ def datasets(root: Path) -> str:
     if not rows:
         return f"`{path}` lists no data set yet."
     note = (
-        f"Rows and the first {MD5_DIGITS} digits of the content MD5; train, valid and test hold one row "
-        "per (input, target) pair."
+        f"Rows and the first {MD5_DIGITS} digits of the content MD5; train, valid and test hold one"
+        " row per (input, target) pair."
     )
     return "\n".join(
         [f"{note} All digits: `{path}`.", "", *prose_table(["data set", *TABLES], rows)]

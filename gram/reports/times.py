@@ -133,7 +133,9 @@ def time_of(root: Path, name: str) -> str:
 
 
 def downloads(root: Path) -> str:
-    """What pip downloads with either build of PyTorch, and what the environment takes on the disk."""
+    """What pip downloads with either build of PyTorch, and what the environment takes on the
+    disk.
+    """
     timings = read_timings(root)
     gpu = size(timings, "install-cuda", "downloaded_mb")
     cpu, disk = (size(timings, "install-cpu", column) for column in ("downloaded_mb", "disk_mb"))

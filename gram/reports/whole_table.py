@@ -1,4 +1,6 @@
-"""What belongs to the whole of Table 1: the graphs that are coloured, the sizes of all networks, and its small edition."""
+"""What belongs to the whole of Table 1: the graphs that are coloured, the sizes of all networks,
+and its small edition.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,10 @@ def parameters(root: Path) -> str:
     if far:
         lines += [
             "",
-            f"More than {CLOSE:.0%} from the paper's: {', '.join(far)}. How their widths were chosen stands in GAP_DEFAULTS.md.",
+            (
+                f"More than {CLOSE:.0%} from the paper's: {', '.join(far)}. How their widths were"
+                " chosen stands in GAP_DEFAULTS.md."
+            ),
         ]
     return "\n".join(lines)
 
@@ -91,7 +96,9 @@ def shown(value: tuple[float, float | None] | None) -> str:
 
 
 def graph_row(card: dict[str, Any], reported: Reported, draws: int) -> list[str]:
-    """One data set: its graphs, and the most that any method can cover of the test split, beside what the paper reports."""
+    """One data set: its graphs, and the most that any method can cover of the test split, beside
+    what the paper reports.
+    """
     task, tables = card["task"], card["tables"]
     by_completions = tables["test"]["inputs_by_completions"]
     counts = np.repeat(np.array(list(map(int, by_completions))), list(by_completions.values()))

@@ -1,1 +1,3 @@
-"""The files of a run: weights and states, whether they belong together, and how runs are exported and taken back."""
+"""The files of a run: weights and states, whether they belong together, and how runs are exported
+and taken back.
+"""

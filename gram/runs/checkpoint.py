@@ -1,4 +1,6 @@
-"""Checkpoints and resume states: safetensors and JSON only, so that loading one executes no code."""
+"""Checkpoints and resume states: safetensors and JSON only, so that loading one executes no
+code.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def tensors_digest(tensors: dict[str, Tensor], facts: dict[str, Any]) -> str:
-    """SHA-256 of tensors, on the CPU and contiguous, and of the facts beside them, in hex digits."""
+    """SHA-256 of tensors, on the CPU and contiguous, and of the facts beside them, in hex
+    digits.
+    """
     digest = hashlib.sha256(files.content_digest(facts).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -65,8 +69,9 @@ def read_tensors(path: Path, mend: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor]
             safe_open(f"/dev/fd/{file.fileno()}", framework="pt") as handle,
         ):
             header = json.loads((handle.metadata() or {}).get("json", "{}"))
-            # Cloned, because a tensor that views the file is not aligned, and kernels round unaligned memory differently:
-            # a resumed training would drift from an uninterrupted one.
+            # Cloned, because a tensor that views the file is not aligned, and kernels round
+            # unaligned memory differently: a resumed training would drift from an uninterrupted
+            # one.
             tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118
         if not isinstance(header, dict):
             raise ValueError("its header is no JSON object")
@@ -109,7 +114,8 @@ def save_weights(path: Path, *, ema: nn.Module, raw: nn.Module) -> None:
 
 
 def read_weights(path: Path, which: str) -> dict[str, Tensor]:
-    """The ``ema`` or ``raw`` weights of ``path``, by the model's own names; a kept run has them in half precision.
+    """The ``ema`` or ``raw`` weights of ``path``, by the model's own names; a kept run has them in
+    half precision.
 
     Raises:
         GramError: missing or broken file, or one without these weights.
@@ -119,13 +125,15 @@ def read_weights(path: Path, which: str) -> dict[str, Tensor]:
     if not chosen:
         kept = ", ".join(other for other in ("ema", "raw") if under(other, tensors)) or "none"
         raise GramError(
-            f"{path}: holds no {which} weights (kept: {kept}); set evaluate: weights: to what it holds, or train the run anew"
+            f"{path}: holds no {which} weights (kept: {kept}); set evaluate: weights: to what it"
+            " holds, or train the run anew"
         )
     return chosen
 
 
 def load_weights(path: Path, model: nn.Module, which: str) -> None:
-    """Load the ``ema`` or ``raw`` weights of ``path`` into ``model``, strictly, in the precision of ``model``.
+    """Load the ``ema`` or ``raw`` weights of ``path`` into ``model``, strictly, in the precision of
+    ``model``.
 
     Raises:
         GramError: missing or broken file, or weights of another architecture.
@@ -134,7 +142,8 @@ def load_weights(path: Path, model: nn.Module, which: str) -> None:
 
 
 def load_strictly(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load ``tensors`` into ``model``; every name, shape and kind of number must agree, and all be finite.
+    """Load ``tensors`` into ``model``; every name, shape and kind of number must agree, and all be
+    finite.
 
     Raises:
         GramError: names the first tensor that differs, or that holds NaN or an infinity.
@@ -145,8 +154,8 @@ def load_strictly(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
         there = tuple(tensors[name].shape) if name in tensors else "absent"
         if here != there:
             raise GramError(
-                f"{path}: weights of another architecture: {name} is {there} in the file and {here} in the model; "
-                "use the config.json that lies beside the weights"
+                f"{path}: weights of another architecture: {name} is {there} in the file and {here}"
+                " in the model; use the config.json that lies beside the weights"
             )
     for name, tensor in tensors.items():
         same = (
@@ -156,8 +165,8 @@ def load_strictly(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
         )
         if not same:
             raise GramError(
-                f"{path}: {name} is of type {tensor.dtype} in the file and {own[name].dtype} in the model: these are no "
-                f"weights of this project; {TRAIN_AGAIN}"
+                f"{path}: {name} is of type {tensor.dtype} in the file and {own[name].dtype} in the"
+                f" model: these are no weights of this project; {TRAIN_AGAIN}"
             )
     if name := not_finite(tensors):
         raise GramError(f"{path}: {name} holds NaN or infinite numbers; {TRAIN_AGAIN}")

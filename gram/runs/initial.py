@@ -1,4 +1,6 @@
-"""Training that starts from the averaged weights of another run in the place of random ones (``train.initial_weights``)."""
+"""Training that starts from the averaged weights of another run in the place of random ones
+(``train.initial_weights``).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ SPENT = (
 
 
 def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, Any]:
-    """Load the averaged weights of a run, trained here or kept, into ``model``; returns what making them took.
+    """Load the averaged weights of a run, trained here or kept, into ``model``; returns what making
+    them took.
 
     Args:
         path: weights.safetensors, beside its meta.json.
@@ -32,15 +35,16 @@ def load(path: Path, model: nn.Module, data_md5: dict[str, str]) -> dict[str, An
         The path, the file's MD5, the commit that trained it, and all of ``SPENT``.
 
     Raises:
-        GramError: missing or broken files, another architecture, or a run of other splits: what that one was trained on may
-            be what this one is tested on.
+        GramError: missing or broken files, another architecture, or a run of other splits: what
+            that one was trained on may be what this one is tested on.
     """
     meta = shapes.read_meta(path.with_name(META))
     for split, md5 in data_md5.items():
         if (found := meta["data_md5"].get(split)) != md5:
             raise GramError(
-                f"{path}: train: initial_weights: a run whose {split} split has MD5 {found}, and here it has {md5}: it may have "
-                "been trained on what is tested here; name a run of the same data set"
+                f"{path}: train: initial_weights: a run whose {split} split has MD5 {found}, and"
+                f" here it has {md5}: it may have been trained on what is tested here; name a run"
+                " of the same data set"
             )
     checkpoint.load_weights(path, model, "ema")
     md5 = (

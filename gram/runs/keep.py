@@ -1,4 +1,6 @@
-"""``python -m gram.keep``: a trained run made small enough for the repository: its averaged weights, in half precision."""
+"""``python -m gram.keep``: a trained run made small enough for the repository: its averaged
+weights, in half precision.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from gram.system import files
 from gram.system.errors import GramError, Parser, run
 
 WHICH = "ema"  # what is evaluated by default
-# Weights and z_0 are neither huge nor tiny: the 10 bits of fp16's mantissa serve them better than the wide exponent of bf16.
+# Weights and z_0 are neither huge nor tiny: the 10 bits of fp16's mantissa serve them better than
+# the wide exponent of bf16.
 DTYPE = torch.float16
 MOST_BYTES = 25_000_000  # a git repository keeps every version for ever
 
@@ -23,7 +26,8 @@ def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The tensors with all floating ones in half precision.
 
     Raises:
-        GramError: a number that is not finite, or that half precision does not hold; names its tensor.
+        GramError: a number that is not finite, or that half precision does not hold; names its
+            tensor.
     """
     if name := checkpoint.not_finite(tensors):
         raise GramError(f"{path}: {name} holds NaN or infinite numbers; {checkpoint.TRAIN_AGAIN}")
@@ -35,8 +39,9 @@ def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
         if not torch.isfinite(tensor).all():
             found, most = tensors[name].abs().max(), torch.finfo(DTYPE).max
             raise GramError(
-                f"{path}: {name} reaches {found:g}, and {DTYPE} holds no more than {most:g}: "
-                "this run cannot be kept in half precision; keep its full weights outside of the repository"
+                f"{path}: {name} reaches {found:g}, and {DTYPE} holds no more than {most:g}: this"
+                " run cannot be kept in half precision; keep its full weights outside of the"
+                " repository"
             )
     return small
 
@@ -45,8 +50,8 @@ def keep(run_folder: Path, output: Path) -> None:
     """Write config.json, history.jsonl, meta.json and the averaged weights of a run to ``output``.
 
     Raises:
-        GramError: not a complete run as training left it, weights too large in number or in bytes, or an ``output`` in which
-            a run was trained; nothing is written then.
+        GramError: not a complete run as training left it, weights too large in number or in bytes,
+            or an ``output`` in which a run was trained; nothing is written then.
     """
     full = run_folder / WEIGHTS
     found = checkpoint.read_weights(full, WHICH)
@@ -54,18 +59,20 @@ def keep(run_folder: Path, output: Path) -> None:
     trained.read_history(run_folder)
     if KEPT in meta:
         raise GramError(
-            f"{run_folder}: a kept run already, without its full weights; give the run as it was trained"
+            f"{run_folder}: a kept run already, without its full weights; give the run as it was"
+            " trained"
         )
     tensors = halved(found, full)
     if trained_here(output):
         raise GramError(
-            f"{output}: holds a run as it was trained, which its kept weights must not replace; give another folder"
+            f"{output}: holds a run as it was trained, which its kept weights must not replace;"
+            " give another folder"
         )
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > MOST_BYTES:
         raise GramError(
-            f"{full}: its {WHICH} weights take {size / 1e6:.1f} MB in half precision, more than the {MOST_BYTES / 1e6:g} MB that "
-            "belong in a repository; publish them elsewhere"
+            f"{full}: its {WHICH} weights take {size / 1e6:.1f} MB in half precision, more than the"
+            f" {MOST_BYTES / 1e6:g} MB that belong in a repository; publish them elsewhere"
         )
     kept = output / WEIGHTS
     checkpoint.write_tensors(kept, checkpoint.prefixed(WHICH, tensors))
@@ -78,7 +85,9 @@ def keep(run_folder: Path, output: Path) -> None:
 
 
 def main() -> None:
-    """Copy a trained run with its averaged weights alone, in half precision: what a repository can hold."""
+    """Copy a trained run with its averaged weights alone, in half precision: what a repository can
+    hold.
+    """
     parser = Parser(prog="python -m gram.keep", description=main.__doc__)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of the run, as training left it"

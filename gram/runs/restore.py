@@ -1,4 +1,6 @@
-"""``python -m gram.restore``: a kept reference run in the place of a training, if it has the settings and data asked for."""
+"""``python -m gram.restore``: a kept reference run in the place of a training, if it has the
+settings and data asked for.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +28,27 @@ def trained_here(folder: Path) -> bool:
 
 
 def check(reference: Path, config: Path, card: Path) -> None:
-    """Whether a kept run is the one that training with ``config`` on the data set of ``card`` would make.
+    """Whether a kept run is the one that training with ``config`` on the data set of ``card`` would
+    make.
 
-    Keys that came after it was kept have their defaults, so that it stays usable while settings are added.
+    Keys that came after it was kept have their defaults, so that it stays usable while settings are
+    added.
 
     Raises:
-        GramError: other settings or data, weights that are not those of its meta, or a file that is missing.
+        GramError: other settings or data, weights that are not those of its meta, or a file that is
+            missing.
     """
     for name in OF_KEPT_RUN:
         if not (reference / name).exists():
             raise GramError(
-                f"{reference / name}: missing from a reference run; restore it with git, or keep the run again"
+                f"{reference / name}: missing from a reference run; restore it with git, or keep"
+                " the run again"
             )
     meta = shapes.read_meta(reference / META)
     if KEPT not in meta:
         raise GramError(
-            f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m gram.keep`"
+            f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m"
+            " gram.keep`"
         )
     mend = TRAIN_IT + (
         f", or check out commit {meta['commit'][:12]}, which made it" if meta["commit"] else ""
@@ -65,7 +72,8 @@ def check(reference: Path, config: Path, card: Path) -> None:
             raise GramError(f"{reference / META}: data_md5: {short(split)} is no split; {GIT}")
         if md5 != tables[split]["md5"]:
             raise GramError(
-                f"{reference}: trained on a {split} split with MD5 {md5}, but {card} has {tables[split]['md5']}: {mend}"
+                f"{reference}: trained on a {split} split with MD5 {md5}, but {card} has"
+                f" {tables[split]['md5']}: {mend}"
             )
     trained.check_file(reference, meta, WEIGHTS)
     trained.read_history(reference)
@@ -79,7 +87,8 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
     """
     if trained_here(output):
         raise GramError(
-            f"{output}: holds a run that was trained here; move it away to restore {reference}, or keep it: {TRAIN_IT}"
+            f"{output}: holds a run that was trained here; move it away to restore {reference}, or"
+            f" keep it: {TRAIN_IT}"
         )
     check(reference, config, card)
     for name in RESTORED:
@@ -87,7 +96,9 @@ def restore(reference: Path, config: Path, card: Path, output: Path) -> None:
 
 
 def main() -> None:
-    """Copy a kept run to where a training would leave it; fails if it has other settings or data than were asked for."""
+    """Copy a kept run to where a training would leave it; fails if it has other settings or data
+    than were asked for.
+    """
     parser = Parser(prog="python -m gram.restore", description=main.__doc__)
     parser.add_argument(
         "--reference", type=Path, required=True, help="folder that python -m gram.keep wrote"

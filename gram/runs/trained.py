@@ -1,4 +1,5 @@
-"""A trained run in its folder: whether settings, weights and history are those of its ``meta.json``.
+"""A trained run in its folder: whether settings, weights and history are those of its
+``meta.json``.
 
 A folder can hold files of several runs: a training that was stopped, or copied by hand, leaves the
 weights of one beside the settings of another. What no digest ties together is not shown.
@@ -35,7 +36,8 @@ class Trained(NamedTuple):
 
 
 def md5_of(meta: dict[str, Any], name: str) -> str | None:
-    """The MD5 that a file beside ``meta.json`` should have; None where an older version did not note it.
+    """The MD5 that a file beside ``meta.json`` should have; None where an older version did not
+    note it.
 
     Args:
         meta: content of ``meta.json``.
@@ -67,7 +69,8 @@ def check_file(folder: Path, meta: dict[str, Any], name: str) -> str:
 
 
 def check_settings(asked: RunSettings, config: Path, meta: dict[str, Any], meta_path: Path) -> None:
-    """Whether a run was trained with the settings under which it is shown; those of its execution do not count.
+    """Whether a run was trained with the settings under which it is shown; those of its execution
+    do not count.
 
     Args:
         asked: the settings.
@@ -91,7 +94,8 @@ def check_settings(asked: RunSettings, config: Path, meta: dict[str, Any], meta_
 
 
 def read_trained(folder: Path) -> Trained:
-    """The run in a folder: config.json, meta.json and weights.safetensors, of one and the same training.
+    """The run in a folder: config.json, meta.json and weights.safetensors, of one and the same
+    training.
 
     Raises:
         GramError: a missing or damaged file, or files of different runs.

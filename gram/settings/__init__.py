@@ -1,4 +1,5 @@
-"""What can be set: a file and a dataclass per section; each field carries its default, its meaning and, for a GAP, what is open.
+"""What can be set: a file and a dataclass per section; each field carries its default, its meaning
+and, for a GAP, what is open.
 
 ``reports/GAP_DEFAULTS.md`` is generated from the ``gap`` notes, so a default is written only here.
 """

@@ -1,6 +1,8 @@
-"""Settings that exclude each other: each is fine by itself, and together they cannot be trained or evaluated.
+"""Settings that exclude each other: each is fine by itself, and together they cannot be trained or
+evaluated.
 
-Checked when an experiment is read, and again where a network, a batch or a sampler is built of settings that came another way.
+Checked when an experiment is read, and again where a network, a batch or a sampler is built of
+settings that came another way.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def check_model(model: ModelConfig) -> None:
     # 1 is the sigma of guidance by the mean alone.
     if isinstance(model, GramModel) and not model.sigma_min < min(model.sigma_init, 1):
         raise GramError(
-            f"model: sigma_min: {model.sigma_min} is not below sigma_init ({model.sigma_init}) and 1"
+            f"model: sigma_min: {model.sigma_min} is not below sigma_init ({model.sigma_init})"
+            " and 1"
         )
 
 
@@ -42,7 +45,8 @@ def check_axes(model: GramModel | InPlace, axes: int) -> None:
     head_dim = model.D // model.heads
     if head_dim % (2 * axes):
         raise GramError(
-            f"model: rope: {model.rope}: D / heads is {head_dim}, not a multiple of 2 x {axes}, for as many axes"
+            f"model: rope: {model.rope}: D / heads is {head_dim}, not a multiple of 2 x {axes}, for"
+            " as many axes"
         )
 
 
@@ -54,7 +58,8 @@ def check_halting(train: TrainConfig) -> None:
     """
     if train.halt == "q" and train.supervision == "all":
         raise GramError(
-            "train: halt: q replaces rows early, but supervision: all runs every row to N_sup; change one of them"
+            "train: halt: q replaces rows early, but supervision: all runs every row to N_sup;"
+            " change one of them"
         )
 
 
@@ -66,7 +71,8 @@ def check_rows(batch_size: int, processes: int) -> None:
     """
     if batch_size % processes:
         raise GramError(
-            f"train: batch_size: {batch_size} is not a multiple of the {processes} processes; change one of them"
+            f"train: batch_size: {batch_size} is not a multiple of the {processes} processes;"
+            " change one of them"
         )
 
 
@@ -82,7 +88,8 @@ def check_softmax(train: TrainConfig, network: str) -> None:
     """
     if train.cross_entropy != "softmax":
         raise GramError(
-            f"train: cross_entropy: {train.cross_entropy}: {network} draws its tokens from a softmax; use softmax"
+            f"train: cross_entropy: {train.cross_entropy}: {network} draws its tokens from a"
+            " softmax; use softmax"
         )
 
 
@@ -94,8 +101,8 @@ def check_restarts(evaluate: EvaluateConfig) -> None:
     """
     if "reseed" in evaluate.sampler and evaluate.depth < 2 * evaluate.reseed_every:
         raise GramError(
-            f"evaluate: reseed_every: {evaluate.reseed_every} leaves no restart within depth {evaluate.depth}; "
-            "use at most half the depth"
+            f"evaluate: reseed_every: {evaluate.reseed_every} leaves no restart within depth"
+            f" {evaluate.depth}; use at most half the depth"
         )
 
 
@@ -115,8 +122,8 @@ def check_run(settings: RunSettings) -> None:
     for key, without in (("reveal", 0), ("carry_prior_from", None)):
         if train.symmetries and getattr(train, key) != without:
             raise GramError(
-                f"train: symmetries: {train.symmetries}: inputs and answers are compared as the data set "
-                f"has them; write symmetries: 0, or leave {key} out"
+                f"train: symmetries: {train.symmetries}: inputs and answers are compared as the"
+                f" data set has them; write symmetries: 0, or leave {key} out"
             )
     if isinstance(model, GramModel) and model.noise_in == "last":
         for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):

@@ -1,4 +1,6 @@
-"""Reading settings: experiment files are checked key by key and resolved into the settings of one run."""
+"""Reading settings: experiment files are checked key by key and resolved into the settings of one
+run.
+"""
 
 from __future__ import annotations
 
@@ -35,27 +37,32 @@ from gram.system import files, shapes
 from gram.system.errors import GramError, Parser, run, short, suggestion
 from gram.system.names import FOLD, RULE, check_name, is_experiment_name
 
-SHARED = (
-    "shared"  # the key of an experiment that names a file of config/shared, over which it is laid
+SHARED = (  # the key of an experiment that names a file of config/shared, over which it is laid
+    "shared"
 )
 OF_METHODS = ("model", "train", "evaluate")  # the sections that a method may have
 KEYS = ("generator", "methods", *SECTIONS)
 
 
 def split_fold(task: str) -> tuple[str, int | None]:
-    """The experiment's name and the fold of a task's name: ``nqueens5-fold2`` is fold 2 of ``nqueens5``."""
+    """The experiment's name and the fold of a task's name: ``nqueens5-fold2`` is fold 2 of
+    ``nqueens5``.
+    """
     match = FOLD.fullmatch(task)
     return (match["base"], int(match["fold"])) if match else (task, None)
 
 
 def sized_task(task: str) -> str:
-    """Family and size, which several experiments may share: ``nqueens8`` of ``nqueens8-cpu`` and of ``nqueens8-fold2``."""
+    """Family and size, which several experiments may share: ``nqueens8`` of ``nqueens8-cpu`` and of
+    ``nqueens8-fold2``.
+    """
     return split_fold(task)[0].partition("-")[0]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One file of ``config/experiments``: the settings shared by all methods, and each method's own.
+    """One file of ``config/experiments``: the settings shared by all methods, and each method's
+    own.
 
     Attributes:
         path: the file.
@@ -89,28 +96,32 @@ class Experiment:
 
 
 def experiment_files(folder: Path) -> list[Path]:
-    """The experiments in a folder, sorted: files ``*.yaml`` with a name that an experiment may have.
+    """The experiments in a folder, sorted: files ``*.yaml`` with a name that an experiment may
+    have.
 
-    What an editor or a file manager leaves beside them (``.#coloring5.yaml``, ``._x.yaml``, ``nqueens6.bak.yaml``) is none.
+    What an editor or a file manager leaves beside them (``.#coloring5.yaml``, ``._x.yaml``,
+    ``nqueens6.bak.yaml``) is none.
     """
     return sorted(path for path in folder.glob("*.yaml") if is_experiment_name(path.stem))
 
 
 def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
-    """Read and check an experiment file, laid over the one of config/shared that it names, if it does.
+    """Read and check an experiment file, laid over the one of config/shared that it names, if it
+    does.
 
     Args:
         path: the YAML file.
-        overrides: sections that are merged over the file's, key by key, as if they stood in it; methods that are based on one
-            of these change with it.
+        overrides: sections that are merged over the file's, key by key, as if they stood in it;
+            methods that are based on one of these change with it.
 
     Raises:
-        GramError: missing file, broken YAML, a name with other characters than a name may have, an unknown key, a value that
-            makes no sense in any method.
+        GramError: missing file, broken YAML, a name with other characters than a name may have, an
+            unknown key, a value that makes no sense in any method.
     """
     if not is_experiment_name(path.stem):
         raise GramError(
-            f"{path}: no name of an experiment: {RULE}; it does not end as that of a fold, as in -fold0"
+            f"{path}: no name of an experiment: {RULE}; it does not end as that of a fold, as in"
+            " -fold0"
         )
     values = known(read_yaml(path), str(path), [SHARED, *KEYS])
     sources = [path]
@@ -161,13 +172,14 @@ def check_acts(experiment: Experiment, method: str) -> None:
             only = fields[key].metadata["only"] if key in fields else ()
             if only and architecture not in only:
                 raise GramError(
-                    f"{experiment.path}: methods: {method}: {section}: {key} does nothing for the architecture "
-                    f"{architecture}, but for {' and '.join(only)}; leave it out"
+                    f"{experiment.path}: methods: {method}: {section}: {key} does nothing for the"
+                    f" architecture {architecture}, but for {' and '.join(only)}; leave it out"
                 )
 
 
 def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """The content of a file with a mapping, if only an empty one, in the place of every section, method and section of a method.
+    """The content of a file with a mapping, if only an empty one, in the place of every section,
+    method and section of a method.
 
     Raises:
         GramError: something else stands there, or a method has a name or key that none has.
@@ -188,15 +200,17 @@ def _overrides(values: Any, where: str, below: dict[str, Any]) -> dict[str, Any]
     """Overrides in the form of :func:`_normal`.
 
     Raises:
-        GramError: what :func:`_normal` refuses, or a method that is not there and does not say what it is based on: a name
-            with a slip of the pen would else be a new method, which nothing runs.
+        GramError: what :func:`_normal` refuses, or a method that is not there and does not say what
+            it is based on: a name with a slip of the pen would else be a new method, which nothing
+            runs.
     """
     layer = _normal(known(values, where, KEYS), where)
     for name, own in layer["methods"].items():
         if name not in below["methods"] and BASED_ON not in own:
             meant = suggestion(name, below["methods"], "known ones")
             raise GramError(
-                f"{where}: methods: no {short(name)}; {meant} (a new one says what it is {BASED_ON})"
+                f"{where}: methods: no {short(name)}; {meant} (a new one says what it is"
+                f" {BASED_ON})"
             )
     return layer
 
@@ -245,7 +259,8 @@ def method_section(experiment: Experiment, method: str, section: str) -> Any:
 
 
 def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSettings:
-    """The settings of one training run, with ``{task}`` and ``{seed}`` in the path of its initial weights filled in.
+    """The settings of one training run, with ``{task}`` and ``{seed}`` in the path of its initial
+    weights filled in.
 
     Raises:
         GramError: an unknown method, key or value.
@@ -290,7 +305,8 @@ def load_run(path: Path) -> RunSettings:
 
 
 def check_card(card: Path, wanted: DataSettings, config: Path | str) -> None:
-    """Whether a data set is the one that a run was set up for. Another fold trains on what this run's fold tests.
+    """Whether a data set is the one that a run was set up for. Another fold trains on what this
+    run's fold tests.
 
     Args:
         card: card.json of the data set.
@@ -304,13 +320,15 @@ def check_card(card: Path, wanted: DataSettings, config: Path | str) -> None:
     if difference := first_difference(dataclasses.asdict(wanted), dataclasses.asdict(found)):
         key, here, there = difference
         raise GramError(
-            f"{card}: {key}: {short(there)}, but {short(here)} in {config}: the data set of another run; "
-            f"give that of {wanted.task}, or build it anew if its settings were changed"
+            f"{card}: {key}: {short(there)}, but {short(here)} in {config}: the data set of another"
+            f" run; give that of {wanted.task}, or build it anew if its settings were changed"
         )
 
 
 def list_path(experiment: str) -> Path:
-    """The list of settings that belongs to an experiment's file: that of the repository in which it lies."""
+    """The list of settings that belongs to an experiment's file: that of the repository in which it
+    lies.
+    """
     return Path(experiment).resolve().parents[2] / listing.PATH
 
 
@@ -334,7 +352,8 @@ def sections_of(experiment: Experiment, method: str) -> dict[str, dict[str, Any]
 
 
 def check_listed(experiment: Experiment) -> None:
-    """Refuse an experiment whose text is listed in ``resources/settings.tsv``, and resolves to other settings here.
+    """Refuse an experiment whose text is listed in ``resources/settings.tsv``, and resolves to
+    other settings here.
 
     Args:
         experiment: without overrides.
@@ -346,7 +365,9 @@ def check_listed(experiment: Experiment) -> None:
 
 
 def origin(experiment: Experiment, method: str, section: str, key: str) -> str:
-    """Where a method's value of a setting was written: in it, in another method, for all methods, or nowhere."""
+    """Where a method's value of a setting was written: in it, in another method, for all methods,
+    or nowhere.
+    """
     tag = experiment.methods[method].get("model", {}).get(TAG)
     for name in _by_weight(method, experiment.bases):
         own = experiment.own[name].get(section, {})
@@ -374,7 +395,9 @@ def show(experiment: Experiment, method: str) -> str:
 
 
 def main() -> None:
-    """Freeze the settings of one run to JSON, the file that training reads; or show, or list, what settings there are."""
+    """Freeze the settings of one run to JSON, the file that training reads; or show, or list, what
+    settings there are.
+    """
     parser = Parser(prog="python -m gram.config", description=main.__doc__)
     parser.add_argument("--experiment", type=Path, help="a file of config/experiments")
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
@@ -390,13 +413,18 @@ def main() -> None:
     parser.add_argument(
         "--show",
         action="store_true",
-        help="print what the method is based on, and all its settings with the place where each was written; "
-        "without --method what each method is based on",
+        help=(
+            "print what the method is based on, and all its settings with the place where each was"
+            " written; without --method what each method is based on"
+        ),
     )
     parser.add_argument(
         "--list",
         action="store_true",
-        help=f"write what the methods of config/experiments resolve to, as digests, to {listing.PATH}",
+        help=(
+            "write what the methods of config/experiments resolve to, as digests, to"
+            f" {listing.PATH}"
+        ),
     )
     args = parser.parse_args()
     if args.list:
@@ -417,7 +445,8 @@ def main() -> None:
     task = args.experiment.stem if args.task is None else args.task
     if task not in known:
         raise GramError(
-            f"--task {short(task)}: not of {args.experiment}; {suggestion(task, known, 'its tasks')}"
+            f"--task {short(task)}: not of {args.experiment};"
+            f" {suggestion(task, known, 'its tasks')}"
         )
     settings = resolve(experiment, task, args.method, args.seed)
     files.write_json(args.output, settings.as_dict())

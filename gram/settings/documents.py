@@ -1,8 +1,10 @@
-"""Reading YAML so that the same text means the same everywhere, and so that a slip is told with its line.
+"""Reading YAML so that the same text means the same everywhere, and so that a slip is told with its
+line.
 
-What differs between versions of PyYAML, or is a mistake more often than meant, is refused: merge keys (``<<``), a key that
-stands there twice, other values than text, numbers, truth values and null, integers that are not read as they look (``010`` is
-8), aliases that unfold to more than can be meant.
+What differs between versions of PyYAML, or is a mistake more often than meant, is refused: merge
+keys (``<<``), a key that stands there twice, other values than text, numbers, truth values and
+null, integers that are not read as they look (``010`` is 8), aliases that unfold to more than can
+be meant.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ def parse_yaml(text: str, where: str, what: str = "YAML") -> Any:
         what: what was expected there.
 
     Raises:
-        GramError: broken YAML, or what this module refuses; one line with ``where`` and the line of the text.
+        GramError: broken YAML, or what this module refuses; one line with ``where`` and the line of
+            the text.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -64,7 +67,8 @@ def parse_yaml(text: str, where: str, what: str = "YAML") -> Any:
 
 
 def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> int:
-    """How many values a node and all below it are, with aliases unfolded; each node is looked at once.
+    """How many values a node and all below it are, with aliases unfolded; each node is looked at
+    once.
 
     Raises:
         _Refused: what the head of this module names.
@@ -95,7 +99,9 @@ def _check(node: yaml.Node, loader: yaml.SafeLoader, sizes: dict[int, int]) -> i
 
 
 def _written(node: yaml.Node) -> str:
-    """How a message calls a node: as it is written, or what it is. Below it may be an alias bomb."""
+    """How a message calls a node: as it is written, or what it is. Below it may be an alias
+    bomb.
+    """
     if isinstance(node, yaml.ScalarNode):
         return short(node.value)
     return "a mapping" if isinstance(node, yaml.MappingNode) else "a sequence"
@@ -112,8 +118,8 @@ def _check_keys(node: yaml.MappingNode, loader: yaml.SafeLoader) -> None:
         if key_node.tag == f"{STANDARD}merge":
             raise _Refused(
                 key_node,
-                "<< is not read, since versions of PyYAML differ in what it means; in an experiment "
-                "a method takes the settings of another by `based_on: NAME`",
+                "<< is not read, since versions of PyYAML differ in what it means; in an experiment"
+                " a method takes the settings of another by `based_on: NAME`",
             )
         if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in PLAIN:
             raise _Refused(key_node, f"{_written(key_node)} is no key; quote it if it is text")

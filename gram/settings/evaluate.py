@@ -9,8 +9,8 @@ from gram.settings.field import setting
 from gram.settings.limits import REPEATS, ROWS, SEED
 from gram.system.rooms import names_in
 
-# The samplers are the modules of gram/models/samplers, whose names are read without importing torch;
-# independent samples, the default, first.
+# The samplers are the modules of gram/models/samplers, whose names are read without importing
+# torch; independent samples, the default, first.
 _NAMES = [name.replace("_", "+") for name in names_in("gram.models.samplers") if name != "base"]
 SAMPLERS = tuple(sorted(_NAMES, key=lambda name: (name != "iid", name)))
 
@@ -30,34 +30,41 @@ class EvaluateConfig:
     weights: Literal["ema", "raw"] = setting("ema", "which weights are evaluated")
     precision: Literal["fp32", "bf16"] = setting(
         "fp32",
-        "precision of the forward pass (guidance heads are always fp32); bf16 is quicker on GPUs, and on "
-        "processors that multiply it",
+        "precision of the forward pass (guidance heads are always fp32); bf16 is quicker on GPUs,"
+        " and on processors that multiply it",
     )
     batch_size: int = setting(512, "trajectories at a time", least=1, most=ROWS)
     sampler: str = setting(
         "iid",
-        "how the trajectories of one input share noise and steps: independent; pairs with opposite noise; a Latin hypercube; "
-        "states that push each other apart; repeated answers that start again; that with opposite noise (gram/models/samplers)",
-        gap="The paper's samples are independent. The others are not in the paper; all spend the same supervision steps.",
+        "how the trajectories of one input share noise and steps: independent; pairs with opposite"
+        " noise; a Latin hypercube; states that push each other apart; repeated answers that start"
+        " again; that with opposite noise (gram/models/samplers)",
+        gap=(
+            "The paper's samples are independent. The others are not in the paper; all spend the"
+            " same supervision steps."
+        ),
         choices=SAMPLERS,
     )
     noise_scale: float = setting(
         1.0,
-        "factor of the prior's width in every draw of a rollout: below 1 a sample is valid more often, and samples differ less",
+        "factor of the prior's width in every draw of a rollout: below 1 a sample is valid more"
+        " often, and samples differ less",
         gap="Not in the paper; 1, the default, draws from the prior as it was trained.",
         least=0,
         most=10,
     )
     reseed_every: int = setting(
         4,
-        "with reseed: supervision steps between two comparisons of answers, and the fewest after a restart",
+        "with reseed: supervision steps between two comparisons of answers, and the fewest after a"
+        " restart",
         gap="Not in the paper.",
         least=1,
         most=REPEATS,
     )
     repulsion: float = setting(
         0.1,
-        "with repulsion: how far two near-equal states move apart per supervision step, in units of the state's root mean square",
+        "with repulsion: how far two near-equal states move apart per supervision step, in units of"
+        " the state's root mean square",
         gap="Not in the paper.",
         least=0,
         most=100,

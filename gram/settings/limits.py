@@ -1,4 +1,6 @@
-"""The upper ends that many settings share: far beyond what was ever trained, so that they only catch slips."""
+"""The upper ends that many settings share: far beyond what was ever trained, so that they only
+catch slips.
+"""
 
 from __future__ import annotations
 

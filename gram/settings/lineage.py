@@ -1,4 +1,5 @@
-"""Methods that take the settings of others: ``based_on: diagonal`` in a method of an experiment file, or a list of names.
+"""Methods that take the settings of others: ``based_on: diagonal`` in a method of an experiment
+file, or a list of names.
 
 An example::
 
@@ -6,9 +7,9 @@ An example::
       diagonal: {model: {rope: diagonal}, train: {steps: 6000, beta: 3.0}}
       diagonal-quick: {based_on: diagonal, train: {steps: 600}}
 
-diagonal-quick has diagonal's model and beta, and 600 steps. Of several names the later counts more, and a method's own
-settings count most; sections are laid over each other key by key. A section ``model`` of another architecture takes nothing of
-the one below it.
+diagonal-quick has diagonal's model and beta, and 600 steps. Of several names the later counts more,
+and a method's own settings count most; sections are laid over each other key by key. A section
+``model`` of another architecture takes nothing of the one below it.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def resolve_bases(
         where: the file, for messages.
 
     Raises:
-        GramError: a base that is not there, a method that is based on itself in the end, or a chain of more than
-            :data:`DEEPEST`.
+        GramError: a base that is not there, a method that is based on itself in the end, or a chain
+            of more than :data:`DEEPEST`.
     """
     found: dict[str, Sections] = {}
     depths: dict[str, int] = {}  # methods of the longest chain that ends with one
@@ -97,7 +98,8 @@ def resolve_bases(
                     depths[name] = max(depths[name], 1 + depths[base])
                 if len(chain) >= DEEPEST or depths[name] > DEEPEST:
                     raise GramError(
-                        f"{where}: methods: {name}: {BASED_ON}: a chain of more than {DEEPEST} methods"
+                        f"{where}: methods: {name}: {BASED_ON}: a chain of more than {DEEPEST}"
+                        " methods"
                     )
             found[name] = _lay(whole, methods[name], default)
         return found[name]

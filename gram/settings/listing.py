@@ -1,9 +1,12 @@
-"""What every method's settings resolve to, as digests in ``resources/settings.tsv``: one line per experiment and method.
+"""What every method's settings resolve to, as digests in ``resources/settings.tsv``: one line per
+experiment and method.
 
-The same text has to mean the same on every machine, with every version of the libraries that read it. So each line has two
-digests: of what is written (the experiment's file, the shared one that it names, the defaults of ``gram/settings``), and of the
-settings that come of it. Where the first is the one in the list and the second is not, a library reads otherwise than the one
-with which the list was made. After an edit of a file the first differs too, and nothing is said: that is what the files are for.
+The same text has to mean the same on every machine, with every version of the libraries that read
+it. So each line has two digests: of what is written (the experiment's file, the shared one that it
+names, the defaults of ``gram/settings``), and of the settings that come of it. Where the first is
+the one in the list and the second is not, a library reads otherwise than the one with which the
+list was made. After an edit of a file the first differs too, and nothing is said: that is what the
+files are for.
 """
 
 from __future__ import annotations
@@ -99,7 +102,7 @@ def check(found: Iterable[Row], path: Path, experiment: str) -> None:
         known = listed.get((row.experiment, row.method))
         if known and known.written == row.written and known.settings != row.settings:
             raise GramError(
-                f"{experiment}: methods: {row.method}: its text is that of {path}, but its settings are others: "
-                f"PyYAML {version('pyyaml')} or Python reads it otherwise; install what envs/requirements.lock "
-                f"names, or, if gram/ was changed, run `{COMMAND}`"
+                f"{experiment}: methods: {row.method}: its text is that of {path}, but its settings"
+                f" are others: PyYAML {version('pyyaml')} or Python reads it otherwise; install"
+                f" what envs/requirements.lock names, or, if gram/ was changed, run `{COMMAND}`"
             )

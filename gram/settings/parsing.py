@@ -1,4 +1,6 @@
-"""Sections of settings: a mapping becomes a dataclass, key by key, and whatever makes no sense is refused with its key."""
+"""Sections of settings: a mapping becomes a dataclass, key by key, and whatever makes no sense is
+refused with its key.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,15 @@ def parse(cls: type[Section], values: Any, where: str) -> Section:
     """An instance of the dataclass ``cls`` from a mapping.
 
     Args:
-        cls: a section, DataSettings or RunSettings; or a union of dataclasses that are told apart by :data:`TAG`.
+        cls: a section, DataSettings or RunSettings; or a union of dataclasses that are told apart
+        by :data:`TAG`.
         values: the mapping; missing keys take their defaults.
         where: file and key, for messages.
 
     Raises:
-        GramError: an unknown key, a value of the wrong type, or a number outside of what its field allows (see
-            :func:`gram.settings.field.setting`); the message says what was probably meant.
+        GramError: an unknown key, a value of the wrong type, or a number outside of what its field
+            allows (see :func:`gram.settings.field.setting`); the message says what was probably
+            meant.
     """
     values = mapping(values, where)
     cls = _member(cls, values, where)
@@ -84,7 +88,9 @@ def _check_bounds(number: Any, bounds: Mapping[str, Any], where: str) -> None:
 
 @functools.cache
 def _type_hints(cls: type) -> dict[str, Any]:
-    """The types of a dataclass's fields; kept, because the workflow parses hundreds of sections at its start."""
+    """The types of a dataclass's fields; kept, because the workflow parses hundreds of sections at
+    its start.
+    """
     return typing.get_type_hints(cls)
 
 
@@ -97,7 +103,9 @@ def tags(cls: Any) -> dict[str, Any]:
 
 
 def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
-    """The dataclass of a union that ``values`` name by their tag; ``cls`` itself if it is no union."""
+    """The dataclass of a union that ``values`` name by their tag; ``cls`` itself if it is no
+    union.
+    """
     if not isinstance(cls, types.UnionType):
         return cls
     members = tags(cls)
@@ -130,7 +138,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _to_float(value: Any) -> Any:
-    """A number as a float, infinite if it is larger than any; text that reads as one, too, as YAML's 1e-4 does."""
+    """A number as a float, infinite if it is larger than any; text that reads as one, too, as
+    YAML's 1e-4 does.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
@@ -154,7 +164,8 @@ def _convert_tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
 
 
 def known(value: Any, where: str, keys: Collection[str], described: str = "") -> dict[str, Any]:
-    """``value`` if it is a mapping with no other keys than ``keys``, which stand in ``described``; {} for nothing.
+    """``value`` if it is a mapping with no other keys than ``keys``, which stand in ``described``;
+    {} for nothing.
 
     Raises:
         GramError: anything else.
@@ -168,7 +179,9 @@ def known(value: Any, where: str, keys: Collection[str], described: str = "") ->
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with ``over`` laid upon it, nested mappings merged key by key; neither is changed."""
+    """``base`` with ``over`` laid upon it, nested mappings merged key by key; neither is
+    changed.
+    """
     merged = dict(base)
     for key, value in over.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)

@@ -24,7 +24,8 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything one training run depends on, but for the device; written to ``config.json`` beside its weights.
+    """Everything one training run depends on, but for the device; written to ``config.json`` beside
+    its weights.
 
     Test-time compute is not part of it: a change of depth or width must not train anew.
     """

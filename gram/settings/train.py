@@ -22,30 +22,40 @@ class TrainConfig:
     )
     supervision: Literal["streaming", "all"] = setting(
         "streaming",
-        "what an optimizer step holds: one supervision step of every row of a carry, in which finished rows are replaced; or the "
-        "mean over all N_sup supervision steps of a fresh batch",
-        gap="Open, and with it what the paper's epoch means. streaming is what the code of HRM and TRM does; the paper's 3000 "
-        "epochs of 8x8 are then about 28,000 supervision steps. With all they are as many optimizer steps of N_sup times the work.",
+        "what an optimizer step holds: one supervision step of every row of a carry, in which"
+        " finished rows are replaced; or the mean over all N_sup supervision steps of a fresh"
+        " batch",
+        gap=(
+            "Open, and with it what the paper's epoch means. streaming is what the code of HRM and"
+            " TRM does; the paper's 3000 epochs of 8x8 are then about 28,000 supervision steps."
+            " With all they are as many optimizer steps of N_sup times the work."
+        ),
     )
     batch_size: int = setting(768, "rows in the carry, over all processes", least=1, most=ROWS)
     micro_batch: int | None = setting(
         None,
-        "rows of one forward and backward pass; a step sums as many as it needs, in less memory; null or 0: all rows of a process",
+        "rows of one forward and backward pass; a step sums as many as it needs, in less memory;"
+        " null or 0: all rows of a process",
         least=0,
         execution=True,
         most=ROWS,
     )
     optimizer: Literal["adamw", "adam_atan2"] = setting(
         "adamw",
-        "AdamW, or AdamATan2, with which HRM and TRM are trained, and with it SignSGD for their puzzle vector",
+        "AdamW, or AdamATan2, with which HRM and TRM are trained, and with it SignSGD for their"
+        " puzzle vector",
     )
     learning_rate: float = setting(1e-4, "peak learning rate", least=0, most=10)
     weight_decay: float = setting(1.0, "decoupled weight decay", least=0, most=100)
     decay: Literal["all", "matrices"] = setting(
         "all",
-        "what decays: all weights, or those of two dimensions and more, embeddings included and biases not",
-        gap="Open. HRM and TRM decay every weight; sparing the biases is the usual other choice. The biases of the guidance "
-        "heads hold log sigma at the start, which decay moves towards sigma = softplus(0) = 0.69.",
+        "what decays: all weights, or those of two dimensions and more, embeddings included and"
+        " biases not",
+        gap=(
+            "Open. HRM and TRM decay every weight; sparing the biases is the usual other choice."
+            " The biases of the guidance heads hold log sigma at the start, which decay moves"
+            " towards sigma = softplus(0) = 0.69."
+        ),
     )
     beta1: float = setting(
         0.9,
@@ -88,7 +98,8 @@ class TrainConfig:
     grad_clip: float = setting(1.0, "largest norm of the gradient; 0: any", least=0, most=WEIGHT)
     ema_decay: float = setting(
         0.9999,
-        "decay of the weights' exponential moving average, which is evaluated; 0: the weights themselves",
+        "decay of the weights' exponential moving average, which is evaluated; 0: the weights"
+        " themselves",
         least=0,
         below=1,
     )
@@ -124,9 +135,11 @@ class TrainConfig:
         (1.0,),
         "factors of beta in the first, second, ... supervision step of a trajectory; the last one "
         "holds for all later steps",
-        gap="Not in the paper; 1, the default, changes nothing. In its first step a network cannot "
-        "solve a board yet, and the target's help is worth much even where there is nothing to "
-        "choose; a rollout has no such help. A dearer first step lets it compute first.",
+        gap=(
+            "Not in the paper; 1, the default, changes nothing. In its first step a network cannot "
+            "solve a board yet, and the target's help is worth much even where there is nothing to "
+            "choose; a rollout has no such help. A dearer first step lets it compute first."
+        ),
         least=0,
         most=WEIGHT,
         only=GUIDED,
@@ -156,9 +169,12 @@ class TrainConfig:
     kl_tokens: Literal["sum", "mean"] = setting(
         "sum",
         "reduction of the KL over tokens; the cross-entropy is a mean over tokens",
-        gap="Open. beta times the number of tokens is 4.0 to 4.5 for the paper's four constraint tasks, which speaks for a "
-        "sum. mean divides by the number of tokens of the board, also where all share one noise vector: with beta = 1 it is the "
-        "plain ELBO of one supervision step.",
+        gap=(
+            "Open. beta times the number of tokens is 4.0 to 4.5 for the paper's four constraint"
+            " tasks, which speaks for a sum. mean divides by the number of tokens of the board,"
+            " also where all share one noise vector: with beta = 1 it is the plain ELBO of one"
+            " supervision step."
+        ),
         only=GUIDED,
     )
     free_nats: float = setting(
@@ -171,23 +187,30 @@ class TrainConfig:
     )
     charged: Literal["last", "all"] = setting(
         "last",
-        "transitions whose KL is charged: the last, or all (the heads re-run on the detached proposal u)",
+        "transitions whose KL is charged: the last, or all (the heads re-run on the detached"
+        " proposal u)",
         gap="Open; see uncharged_noise.",
         only=GUIDED,
     )
     uncharged_noise: Literal["prior", "posterior"] = setting(
         "prior",
         "source of the noise in transitions whose KL is not charged",
-        gap="Open. With the posterior, the target reaches the decoder through noise that nobody charges for, and the "
-        "prior learns nothing; see reports/DEVIATIONS.md.",
+        gap=(
+            "Open. With the posterior, the target reaches the decoder through noise that nobody"
+            " charges for, and the prior learns nothing; see reports/DEVIATIONS.md."
+        ),
         only=GUIDED,
     )
     carry_prior_from: int | None = setting(
         None,
-        "with a value: from this optimizer step on, the state that goes on to the next supervision step has the prior's noise "
-        "in the place of the posterior's, and a row whose answer then is another completion of its input has that one as target",
-        gap="Not in the paper; off by default. The posterior carries states that the target has steered, and a rollout of the "
-        "prior soon leaves them; with the prior, every supervision step learns from states as a rollout meets them.",
+        "with a value: from this optimizer step on, the state that goes on to the next supervision"
+        " step has the prior's noise in the place of the posterior's, and a row whose answer then"
+        " is another completion of its input has that one as target",
+        gap=(
+            "Not in the paper; off by default. The posterior carries states that the target has"
+            " steered, and a rollout of the prior soon leaves them; with the prior, every"
+            " supervision step learns from states as a rollout meets them."
+        ),
         least=0,
         most=STEPS,
         only=GUIDED,
@@ -211,48 +234,64 @@ class TrainConfig:
     lprm_reward: Literal["exact", "tokens"] = setting(
         "exact",
         "r of the value loss: 1 for an exact final prediction, or its share of correct tokens",
-        gap="The paper says accuracy in [0, 1]. Nearly all tokens of a wrong board are right, so exact separates better.",
+        gap=(
+            "The paper says accuracy in [0, 1]. Nearly all tokens of a wrong board are right, so"
+            " exact separates better."
+        ),
         only=GUIDED,
     )
     sampling: Literal["pairs", "inputs"] = setting(
         "pairs",
-        "how inputs are drawn: by their (input, target) pairs, or uniformly; the target is a random completion either way",
-        gap="Open. The data set's rows are pairs, so an input with m completions is seen m times as often.",
+        "how inputs are drawn: by their (input, target) pairs, or uniformly; the target is a random"
+        " completion either way",
+        gap=(
+            "Open. The data set's rows are pairs, so an input with m completions is seen m times as"
+            " often."
+        ),
     )
     reveal: float = setting(
         0.0,
-        "share of the trajectories whose input shows more of the target than any input of the data set does: all but 1 to m - 1 "
-        "open positions, uniformly, where m is the fewest that a training input leaves open",
-        gap="Not in the paper; 0, the default, changes nothing. Such inputs follow from the constraints alone, are made of the "
-        "training pairs, and are in no split.",
+        "share of the trajectories whose input shows more of the target than any input of the data"
+        " set does: all but 1 to m - 1 open positions, uniformly, where m is the fewest that a"
+        " training input leaves open",
+        gap=(
+            "Not in the paper; 0, the default, changes nothing. Such inputs follow from the"
+            " constraints alone, are made of the training pairs, and are in no split."
+        ),
         least=0,
         most=1,
     )
     symmetries: int = setting(
         0,
-        "how many random symmetries of the task there are, one of which is drawn for each trajectory and changes its input and "
-        "target alike; 0: none",
-        gap="The paper augments Sudoku-Extreme by 1,000 symmetries of each of 1,000 puzzles; here every puzzle has the same ones, "
-        "drawn by the run's seed.",
+        "how many random symmetries of the task there are, one of which is drawn for each"
+        " trajectory and changes its input and target alike; 0: none",
+        gap=(
+            "The paper augments Sudoku-Extreme by 1,000 symmetries of each of 1,000 puzzles; here"
+            " every puzzle has the same ones, drawn by the run's seed."
+        ),
         least=0,
         most=1_000_000,
     )
     stagger: bool = setting(
         True,
-        "start the rows of the carry at different supervision steps, so that each batch holds all of them",
-        gap="Open; without halting, HRM's carry would move in lockstep. A fresh batch (supervision: all) is never staggered.",
+        "start the rows of the carry at different supervision steps, so that each batch holds all"
+        " of them",
+        gap=(
+            "Open; without halting, HRM's carry would move in lockstep. A fresh batch (supervision:"
+            " all) is never staggered."
+        ),
     )
     halt: Literal["none", "q"] = setting(
         "none",
-        "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its halting probability exceeds 0.5 (of "
-        "HRM: that of continuing)",
+        "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its"
+        " halting probability exceeds 0.5 (of HRM: that of continuing)",
         gap="Open. HRM and TRM train with q; none gives every input the same number of steps.",
         only=HALTING,
     )
     halt_exploration: float = setting(
         0.1,
-        "with halt: q, the probability that a row may only halt after a random number of steps, uniform in 2..N_sup; drawn anew "
-        "at every step",
+        "with halt: q, the probability that a row may only halt after a random number of steps,"
+        " uniform in 2..N_sup; drawn anew at every step",
         gap="Open; as in HRM and TRM.",
         least=0,
         most=1,
@@ -260,8 +299,9 @@ class TrainConfig:
     )
     initial_weights: str | None = setting(
         None,
-        "with a path: training starts from the averaged weights of that run's weights.safetensors, beside its meta.json, and not "
-        "from random ones, and what making them took is counted; {task} and {seed} in the path stand for the run's own",
+        "with a path: training starts from the averaged weights of that run's weights.safetensors,"
+        " beside its meta.json, and not from random ones, and what making them took is counted;"
+        " {task} and {seed} in the path stand for the run's own",
         gap="Not in the paper; off by default.",
     )
     precision: Literal["fp32", "bf16"] = setting(
@@ -281,7 +321,8 @@ class TrainConfig:
     )
     processes: int = setting(
         1,
-        "processes under torchrun, each on its own GPU, between which the rows of a batch are split",
+        "processes under torchrun, each on its own GPU, between which the rows of a batch are"
+        " split",
         least=1,
         execution=True,
         most=256,

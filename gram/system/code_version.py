@@ -1,4 +1,6 @@
-"""A hash of the code that can change a number, stamped into every result so that stale ones can be told."""
+"""A hash of the code that can change a number, stamped into every result so that stale ones can be
+told.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ NO_NUMBERS = ("tables/", "figures/", "reports/", "bench/")
 def without_comments(source: str) -> str:
     """Python source without comments, blank lines and trailing blanks, which change nothing.
 
-    Not the syntax tree: its text differs between versions of Python, and results of several machines stand in one table.
+    Not the syntax tree: its text differs between versions of Python, and results of several
+        machines stand in one table.
     """
     lines = source.splitlines()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -28,7 +31,9 @@ def without_comments(source: str) -> str:
 
 @functools.cache
 def code_hash(package: Path = PACKAGE) -> str:
-    """Twelve hex digits over the sources of ``package``, without comments and without what changes no number."""
+    """Twelve hex digits over the sources of ``package``, without comments and without what changes
+    no number.
+    """
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()

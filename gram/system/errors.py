@@ -1,4 +1,6 @@
-"""The one exception that users see, the wrapper that prints it as a single line, and words that messages share."""
+"""The one exception that users see, the wrapper that prints it as a single line, and words that
+messages share.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ LISTED = 12  # names that are listed where none is close to the one given
 
 
 class GramError(Exception):
-    """Bad input or a failed machine; the message names the file, the key and the mend in one line."""
+    """Bad input or a failed machine; the message names the file, the key and the mend in one
+    line.
+    """
 
     exit_code = 2
 
@@ -50,7 +54,9 @@ def short(value: object) -> str:
 
 
 def _is_shown_whole(value: object) -> bool:
-    """Whether a value has at most WHOLE parts: aliases of YAML make of a few lines what no memory could spell out."""
+    """Whether a value has at most WHOLE parts: aliases of YAML make of a few lines what no memory
+    could spell out.
+    """
     parts, waiting = 0, [value]
     while waiting:
         one = waiting.pop()
@@ -66,7 +72,8 @@ def _is_shown_whole(value: object) -> bool:
 
 
 def suggestion(wrong: object, known: Iterable[object], what: str, described: str = "") -> str:
-    """The end of a message about a name that is not known: what was probably meant, or what there is.
+    """The end of a message about a name that is not known: what was probably meant, or what there
+    is.
 
     Args:
         wrong: the name as it was given, for example ``stepz``.
@@ -75,7 +82,8 @@ def suggestion(wrong: object, known: Iterable[object], what: str, described: str
         described: a file in which all of them can be read.
 
     Returns:
-        For example ``did you mean 'steps'?``; if no name is close, ``known keys: steps, N_sup``, of many only the first.
+        For example ``did you mean 'steps'?``; if no name is close, ``known keys: steps, N_sup``, of
+        many only the first.
     """
     names = {str(name).casefold(): str(name) for name in known}
     given = wrong if isinstance(wrong, str) else short(wrong)
@@ -90,7 +98,9 @@ def suggestion(wrong: object, known: Iterable[object], what: str, described: str
 
 
 def in_one_line(message: str) -> str:
-    """A message without line breaks, and with words cut that no line can hold, such as long paths."""
+    """A message without line breaks, and with words cut that no line can hold, such as long
+    paths.
+    """
     words = message.split()
     half = (WORD - 5) // 2
     return " ".join(w if len(w) <= WORD else f"{w[:half]} ... {w[-half:]}" for w in words)

@@ -1,4 +1,6 @@
-"""Reading and writing files: every write goes to a temporary name and is renamed, so no half-written file is ever seen."""
+"""Reading and writing files: every write goes to a temporary name and is renamed, so no
+half-written file is ever seen.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,23 @@ MENDS = {
     errno.EACCES: "no permission to write there: choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a part of this path is a file, not a folder: choose another folder",
-    errno.EEXIST: "a part of this path is a file, not a folder: choose another folder",  # what mkdir says to the same
+    errno.EEXIST: (
+        "a part of this path is a file, not a folder: choose another folder"
+    ),  # what mkdir says to the same
 }
 
 
 SEAL = "sha256"  # the key of a JSON object that holds the digest of all its others
-LONGEST = 180  # bytes of a file's name: 255 in most file systems, less what temporary names and endings add
+# bytes of a file's name: 255 in most file systems, less what temporary names and endings add
+LONGEST = 180
 PROBE = 65_536  # bytes; more than a file system may keep beside the name of a file
 
 
 def remove_leftovers(path: Path) -> None:
     """Remove what killed processes left half written of ``path``, and nothing that one is writing.
 
-    Whoever writes holds the lock of its temporary file. Where a file system has no locks, nobody can
-    tell, and everything stays.
+    Whoever writes holds the lock of its temporary file. Where a file system has no locks, nobody
+    can tell, and everything stays.
     """
     own = re.compile(rf"\.{re.escape(path.name)}\.(\d+|[0-9a-f]{{16}})\.tmp")
     with suppress(OSError):
@@ -69,7 +74,8 @@ def refuse_special(path: Path) -> None:
 
 @contextmanager
 def _temporary(path: Path) -> Iterator[tuple[Path, int]]:
-    """A new empty file beside ``path`` that no other process can have, and its descriptor; removed at the end.
+    """A new empty file beside ``path`` that no other process can have, and its descriptor; removed
+    at the end.
 
     Raises:
         GramError: the operating system refused to write, also inside the block.
@@ -108,13 +114,14 @@ def _temporary(path: Path) -> Iterator[tuple[Path, int]]:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it onto ``path`` on success, remove it on failure.
+    """Yield a temporary path beside ``path``; rename it onto ``path`` on success, remove it on
+    failure.
 
     The temporary file is there, empty, under a name that no other process can have.
 
     Raises:
-        GramError: the operating system refused to write (full disk, missing permission, ...), or ``path`` is a device, a pipe,
-            a socket or a folder; ``path`` is as before.
+        GramError: the operating system refused to write (full disk, missing permission, ...), or
+            ``path`` is a device, a pipe, a socket or a folder; ``path`` is as before.
     """
     with _temporary(path) as (temporary, descriptor):
         yield temporary
@@ -123,7 +130,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def named(text: str) -> Path:
-    """For ``type=`` of an argument: the path of a file to write, or its stem, known before any work to have a name.
+    """For ``type=`` of an argument: the path of a file to write, or its stem, known before any work
+    to have a name.
 
     Raises:
         GramError: a path without a name, such as ``/``, or one with a name that is too long.
@@ -135,7 +143,8 @@ def named(text: str) -> Path:
 
 
 def own_folder(text: str) -> Path:
-    """For ``type=`` of an argument: a folder to write files into, which is not that of the whole machine.
+    """For ``type=`` of an argument: a folder to write files into, which is not that of the whole
+    machine.
 
     Raises:
         GramError: ``/``.
@@ -147,7 +156,8 @@ def own_folder(text: str) -> Path:
 
 
 def try_writing(folder: Path) -> None:
-    """Write a small file into ``folder`` and remove it: a full or read-only disk is told before hours of work.
+    """Write a small file into ``folder`` and remove it: a full or read-only disk is told before
+    hours of work.
 
     Raises:
         GramError: the operating system refused.
@@ -173,13 +183,16 @@ def write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object
 
 
 def content_digest(content: dict[str, Any]) -> str:
-    """SHA-256 of a JSON object but for its :data:`SEAL`, in hex digits; blanks and the order of keys do not count."""
+    """SHA-256 of a JSON object but for its :data:`SEAL`, in hex digits; blanks and the order of
+    keys do not count.
+    """
     rest = {key: value for key, value in content.items() if key != SEAL}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN and infinities are refused because JSON has neither.
+    """Write ``value`` as indented JSON, atomically; NaN and infinities are refused because JSON has
+    neither.
 
     An object gets its digest as a last key, by which :func:`read_json` tells a damaged file.
     """
@@ -249,7 +262,8 @@ def parse_json(text: str) -> Any:
 
 @contextmanager
 def _built(path: Path, kind: str) -> Iterator[None]:
-    """Turn what is raised while a file is read that a command of this project has written into one line.
+    """Turn what is raised while a file is read that a command of this project has written into one
+    line.
 
     Raises:
         GramError: the file is missing, or is not of its ``kind``.
@@ -299,7 +313,8 @@ def copy(source: Path, target: Path) -> None:
     """Copy a file, atomically.
 
     Raises:
-        GramError: ``source`` cannot be read, or ``target`` cannot be written; what was there before is intact.
+        GramError: ``source`` cannot be read, or ``target`` cannot be written; what was there before
+            is intact.
     """
     with (
         atomic_write(target) as temporary,

@@ -1,8 +1,10 @@
-"""``python -m gram.launch``: run a module of this package on GPUs that no other job of this machine uses.
+"""``python -m gram.launch``: run a module of this package on GPUs that no other job of this machine
+uses.
 
-Snakemake counts GPUs but does not say which one a job gets. A job takes its GPUs by exclusive locks (flock) on one empty file per
-GPU. A lock belongs to the open file, which the job keeps through exec; so the kernel releases it when the job ends, also by
-SIGKILL. Slurm shows a job only its own GPUs; then there is nothing to choose, and the locks are free.
+Snakemake counts GPUs but does not say which one a job gets. A job takes its GPUs by exclusive locks
+(flock) on one empty file per GPU. A lock belongs to the open file, which the job keeps through
+exec; so the kernel releases it when the job ends, also by SIGKILL. Slurm shows a job only its own
+GPUs; then there is nothing to choose, and the locks are free.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def installed_gpus() -> list[str]:
-    """The UUIDs of the GPUs that the driver shows, in the order of their numbers; none without nvidia-smi."""
+    """The UUIDs of the GPUs that the driver shows, in the order of their numbers; none without
+    nvidia-smi.
+    """
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -41,9 +45,11 @@ def installed_gpus() -> list[str]:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, by UUID where the driver tells it, and as CUDA_VISIBLE_DEVICES names them otherwise.
+    """The GPUs that this process may use, by UUID where the driver tells it, and as
+    CUDA_VISIBLE_DEVICES names them otherwise.
 
-    A number means another GPU in every container and batch job; a UUID is the same for all who share the locks.
+    A number means another GPU in every container and batch job; a UUID is the same for all who
+    share the locks.
     """
     uuids = installed_gpus()
     if VISIBLE not in os.environ:
@@ -81,7 +87,8 @@ def candidates(device: str) -> list[str]:
 
 
 def _open_lock(path: Path) -> int:
-    """A descriptor of a lock file, which is made where it is missing; it may belong to another user.
+    """A descriptor of a lock file, which is made where it is missing; it may belong to another
+    user.
 
     Raises:
         OSError: it cannot be opened.
@@ -99,10 +106,11 @@ def _open_lock(path: Path) -> int:
 
 
 def _name_socket(path: Path) -> socket.socket | None:
-    """A socket with the name of a lock file, but in no folder, so that nobody can remove it; None if another job has it.
+    """A socket with the name of a lock file, but in no folder, so that nobody can remove it; None
+    if another job has it.
 
-    Linux has such names, and each container with a network of its own has its own. Elsewhere, and for
-    these, the file alone is the lock.
+    Linux has such names, and each container with a network of its own has its own. Elsewhere, and
+    for these, the file alone is the lock.
     """
     held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
@@ -146,7 +154,9 @@ def _try_lock(path: Path) -> list[int] | None:
 
 
 def try_take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]] | None:
-    """``count`` of the GPUs and the descriptors that hold their locks, or None, holding nothing, if too few are free."""
+    """``count`` of the GPUs and the descriptors that hold their locks, or None, holding nothing, if
+    too few are free.
+    """
     taken: dict[str, list[int]] = {}
     for gpu in gpus:
         if len(taken) == count:
@@ -156,7 +166,8 @@ def try_take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[in
             taken[gpu] = descriptors
     if len(taken) == count:
         return taken
-    # All or nothing: two jobs that each held a part of what they need would wait for each other for ever.
+    # All or nothing: two jobs that each held a part of what they need would wait for each other for
+    # ever.
     for descriptor in itertools.chain.from_iterable(taken.values()):
         os.close(descriptor)
     return None
@@ -170,7 +181,8 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]]:
     """
     if len(gpus) < count:
         raise GramError(
-            f"{count} GPUs are needed and {len(gpus)} visible; set train: processes: {len(gpus)}, or use --device cpu"
+            f"{count} GPUs are needed and {len(gpus)} visible; set train: processes: {len(gpus)},"
+            " or use --device cpu"
         )
     wanted = f"other jobs of this machine use the GPUs; {count} of {', '.join(gpus)} wanted"
     started = said = time.monotonic()
@@ -189,7 +201,9 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]]:
 
 
 def main() -> None:
-    """Wait for free GPUs, then become the module: as plain python, or under torchrun with several processes."""
+    """Wait for free GPUs, then become the module: as plain python, or under torchrun with several
+    processes.
+    """
     parser = Parser(prog="python -m gram.launch", description=main.__doc__)
     parser.add_argument(
         "--device",

@@ -9,7 +9,8 @@ import torch
 
 from gram.system.errors import GramError
 
-# What torch says on the CPU, where running out of memory has no exception class of its own, and what cuBLAS says.
+# What torch says on the CPU, where running out of memory has no exception class of its own, and
+# what cuBLAS says.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 

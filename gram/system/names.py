@@ -1,4 +1,6 @@
-"""The one rule for names that become parts of paths: those of experiments, of methods and of shared files."""
+"""The one rule for names that become parts of paths: those of experiments, of methods and of shared
+files.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,16 @@ RULE = f"a name has letters, digits, - and _, the first a letter or digit, at mo
 def is_name(text: object) -> bool:
     """Whether ``text`` may be the name of an experiment, a method or a shared file.
 
-    ``nqueens5-gaps`` and ``beta-0.25`` are; ``.hidden``, ``nqueens5.bak``, ``a b`` and ``../up`` are none.
+    ``nqueens5-gaps`` and ``beta-0.25`` are; ``.hidden``, ``nqueens5.bak``, ``a b`` and ``../up``
+    are none.
     """
     return isinstance(text, str) and len(text) <= LONGEST and NAME.fullmatch(text) is not None
 
 
 def is_experiment_name(text: object) -> bool:
-    """Whether ``text`` may be the name of an experiment: one without a point that does not end as that of a fold does."""
+    """Whether ``text`` may be the name of an experiment: one without a point that does not end as
+    that of a fold does.
+    """
     return is_name(text) and "." not in str(text) and FOLD.fullmatch(str(text)) is None
 
 

@@ -66,8 +66,8 @@ def described(meta: Mapping[str, Any]) -> str:
     Of a GPU it is the name alone.
 
     Args:
-        meta: what :func:`gram.system.provenance.provenance` noted; one of before it noted more than the
-            device gives the name alone.
+        meta: what :func:`gram.system.provenance.provenance` noted; one of before it noted more than
+            the device gives the name alone.
     """
     found = (meta.get("processor") or {}) if meta.get("device_type") != "cuda" else {}
     name = str(found.get("name") or meta.get("device") or "unknown processor")

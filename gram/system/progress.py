@@ -12,7 +12,9 @@ DELAY = 10.0  # seconds: a part of a command that is shorter shows no bar of its
 
 
 def progress(**options: Any) -> tqdm[Any]:
-    """A progress bar that refreshes often on a terminal and seldom in a log file, where every refresh stays; options as tqdm's."""
+    """A progress bar that refreshes often on a terminal and seldom in a log file, where every
+    refresh stays; options as tqdm's.
+    """
     return tqdm(mininterval=TERMINAL_INTERVAL if sys.stderr.isatty() else LOG_INTERVAL, **options)
 
 

@@ -1,4 +1,6 @@
-"""Where a result comes from: commit, code hash, versions, device; and generators seeded from one run seed."""
+"""Where a result comes from: commit, code hash, versions, device; and generators seeded from one
+run seed.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,8 @@ def choose_device(name: str, *, tried: bool = True) -> torch.device:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     if (device.index or 0) >= torch.cuda.device_count():
         raise GramError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu or auto"
+            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use"
+            " --device cpu or auto"
         )
     if tried:
         with working(name):
@@ -127,7 +130,7 @@ def working(name: str) -> Iterator[None]:
     except (RuntimeError, AssertionError, torch.cuda.DeferredCudaCallError) as error:
         cause = re.split(r"[.:]?\s*(?:\n|\. |$)", str(error).strip())[0]
         raise GramError(
-            f"--device {name}: torch {torch.__version__} has no GPU that works ({cause}); wheels for "
-            "older drivers: docs/CLUSTERS.md; to compute on the CPU: --device cpu, for the workflow "
-            "--config device=cpu"
+            f"--device {name}: torch {torch.__version__} has no GPU that works ({cause}); wheels"
+            " for older drivers: docs/CLUSTERS.md; to compute on the CPU: --device cpu, for the"
+            " workflow --config device=cpu"
         ) from error

@@ -1,4 +1,5 @@
-"""Regular files and nothing else: opening them, and locking them by flock, which the kernel releases.
+"""Regular files and nothing else: opening them, and locking them by flock, which the kernel
+releases.
 
 A name in a folder that others may write to can be a link, a pipe or a device. Whoever opens such a
 one waits for ever, or writes somewhere else.
@@ -57,7 +58,8 @@ def open_regular(path: Path, flags: int, mode: int = 0o666) -> int:
 
 @contextmanager
 def reading(path: Path) -> Iterator[BufferedReader]:
-    """The bytes of a file, or of the one that a link leads to; never of a pipe or a device, which may have no end.
+    """The bytes of a file, or of the one that a link leads to; never of a pipe or a device, which
+    may have no end.
 
     Raises:
         GramError: it is a pipe, a socket, a device or a folder.

@@ -15,7 +15,8 @@ def modules_of(package: str) -> list[ModuleType]:
 
 
 def names_in(package: str) -> list[str]:
-    """The names of the modules in a package beside this one's, such as ``gram.models.samplers``, without importing any.
+    """The names of the modules in a package beside this one's, such as ``gram.models.samplers``,
+    without importing any.
 
     Its parent packages are imported, and nothing of it.
     """

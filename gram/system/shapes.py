@@ -1,7 +1,9 @@
-"""What the JSON files of this project hold, as JSON Schemas: a damaged file is one line that names the key.
+"""What the JSON files of this project hold, as JSON Schemas: a damaged file is one line that names
+the key.
 
-Only what is read is asked for, so that files of older versions stay readable; further keys may stand
-in them. All numbers are finite and of at most 64 bits, see :func:`gram.system.files.parse_json`.
+Only what is read is asked for, so that files of older versions stay readable; further keys may
+stand in them. All numbers are finite and of at most 64 bits, see
+:func:`gram.system.files.parse_json`.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def either(*schemas: Schema) -> Schema:
 
 
 MD5: Schema = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
-# A metric: its sums, their ratio (null where there is nothing to divide by), and what can be reached.
+# A metric: its sums, their ratio (null where there is nothing to divide by), and what can be
+# reached.
 RATIO = mapping(
     needed={
         "value": {"type": ["number", "null"]},
@@ -164,11 +167,14 @@ RUN = mapping(
 
 
 def row_of_metrics(names: str, **known: Schema) -> Schema:
-    """A row of a table of metrics: some ``known`` keys, and the metrics ``names``, separated by blanks."""
+    """A row of a table of metrics: some ``known`` keys, and the metrics ``names``, separated by
+    blanks.
+    """
     return mapping(needed=known | dict.fromkeys(names.split(), RATIO))
 
 
-# What is measured where completions are counted; tasks with rules of their own count what breaks these as well.
+# What is measured where completions are counted; tasks with rules of their own count what breaks
+# these as well.
 MEASURED = (
     "accuracy accuracy_paper exact_match accuracy_best accuracy_vote accuracy_lprm "
     "coverage_paper coverage_micro coverage_macro"
@@ -236,7 +242,9 @@ SECTIONS: dict[str, Schema] = {
 
 
 def evaluation(sections: tuple[str, ...] = ()) -> Schema:
-    """An evaluation that has these sections beside the facts of its run; of others, what is there is checked."""
+    """An evaluation that has these sections beside the facts of its run; of others, what is there
+    is checked.
+    """
     return {"type": "object", "properties": SECTIONS, "required": ["run", *sections]}
 
 

@@ -1,9 +1,9 @@
 """Stop requests: SIGTERM, SIGINT and SIGHUP end any command within two seconds.
 
-It prints one line and has the exit code 128 + number. SIGALRM, by which a training with a time limit
-wakes itself, ends it as SIGTERM does. ``kill`` of an evaluation, say: Python calls
-a handler between two of its instructions, the handler raises :class:`Stopped`, and on its way out
-bars are closed and temporary files removed. Two kinds of work need more than that:
+It prints one line and has the exit code 128 + number. SIGALRM, by which a training with a time
+limit wakes itself, ends it as SIGTERM does. ``kill`` of an evaluation, say: Python calls a handler
+between two of its instructions, the handler raises :class:`Stopped`, and on its way out bars are
+closed and temporary files removed. Two kinds of work need more than that:
 
 * What must not be cut, such as a save, is :meth:`Stops.deferred`: nothing is raised there, and the
   work asks for ``number`` itself.

@@ -49,8 +49,10 @@ def add_time_limit_argument(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=0.0,
         metavar="SECONDS",
-        help="since the start of this command: before then, save and end with exit code 143, as "
-        "after SIGTERM (default: 0, no limit)",
+        help=(
+            "since the start of this command: before then, save and end with exit code 143, as "
+            "after SIGTERM (default: 0, no limit)"
+        ),
     )
 
 

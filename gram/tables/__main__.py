@@ -85,7 +85,8 @@ def write_table(
     options: str = "",
     experiments: Path = EXPERIMENTS,
 ) -> None:
-    """Write ``stem`` with .csv, .md, .tex and .html, and in short with .summary.json and .summary.rst.
+    """Write ``stem`` with .csv, .md, .tex and .html, and in short with .summary.json and
+    .summary.rst.
 
     Args:
         name: a key of ``KNOWN``.
@@ -97,7 +98,8 @@ def write_table(
         experiments: the folder whose settings are not marked as overridden.
 
     Raises:
-        GramError: evaluations that cannot stand in one table, or a file that cannot be read or written.
+        GramError: evaluations that cannot stand in one table, or a file that cannot be read or
+            written.
     """
     table, runs = measured_table(name, evaluations, reported, failed, experiments)
     in_paper = set(table.loc[table["paper_mean"].notna(), "task"])
@@ -122,7 +124,8 @@ def write_table(
 
 
 def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
-    """Write ``stem`` with .csv, .md and .html: what the runs of a table took, and what was paid for them.
+    """Write ``stem`` with .csv, .md and .html: what the runs of a table took, and what was paid for
+    them.
 
     Args:
         metas: meta.json of each run.
@@ -144,7 +147,9 @@ def write_costs(metas: list[Path], ledger: Path, stem: Path) -> None:
 
 
 def main() -> None:
-    """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx; not of costs) and html."""
+    """Write a table as csv (long form, percentages), md, tex (needs booktabs and graphicx; not of
+    costs) and html.
+    """
     parser = Parser(prog="python -m gram.tables", description=main.__doc__)
     tables = parser.add_subparsers(dest="table", required=True)
     for name, known in KNOWN.items():
@@ -173,7 +178,10 @@ def main() -> None:
             "--output",
             type=files.named,
             required=True,
-            help="path without extension: .csv, .md, .tex and .html are added, .summary.json and .rst",
+            help=(
+                "path without extension: .csv, .md, .tex and .html are added, .summary.json and"
+                " .rst"
+            ),
         )
         one.add_argument(
             "--options",

@@ -228,7 +228,10 @@ class Comparison:
             )
         else:
             count = len(self.numbers)
-            text = f"agrees with {kept}: {shown}; all {count} differences are within the spread of seeds"
+            text = (
+                f"agrees with {kept}: {shown}; all {count} differences are within the spread of"
+                " seeds"
+            )
         names = ", ".join(label(method) for method in self.alone)
         return f"{text} (no such run was kept of {names})" if names else text
 

@@ -1,8 +1,10 @@
-"""What the runs of a table took: trainings, devices, hours, memory and, where pods were rented, dollars.
+"""What the runs of a table took: trainings, devices, hours, memory and, where pods were rented,
+dollars.
 
-Dollars come from a ledger that the RunPod executor writes: a line of JSON per pod that has ended. Its format is the whole interface
-(the head of ``snakemake_executor_plugin_runpod/ledger.py`` lists the keys); that package is not imported here. Read are ``cost``
-(dollars), ``hours``, ``outcome`` ("done", or how a pod was lost or its job failed) and ``jobs`` (rule and wildcards of each of
+Dollars come from a ledger that the RunPod executor writes: a line of JSON per pod that has ended.
+Its format is the whole interface (the head of ``snakemake_executor_plugin_runpod/ledger.py`` lists
+the keys); that package is not imported here. Read are ``cost`` (dollars), ``hours``, ``outcome``
+("done", or how a pod was lost or its job failed) and ``jobs`` (rule and wildcards of each of
 Snakemake's jobs on the pod), which lines of older versions do not have.
 """
 
@@ -32,13 +34,22 @@ OTHER_PODS, TOTAL = "other pods", "total"
 PURPOSES = {
     "training": "pods that trained; one that also evaluated what it had trained counts here",
     "evaluation": "pods that evaluated and did not train",
-    "other": "pods of other jobs, and those whose line in the ledger does not say which job they had",
-    "lost": "pods whose job did not end well: taken away, failed, ended with the head, or never used. They were paid for as well",
+    "other": (
+        "pods of other jobs, and those whose line in the ledger does not say which job they had"
+    ),
+    "lost": (
+        "pods whose job did not end well: taken away, failed, ended with the head, or never used."
+        " They were paid for as well"
+    ),
 }
-NOT_RENTED = "No ledger of rented pods was found, so there are no dollars: nothing was rented, all of it ran on machines at hand."
+NOT_RENTED = (
+    "No ledger of rented pods was found, so there are no dollars: nothing was rented, all of it ran"
+    " on machines at hand."
+)
 RENTED = (
-    "Dollars are a pod's price per hour times the hours that it existed, as {ledger} has them. Every pod in it counts, also those "
-    "of earlier attempts and of runs that are not in this table; the provider's bill is what counts in the end."
+    "Dollars are a pod's price per hour times the hours that it existed, as {ledger} has them."
+    " Every pod in it counts, also those of earlier attempts and of runs that are not in this"
+    " table; the provider's bill is what counts in the end."
 )
 
 
@@ -50,7 +61,9 @@ class Method(NamedTuple):
 
 
 class Pod(NamedTuple):
-    """A line of the ledger: for which method (None: for none or several), for what (a key of ``PURPOSES``), and dollars."""
+    """A line of the ledger: for which method (None: for none or several), for what (a key of
+    ``PURPOSES``), and dollars.
+    """
 
     method: Method | None
     purpose: str
@@ -78,7 +91,8 @@ def read_metas(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def read_ledger(path: Path) -> list[Pod] | None:
-    """The pods in a ledger, or None where there is no such file. A last line that a crash cut off is left out.
+    """The pods in a ledger, or None where there is no such file. A last line that a crash cut off
+    is left out.
 
     Raises:
         GramError: another line is damaged.
@@ -99,7 +113,8 @@ def read_ledger(path: Path) -> list[Pod] | None:
             if number == len(texts) and not text.endswith("\n"):
                 break
             raise GramError(
-                f"{path}:{number}: no line of a ledger (JSON with cost, outcome and, if any, jobs); mend or delete this line"
+                f"{path}:{number}: no line of a ledger (JSON with cost, outcome and, if any, jobs);"
+                " mend or delete this line"
             ) from error
     return pods
 
@@ -128,7 +143,9 @@ def pod_of(line: Mapping[str, Any]) -> Pod:
 def dollars_by_method(
     pods: Iterable[Pod], methods: Iterable[Method]
 ) -> dict[Method | None, dict[str, float]]:
-    """Dollars of each method by purpose; under None those of all pods that belong to none of ``methods``."""
+    """Dollars of each method by purpose; under None those of all pods that belong to none of
+    ``methods``.
+    """
     known = set(methods)
     sums: dict[Method | None, dict[str, float]] = defaultdict(lambda: dict.fromkeys(PURPOSES, 0.0))
     for pod in pods:
@@ -139,7 +156,8 @@ def dollars_by_method(
 def costs(
     metas: Sequence[dict[str, Any]], pods: Sequence[Pod] | None, experiments: Path = EXPERIMENTS
 ) -> pd.DataFrame:
-    """A row per task and method, one for other pods, and the total, in which restored trainings do not count.
+    """A row per task and method, one for other pods, and the total, in which restored trainings do
+    not count.
 
     Args:
         metas: of all runs, each once.
@@ -147,9 +165,10 @@ def costs(
         experiments: the folder whose settings are not marked as overridden.
 
     Returns:
-        columns task, method, source ("trained" here, or "restored" from a reference run), trainings, device, hours_mean and
-        hours (wall-clock hours of training), peak_memory_gib, dollars_{purpose} and dollars, and settings: those that were
-        overridden. The dollars of a method that has runs of both sources stand with those trained here.
+        columns task, method, source ("trained" here, or "restored" from a reference run),
+        trainings, device, hours_mean and hours (wall-clock hours of training), peak_memory_gib,
+        dollars_{purpose} and dollars, and settings: those that were overridden. The dollars of a
+        method that has runs of both sources stand with those trained here.
     """
     groups: dict[Method, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for meta in metas:
@@ -215,7 +234,9 @@ def _taken(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def clock(hours: float) -> str:
-    """Hours as h:mm:ss, which shows both the seconds of a small board and the days of a large one."""
+    """Hours as h:mm:ss, which shows both the seconds of a small board and the days of a large
+    one.
+    """
     seconds = round(3600 * hours)
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
@@ -268,8 +289,9 @@ def costs_document(table: pd.DataFrame, name: str, ledger: Path) -> Document:
         rows.append([title, runs, device, *numbers])
     text = [RENTED.format(ledger=ledger) if rented else NOT_RENTED]
     terms = [
-        ("runs", f"trainings, one per seed and fold: {TRAINED} for this table, or {RESTORED} from reference runs, which other "
-                 "machines trained before; those show what they took then, and are not in the total"),
+        ("runs", f"trainings, one per seed and fold: {TRAINED} for this table, or {RESTORED} from "
+                 "reference runs, which other machines trained before; those show what they took "
+                 "then, and are not in the total"),
         ("device", "what the runs were trained on, as their meta.json has it"),
         ("training", "wall-clock time over all sessions of a run, without steps that a kill lost"),
         ("peak memory", "the most of any run, of the process with the most"),

@@ -34,12 +34,13 @@ def read_evaluations(
     Args:
         paths: JSON files.
         split: the test split but for a diagnosis of training, which is no result.
-        sections: what each must hold beside the facts of its run; other commands than ``gram.evaluate`` write others.
+        sections: what each must hold beside the facts of its run; other commands than
+            ``gram.evaluate`` write others.
 
     Raises:
-        GramError: a missing or foreign file, another split, a run given twice, data that differs within a task, or
-            seeds of one method that differ in test-time compute, size or training, or the evaluation of another run or of
-            other weights than it lies beside.
+        GramError: a missing or foreign file, another split, a run given twice, data that differs
+            within a task, or seeds of one method that differ in test-time compute, size or
+            training, or the evaluation of another run or of other weights than it lies beside.
     """
     seen: dict[tuple[str, str, int], Path] = {}
     first: dict[tuple[str, ...], tuple[Path, dict[str, Any]]] = {}
@@ -49,14 +50,16 @@ def read_evaluations(
         run = evaluation["run"]
         if run["split"] != split:
             raise GramError(
-                f"{path}: evaluates the split {short(run['split'])}; this takes the {split} split only"
+                f"{path}: evaluates the split {short(run['split'])}; this takes the {split} split"
+                " only"
             )
         check_place(path, run)
         task, method = run["task"], run["method"]
         key_of_run = (task, method, run["seed"])
         if key_of_run in seen:
             raise GramError(
-                f"{path}: {task} {method} seed {run['seed']} is also in {seen[key_of_run]}; leave one out"
+                f"{path}: {task} {method} seed {run['seed']} is also in {seen[key_of_run]}; leave"
+                " one out"
             )
         seen[key_of_run] = path
         for group, keys in (((task,), SAME_FOR_TASK), ((task, method), SAME_FOR_SEEDS)):
@@ -64,18 +67,21 @@ def read_evaluations(
             for key in keys:
                 if run[key] != other[key]:
                     raise GramError(
-                        f"{path}: {key} {short(run[key])} differs from {short(other[key])} in {earlier}; "
-                        f"a mean over them means nothing: build both with the same settings"
+                        f"{path}: {key} {short(run[key])} differs from {short(other[key])} in"
+                        f" {earlier}; a mean over them means nothing: build both with the same"
+                        " settings"
                     )
         evaluations.append(evaluation)
     return evaluations
 
 
 def check_place(path: Path, run: dict[str, Any]) -> None:
-    """Whether an evaluation is that of the run in whose place it lies, and of the weights that lie there now.
+    """Whether an evaluation is that of the run in whose place it lies, and of the weights that lie
+    there now.
 
     Args:
-        path: ``{folder}/eval/{task}/{method}/seed{seed}/{name}.json``; of any other, nothing is known.
+        path: ``{folder}/eval/{task}/{method}/seed{seed}/{name}.json``; of any other, nothing is
+        known.
         run: the facts of the run in it.
 
     Raises:
@@ -102,14 +108,14 @@ def check_place(path: Path, run: dict[str, Any]) -> None:
         noted, trained_on = md5_of(meta, WEIGHTS), meta["data_md5"]["train"]
         if noted not in (None, md5):
             raise GramError(
-                f"{path}: evaluates weights with MD5 {short(md5)}, but {meta_path} has {noted}: the "
-                "run was trained again; evaluate it again"
+                f"{path}: evaluates weights with MD5 {short(md5)}, but {meta_path} has {noted}: the"
+                " run was trained again; evaluate it again"
             )
         seen = data.get(task)
         if isinstance(seen, dict) and seen.get("train") != trained_on:
             raise GramError(
-                f"{path}: evaluated beside training data with MD5 {short(seen.get('train'))}, but the "
-                f"run of {meta_path} was trained on {trained_on}; evaluate it again"
+                f"{path}: evaluated beside training data with MD5 {short(seen.get('train'))}, but"
+                f" the run of {meta_path} was trained on {trained_on}; evaluate it again"
             )
 
 
@@ -120,7 +126,9 @@ def folder_of(evaluation: Path) -> Path | None:
 
 
 def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
-    """The code versions that trained and that evaluated a run; a pooled one may have several, joined by "+"."""
+    """The code versions that trained and that evaluated a run; a pooled one may have several,
+    joined by "+".
+    """
     trained, evaluated = (
         set(run[key]["code_hash"].split("+")) for key in ("trained_by", "evaluated_by")
     )
@@ -130,7 +138,8 @@ def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
 def status(
     runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: bool = False
 ) -> str:
-    """Whether the seeds of one row are there and belong together: "not run", "failed", "incomplete", "mixed", "stale" or "ok".
+    """Whether the seeds of one row are there and belong together: "not run", "failed",
+    "incomplete", "mixed", "stale" or "ok".
 
     Args:
         runs: facts of each seed.

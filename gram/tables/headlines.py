@@ -13,7 +13,9 @@ from gram.tables.rows import natural
 
 
 class Row(NamedTuple):
-    """A method with its cells in the order of its task's columns, such as "89.8 ± 0.2" (percent)."""
+    """A method with its cells in the order of its task's columns, such as "89.8 ± 0.2"
+    (percent).
+    """
 
     method: str
     label: str

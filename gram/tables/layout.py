@@ -1,4 +1,6 @@
-"""The tables for readers: a section per task with a few small tables, independent of the file format."""
+"""The tables for readers: a section per task with a few small tables, independent of the file
+format.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,17 @@ from gram.tables.rows import order_of_tasks
 NOTHING = "—"
 AT_MOST = "at most"  # the row of ceilings
 ABLATIONS_NOTE = (
-    "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples, so that their number does not "
-    "move it. Sampled answers and a new z_0 are the paper's ablations of TRM; here they are of the deterministic twin."
+    "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples,"
+    " so that their number does not move it. Sampled answers and a new z_0 are the paper's"
+    " ablations of TRM; here they are of the deterministic twin."
 )
 AGREES = (
     "agrees",
-    "the mean over seeds here and that of the kept runs, of the same data and settings, are at most "
-    "three standard errors apart, which count the spread of seeds and that of as many test inputs "
-    "(gram/tables/comparison.py)",
+    (
+        "the mean over seeds here and that of the kept runs, of the same data and settings, are at"
+        " most three standard errors apart, which count the spread of seeds and that of as many"
+        " test inputs (gram/tables/comparison.py)"
+    ),
 )
 COMPUTE = {
     "n": "seeds",
@@ -61,7 +66,8 @@ class Table:
 
     Attributes:
         caption: one line.
-        header: group and name of each column; neighbours of one group stand under one heading ("" for none).
+        header: group and name of each column; neighbours of one group stand under one heading (""
+        for none).
         rows: cells as plain text.
     """
 
@@ -207,8 +213,9 @@ def written(fact: str | float) -> str:
 def overlap(row: Any) -> str:
     """What training has met of the test split, as a sentence."""
     return (
-        f"{row.n_inputs_in_training:,} of these inputs occur in training; {row.n_completions_in_training:,} of their "
-        f"{row.n_completions:,} completions do, as targets of other inputs."
+        f"{row.n_inputs_in_training:,} of these inputs occur in training;"
+        f" {row.n_completions_in_training:,} of their {row.n_completions:,} completions do, as"
+        " targets of other inputs."
     )
 
 
@@ -285,8 +292,9 @@ def section(
         grid = {method: cells for method, cells in grid.items() if statuses[method] != NOT_RUN}
     elif (sized := sized_task(task)) != task:
         text.append(
-            f"This is another experiment on the paper's {sized}, beside whose numbers it stands: its network and training are "
-            f"those of config/experiments/{task}.yaml, not the paper's."
+            f"This is another experiment on the paper's {sized}, beside whose numbers it stands:"
+            f" its network and training are those of config/experiments/{task}.yaml, not the"
+            " paper's."
         )
     for what in ("accuracies", "coverages"):  # side by side they would be wider than a page
         chosen = [
@@ -327,22 +335,34 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
         ("mean ± std (n)", "mean and sample standard deviation over n seeds; no ± with one seed"),
         (
             AT_MOST,
-            "below a coverage (or after it as `of`, where methods draw different numbers): what as many "
-            "independent draws from all completions would find on average, which no independent "
-            "sampler exceeds; a deterministic method finds one completion per input at most",
+            (
+                "below a coverage (or after it as `of`, where methods draw different numbers): what"
+                " as many independent draws from all completions would find on average, which no"
+                " independent sampler exceeds; a deterministic method finds one completion per"
+                " input at most"
+            ),
         ),
         (
             "gap",
-            "ours minus the paper's mean, in points; accuracy and accuracy_paper both against the paper's one accuracy",
+            (
+                "ours minus the paper's mean, in points; accuracy and accuracy_paper both against"
+                " the paper's one accuracy"
+            ),
         ),
         (
             "draws per input",
-            "independent trajectories or samples per test input; a deterministic method is drawn once",
+            (
+                "independent trajectories or samples per test input; a deterministic method is"
+                " drawn once"
+            ),
         ),
         ("depth", "supervision steps of one trajectory at test time"),
         (
             "calls per step",
-            "passes through the network in one step: AR makes one per output token, MDLM one per sampling step",
+            (
+                "passes through the network in one step: AR makes one per output token, MDLM one"
+                " per sampling step"
+            ),
         ),
         (
             "forward passes per input",
@@ -354,11 +374,17 @@ def legend(used: Collection[str]) -> list[tuple[str, str]]:
         ),
         (
             "training examples",
-            "supervision steps seen, divided by the N_sup that an example gets; with folds, of all folds together",
+            (
+                "supervision steps seen, divided by the N_sup that an example gets; with folds, of"
+                " all folds together"
+            ),
         ),
         (
             "weights",
-            "which were evaluated, ema being their moving average, and in what precision they are stored",
+            (
+                "which were evaluated, ema being their moving average, and in what precision they"
+                " are stored"
+            ),
         ),
         (f"{NOTHING} / {NOT_RUN}", "no such number in the paper / the method was not run here"),
     ]

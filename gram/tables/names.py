@@ -1,4 +1,6 @@
-"""Names that the tables, figures and reports share: methods, metrics and marks, each written once."""
+"""Names that the tables, figures and reports share: methods, metrics and marks, each written
+once.
+"""
 
 from __future__ import annotations
 
@@ -66,10 +68,16 @@ TITLES = {
     "table3b": "{task}: which noise is needed (3b)",
 }
 COMPONENT_TERMS = {
-    "DS": "deep supervision: a loss at each of N_sup supervision steps, whose state is carried on without gradient; without it "
-    "one supervision step has all their transitions and one loss, and gradient still flows through its last transition only "
-    "(its depth counts such long steps)",
-    "HR": "hierarchical recursion: K updates of l for each of h; without it one stack updates h alone, K + 1 times per transition",
+    "DS": (
+        "deep supervision: a loss at each of N_sup supervision steps, whose state is carried on"
+        " without gradient; without it one supervision step has all their transitions and one loss,"
+        " and gradient still flows through its last transition only (its depth counts such long"
+        " steps)"
+    ),
+    "HR": (
+        "hierarchical recursion: K updates of l for each of h; without it one stack updates h"
+        " alone, K + 1 times per transition"
+    ),
     "SG": "stochastic guidance: noise from a learned prior, trained with a posterior",
 }
 
@@ -127,7 +135,8 @@ METRICS = {
     ),
     "accuracy_paper": Metric(
         ("accuracy_paper",),
-        "the same over (input, target) rows, where an input with m completions counts m times: probably the paper's rows",
+        "the same over (input, target) rows, where an input with m completions counts m times:"
+        " probably the paper's rows",
         "accuracy",
     ),
     "exact_match": Metric(
@@ -135,13 +144,14 @@ METRICS = {
     ),
     "coverage_paper": Metric(
         ("coverage_paper",),
-        "completions found by a method's samples among all that exist, summed over (input, target) rows; the average that "
-        "fits the paper's own numbers on N-Queens",
+        "completions found by a method's samples among all that exist, summed over (input, target)"
+        " rows; the average that fits the paper's own numbers on N-Queens",
         COVERAGE,
     ),
     "coverage_micro": Metric(
         ("coverage_micro",),
-        "completions found among all that exist, summed over unique inputs; the average that fits the paper's on graph colouring",
+        "completions found among all that exist, summed over unique inputs; the average that fits"
+        " the paper's on graph colouring",
         COVERAGE,
     ),
     "coverage_macro": Metric(
@@ -158,7 +168,8 @@ METRICS = {
     ),
     "conflict_edges": Metric(
         ("conflict_edges",),
-        "edges whose two ends do not differ in colour, in total over the first sample of every test input; lower is better",
+        "edges whose two ends do not differ in colour, in total over the first sample of every test"
+        " input; lower is better",
         "conflict_edges",
         "edges",
         always=False,
@@ -176,7 +187,8 @@ METRICS = {
     ),
     "entropy": Metric(
         ("entropy",),
-        "entropy of the valid samples, in nats: how evenly the answers are drawn, the log of their number at most",
+        "entropy of the valid samples, in nats: how evenly the answers are drawn, the log of their"
+        " number at most",
         unit="nats",
         judges=("validity",),
     ),
@@ -211,12 +223,24 @@ HOLES = (NOT_RUN, FAILED)  # what stands in the place of a number
 OVERRIDDEN = "¶"
 MARKS = {"incomplete": "§", "mixed": "‡", "stale": "†"}
 FOOTNOTES = {
-    FAILED: "failed: a run of this row ended with an error, which stands in results/logs; `snakemake` tries it again.",
-    "incomplete": "§ incomplete: another seed of this row failed, and is left out; its error stands in results/logs, and "
-    "`snakemake` tries it again.",
-    "mixed": "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions of the code; "
-    "build them again with one.",
-    "stale": "† stale: trained or evaluated by another version of the code than the present one; build it again.",
-    OVERRIDDEN: f"{OVERRIDDEN} overridden: trained or tested with other settings than its file in "
-    "config/experiments has.",
+    FAILED: (
+        "failed: a run of this row ended with an error, which stands in results/logs; `snakemake`"
+        " tries it again."
+    ),
+    "incomplete": (
+        "§ incomplete: another seed of this row failed, and is left out; its error stands in"
+        " results/logs, and `snakemake` tries it again."
+    ),
+    "mixed": (
+        "‡ mixed: the seeds (or folds) of this row were trained or evaluated by different versions"
+        " of the code; build them again with one."
+    ),
+    "stale": (
+        "† stale: trained or evaluated by another version of the code than the present one; build"
+        " it again."
+    ),
+    OVERRIDDEN: (
+        f"{OVERRIDDEN} overridden: trained or tested with other settings than its file in "
+        "config/experiments has."
+    ),
 }

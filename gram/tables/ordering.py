@@ -1,4 +1,6 @@
-"""Whether the paper's ordering among families of methods holds in the rows of a table: sentences with their numbers."""
+"""Whether the paper's ordering among families of methods holds in the rows of a table: sentences
+with their numbers.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,15 @@ class Claim(NamedTuple):
 
 CLAIMS = (
     Claim(
-        "on inputs with several completions, every generative method is more accurate than every deterministic one",
+        "on inputs with several completions, every generative method is more accurate than every"
+        " deterministic one",
         "hostile_accuracy",
         GENERATIVE,
         DETERMINISTIC,
     ),
     Claim(
-        "of the completions of such inputs, every generative method finds more than every deterministic one",
+        "of the completions of such inputs, every generative method finds more than every"
+        " deterministic one",
         "hostile_coverage_macro",
         GENERATIVE,
         DETERMINISTIC,
@@ -51,7 +55,9 @@ def value(row: Any) -> str:
 
 
 def judged(claim: Claim, above: Any, below: Any) -> str:
-    """A claim with its verdict: ``above`` is the least row that should be above, ``below`` the greatest that should be below."""
+    """A claim with its verdict: ``above`` is the least row that should be above, ``below`` the
+    greatest that should be below.
+    """
     difference = above.ours_mean - below.ours_mean
     verdict = "holds" if difference > 0 else "does not hold here"
     spreads = [0.0 if pd.isna(row.ours_std) else row.ours_std for row in (above, below)]

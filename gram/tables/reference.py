@@ -109,6 +109,7 @@ def metas_of(folder: Path, task: str, method: str, seed: int) -> list[dict[str, 
     metas = metas_beside(folder, task, method, seed)
     if not metas:
         raise GramError(
-            f"{folder}: no runs/{task}/{method}/seed{seed}/meta.json beside its evaluation; copy it from results/"
+            f"{folder}: no runs/{task}/{method}/seed{seed}/meta.json beside its evaluation; copy it"
+            " from results/"
         )
     return metas

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from gram.tables.layout import Document, Table
 
 CSS = """
-body { font: 15px/1.45 system-ui, "DejaVu Sans", Arial, sans-serif; color: #1a1a1a; background: #fff; margin: 1.2em; }
-h1 { font-size: 1.35em; } h2 { font-size: 1.1em; margin: 1.6em 0 .3em; } p { margin: .3em 0; max-width: 70em; }
+body { font: 15px/1.45 system-ui, "DejaVu Sans", Arial, sans-serif; color: #1a1a1a;
+  background: #fff; margin: 1.2em; }
+h1 { font-size: 1.35em; } h2 { font-size: 1.1em; margin: 1.6em 0 .3em; }
+p { margin: .3em 0; max-width: 70em; }
 .wide { overflow-x: auto; margin: .6em 0 1em; }
 table { border-collapse: collapse; font-size: .9em; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .2em 0; }
@@ -18,8 +20,10 @@ th, td { padding: .25em .55em; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 thead th { border-bottom: 1px solid #555; font-weight: 600; }
 thead tr.groups th { border-bottom: 1px solid #aaa; text-align: center; }
-tbody tr:nth-child(even) { background: #f3f5f8; } tbody tr:last-child td { border-bottom: 1px solid #555; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em; font-size: .92em; max-width: 70em; }
+tbody tr:nth-child(even) { background: #f3f5f8; }
+tbody tr:last-child td { border-bottom: 1px solid #555; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2em 1em; font-size: .92em;
+  max-width: 70em; }
 dt { font-weight: 600; } dd { margin: 0; }
 """
 LATEX = {
@@ -39,7 +43,9 @@ LATEX = {
 
 
 def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table of numbers, padded to equal width so that the source is readable as well."""
+    """The lines of a Markdown table of numbers, padded to equal width so that the source is
+    readable as well.
+    """
     cells = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     first, *others = widths
@@ -92,9 +98,8 @@ def html_table(table: Table) -> list[str]:
     if any(group for group, _ in table.header):
         cells = (f'<th colspan="{span}">{html.escape(group)}</th>' for group, span in groups(table))
         lines.append(f'<tr class="groups">{"".join(cells)}</tr>')
-    lines.append(
-        f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for _, name in table.header)}</tr></thead><tbody>"
-    )
+    heads = "".join(f"<th>{html.escape(name)}</th>" for _, name in table.header)
+    lines.append(f"<tr>{heads}</tr></thead><tbody>")
     lines += [
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
     ]

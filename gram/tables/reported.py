@@ -88,17 +88,20 @@ def our_methods(name: str) -> dict[str, str]:
 
 
 def read_reported(path: Path, name: str = "table1") -> Reported:
-    """One table of the paper: (task, our method, the paper's metric) -> mean and standard deviation (None where not given).
+    """One table of the paper: (task, our method, the paper's metric) -> mean and standard deviation
+    (None where not given).
 
     Raises:
-        GramError: as of :func:`reported_rows`, or a method that the mapping in ``names.py`` does not have.
+        GramError: as of :func:`reported_rows`, or a method that the mapping in ``names.py`` does
+            not have.
     """
     ours = our_methods(name)
     reported: Reported = {}
     for row in reported_rows(path, name):
         if row["method"] not in ours:
             raise GramError(
-                f"{path}: method {row['method']!r} of {name} has no counterpart; add it to gram/tables/names.py"
+                f"{path}: method {row['method']!r} of {name} has no counterpart; add it to"
+                " gram/tables/names.py"
             )
         std = None if pd.isna(row["std"]) else float(row["std"])
         reported[row["task"], ours[row["method"]], row["metric"]] = (float(row["value"]), std)
@@ -120,7 +123,8 @@ def read_params(path: Path) -> dict[str, str]:
 
 
 def read_figure4(path: Path) -> pd.DataFrame:
-    """What the paper's Figure 4 (right) shows, read off its axes: accuracy by number of completions.
+    """What the paper's Figure 4 (right) shows, read off its axes: accuracy by number of
+    completions.
 
     Points whose number of completions is not told beside them are taken to stand at 1, 2, 3 and so
     on, in the order of the axis.
@@ -129,7 +133,8 @@ def read_figure4(path: Path) -> pd.DataFrame:
         Columns task, method (ours), x (completions) and value (percent).
 
     Raises:
-        GramError: a missing file or column, or a method that the mapping in ``names.py`` does not have.
+        GramError: a missing file or column, or a method that the mapping in ``names.py`` does not
+            have.
     """
     ours = our_methods("table1")
     columns = {"task": "task", "method": "method", "completions": "x", "accuracy": "value"}

@@ -1,4 +1,6 @@
-"""Tables 1 and 3 in their long form: one row per task, method and metric, the paper's value beside the mean over seeds."""
+"""Tables 1 and 3 in their long form: one row per task, method and metric, the paper's value beside
+the mean over seeds.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def natural(name: str) -> list[str | int]:
 
 
 def order_of_tasks(run: set[str], reported: set[str]) -> list[str]:
-    """Tasks that were run first, then the paper's others, each in natural order; one that was run stands for its size."""
+    """Tasks that were run first, then the paper's others, each in natural order; one that was run
+    stands for its size.
+    """
     return sorted(run, key=natural) + sorted(
         reported - run - {sized_task(task) for task in run}, key=natural
     )
@@ -96,18 +100,17 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
             statistics.mean(one["run"]["training_examples"] for one in evaluations)
         ),
         "n_inputs": run["inputs"],
-        "n_hostile_inputs": evaluations[0]["metrics"]
-        .get("slices", {})
-        .get("hostile", {})
-        .get("inputs"),
+        "n_hostile_inputs": (
+            evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs")
+        ),
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
         "n_completions": int(seen["completions"]["denominator"]),
         "n_completions_in_training": int(seen["completions"]["numerator"]),
         "weights": ", ".join(sorted(f"{which} {dtype}" for which, dtype in weights)),
         "calls": calls,
-        "forward_passes": run["depth"]
-        * run["draws"]
-        * calls,  # with ACT this is the most there can be
+        "forward_passes": (
+            run["depth"] * run["draws"] * calls
+        ),  # with ACT this is the most there can be
         "code_hash": "+".join(sorted(set("+".join(hashes).split("+")))),
     }
 
@@ -199,8 +202,9 @@ def long_table(
 ) -> pd.DataFrame:
     """A long table with the columns ``COLUMNS``; percentages, as the paper prints them.
 
-    What was not run stands in it too: of the ablations on every task, otherwise where the paper has a number. An experiment on
-    a task of the paper's, such as nqueens8-cpu, stands beside the paper's numbers of that task.
+    What was not run stands in it too: of the ablations on every task, otherwise where the paper has
+    a number. An experiment on a task of the paper's, such as nqueens8-cpu, stands beside the
+    paper's numbers of that task.
 
     Args:
         paper_table: a key of ``PAPER_TABLES``, which names and orders the methods.

@@ -1,4 +1,6 @@
-"""A table in short, for the front page of the report: what GRAM and its twin reach in sentences, and in three columns."""
+"""A table in short, for the front page of the report: what GRAM and its twin reach in sentences,
+and in three columns.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ class Summary:
 
     Attributes:
         runs: the runs that the table was asked for, failed ones too, as task/method/seed0.
-        options: of the snakemake command that wrote it, as they would be typed; "" where there were none.
+        options: of the snakemake command that wrote it, as they would be typed; "" where there were
+        none.
         headlines: the two rows of each task.
         footnotes: what the signs and marks in these rows mean.
     """
@@ -37,7 +40,9 @@ class Summary:
     footnotes: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        """What is kept beside the table: its runs and options, and by task its sentences and rows."""
+        """What is kept beside the table: its runs and options, and by task its sentences and
+        rows.
+        """
         tasks = {
             one.task: {
                 "sentences": sentences(one),
@@ -103,8 +108,10 @@ def sentences(headline: Headline) -> list[str]:
     ]
     found = [f"{called(row)} finds {mean(headline, row, 'hostile_coverage_macro')}" for row in both]
     return [
-        f"On the {headline.with_several:,} of {headline.inputs:,} test inputs that have several "
-        f"solutions, {' and '.join(valid)} are valid.",
+        (
+            f"On the {headline.with_several:,} of {headline.inputs:,} test inputs that have several"
+            f" solutions, {' and '.join(valid)} are valid."
+        ),
         f"Of all solutions of these inputs, {' and '.join(found)}.",
     ]
 
@@ -123,7 +130,8 @@ def mean(headline: Headline, row: Row, metric: str) -> str:
 
 
 def restructured_text(summary: Summary) -> str:
-    """The front page's part: sentences, the line ``SHORT_TABLE``, and the tables, so that a picture may stand between.
+    """The front page's part: sentences, the line ``SHORT_TABLE``, and the tables, so that a picture
+    may stand between.
 
     Both pieces are raw HTML, because the names of methods would have to be escaped otherwise.
     """

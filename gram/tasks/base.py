@@ -20,15 +20,19 @@ class Examples:
     """The unique inputs of a task with their completions.
 
     Attributes:
-        inputs: [N, L] tokens, in ascending order of their content, so that a row number is a stable input id.
-        completions: [M, L_out] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``, in ascending order.
+        inputs: [N, L] tokens, in ascending order of their content, so that a row number is a stable
+        input id.
+        completions: [M, L_out] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``, in
+        ascending order.
         offsets: [N + 1] int64.
         given: [N] int64, how much the input gives (queens kept, edges), for stratified splits.
-        tested: [N], which inputs are the test split, of a task that draws its inputs; None leaves that to the section split.
-        groups: [N] int64, inputs of one group stand in the same split, as the symmetric forms of one puzzle do; None: each is
-            alone.
-        split_by: what is split: the inputs, each with all of its completions; or the (input, completion) pairs, of a task whose
-            few inputs have so many completions that it is these which a network may or may not have seen.
+        tested: [N], which inputs are the test split, of a task that draws its inputs; None leaves
+        that to the section split.
+        groups: [N] int64, inputs of one group stand in the same split, as the symmetric forms of
+            one puzzle do; None: each is alone.
+        split_by: what is split: the inputs, each with all of its completions; or the (input,
+            completion) pairs, of a task whose few inputs have so many completions that it is these
+            which a network may or may not have seen.
         facts: what is worth knowing of how the inputs came about, for the card of the data set.
     """
 
@@ -50,12 +54,14 @@ class Examples:
 class Symmetries(Protocol):
     """Ways to change a puzzle and its answer alike, such as an exchange of two digits of a Sudoku.
 
-    One of them is two small tables, so that thousands can be applied on the device: the position that
-    comes to each place, and what becomes of each token.
+    One of them is two small tables, so that thousands can be applied on the device: the position
+    that comes to each place, and what becomes of each token.
     """
 
     def draw(self, random: Random) -> tuple[NDArray[np.int64], Tokens]:
-        """A random one: ``places`` [L], ``tokens`` [vocabulary]; the new token at i is tokens[old[places[i]]]."""
+        """A random one: ``places`` [L], ``tokens`` [vocabulary]; the new token at i is
+        tokens[old[places[i]]].
+        """
         ...
 
 
@@ -74,31 +80,42 @@ class Task(Protocol):
 
     @classmethod
     def from_settings(cls, name: str, size: int, settings: Any) -> Task:
-        """The task of a size, from the dataclass of its family's section ``generator``; a GramError says why there is none."""
+        """The task of a size, from the dataclass of its family's section ``generator``; a GramError
+        says why there is none.
+        """
         ...
 
     def examples(self, sources: Path | None = None) -> Examples:
         """Inputs and completions, the same on every machine.
 
         Args:
-            sources: the folder with the files of the family's ``sources``, for a family that has some.
+            sources: the folder with the files of the family's ``sources``, for a family that has
+                some.
         """
         ...
 
     def symmetries(self) -> Symmetries | None:
-        """What changes a puzzle of this task into another one with the answer changed alike; None if nothing is known."""
+        """What changes a puzzle of this task into another one with the answer changed alike; None
+        if nothing is known.
+        """
         ...
 
     def is_valid(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:
-        """Whether each output [B, L_out] satisfies all constraints and keeps what its input [B, L] gives: [B]."""
+        """Whether each output [B, L_out] satisfies all constraints and keeps what its input [B, L]
+        gives: [B].
+        """
         ...
 
     def canonical(self, inputs: Tokens, outputs: Tokens) -> Tokens:
-        """The one form, among those that mean the same, in which outputs [B, L_out] are compared with completions: [B, L_out]."""
+        """The one form, among those that mean the same, in which outputs [B, L_out] are compared
+        with completions: [B, L_out].
+        """
         ...
 
     def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
-        """By name, how often each output [B, L_out] breaks a rule: [B] each; empty for a task that only tells right from wrong."""
+        """By name, how often each output [B, L_out] breaks a rule: [B] each; empty for a task that
+        only tells right from wrong.
+        """
         ...
 
     # A puzzle of one's own, as text: for gram.solve. The task's file says how its text is written.
@@ -109,7 +126,9 @@ class Task(Protocol):
         ...
 
     def parse(self, text: str) -> Tokens:
-        """The puzzle in ``text``: [L]; a GramError says what is wrong with it, or that it has another size."""
+        """The puzzle in ``text``: [L]; a GramError says what is wrong with it, or that it has
+        another size.
+        """
         ...
 
     def format(self, inputs: Tokens, outputs: Tokens) -> str:
@@ -125,9 +144,13 @@ class Task(Protocol):
         ...
 
     def unfamiliar(self, inputs: Tokens) -> str:
-        """How a puzzle [L] differs from all of the generator, so that a network saw none like it; "" if it does not."""
+        """How a puzzle [L] differs from all of the generator, so that a network saw none like it;
+        "" if it does not.
+        """
         ...
 
     def completions(self, inputs: Tokens) -> Tokens:
-        """All completions of a puzzle [L], in canonical form and ascending order: [m, L_out]; none if it has none."""
+        """All completions of a puzzle [L], in canonical form and ascending order: [m, L_out]; none
+        if it has none.
+        """
         ...

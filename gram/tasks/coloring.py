@@ -1,20 +1,25 @@
-"""Graph colouring (section B.2): a graph whose vertices can be coloured with three colours -> any such colouring.
+"""Graph colouring (section B.2): a graph whose vertices can be coloured with three colours -> any
+such colouring.
 
-A colouring is proper if no edge joins two vertices of one colour. Two colourings that differ by a permutation of the colours
-count as one, whose canonical form numbers the colours in the order in which they first appear along the vertices. Two graphs
-are the same if their adjacency matrices are equal: isomorphic ones may stand in both splits, equal ones never do.
+A colouring is proper if no edge joins two vertices of one colour. Two colourings that differ by a
+permutation of the colours count as one, whose canonical form numbers the colours in the order in
+which they first appear along the vertices. Two graphs are the same if their adjacency matrices are
+equal: isomorphic ones may stand in both splits, equal ones never do.
 
-As text, a graph is its edges by the numbers of their ends, from 1: ``1-2 2-3 4``; 4 is a vertex without an edge.
+As text, a graph is its edges by the numbers of their ends, from 1: ``1-2 2-3 4``; 4 is a vertex
+without an edge.
 
 GAP, what the paper leaves open beside the settings in ``gram/settings/tasks/coloring.py``:
 
-* how n (n - 1) / 2 input tokens become n output tokens. Here every vertex has a token of its own behind those of the edges,
-  and its colour is read there. These tokens are all padding, which no other token is, so that the vocabulary stays the
-  paper's; a network tells them apart by their positions.
-* whether colours are put into their canonical form before answers are counted. Here they are, so that an answer is right or
-  wrong whatever its colours are called, and no colouring is counted twice.
-* which of the training graphs, if any, validate. Here ``split.valid_fraction`` of them do, so that with its default 6,652 of the
-  paper's 7,002 are trained on.
+* how n (n - 1) / 2 input tokens become n output tokens. Here every vertex has a token of its own
+  behind those of the edges, and its colour is read there. These tokens are all padding, which no
+  other token is, so that the vocabulary stays the paper's; a network tells them apart by their
+  positions.
+* whether colours are put into their canonical form before answers are counted. Here they are, so
+  that an answer is right or wrong whatever its colours are called, and no colouring is counted
+  twice.
+* which of the training graphs, if any, validate. Here ``split.valid_fraction`` of them do, so that
+  with its default 6,652 of the paper's 7,002 are trained on.
 """
 
 from __future__ import annotations
@@ -42,7 +47,8 @@ PATIENCE = 100_000  # successive draws without a graph to keep, after which ther
 
 
 def canonical_colourings(n: int, colours: int) -> NDArray[np.uint8]:
-    """Every way to give n vertices at most ``colours`` colours, up to their names: [P, n], in lexicographic order.
+    """Every way to give n vertices at most ``colours`` colours, up to their names: [P, n], in
+    lexicographic order.
 
     Colours are numbered from 0 in the order in which they first appear.
     """
@@ -53,7 +59,8 @@ def canonical_colourings(n: int, colours: int) -> NDArray[np.uint8]:
 
 
 def read_edges(text: str) -> tuple[int, list[tuple[int, int]]]:
-    """The vertices of a graph in ``text``, and its edges: pairs of vertices from 0, the lower one first.
+    """The vertices of a graph in ``text``, and its edges: pairs of vertices from 0, the lower one
+    first.
 
     Raises:
         GramError: anything but edges and vertices, or an edge from a vertex to itself.
@@ -112,14 +119,17 @@ class Coloring:
         return cls(name, size, settings)
 
     def encode(self, edges: NDArray[np.bool_]) -> Tokens:
-        """Graphs as tokens: strict upper triangles [B, n (n - 1) / 2], row by row -> [B, L], with the vertices' tokens."""
+        """Graphs as tokens: strict upper triangles [B, n (n - 1) / 2], row by row -> [B, L], with
+        the vertices' tokens.
+        """
         vertices = np.full((len(edges), self.n), PAD, dtype=np.uint8)
         return np.hstack([np.where(edges, EDGE, NO_EDGE).astype(np.uint8), vertices])
 
     def graphs(self) -> Iterator[NDArray[np.bool_]]:
         """Random graphs without end: the strict upper triangle of each, [n (n - 1) / 2].
 
-        Drawn with Python's ``random()``, whose stream is promised to stay as it is; NumPy's may change with its version.
+        Drawn with Python's ``random()``, whose stream is promised to stay as it is; NumPy's may
+        change with its version.
         """
         random = Random(child_seed(self.settings.seed, "graphs"))
         while True:
@@ -145,9 +155,11 @@ class Coloring:
             yield from zip(batch, map(np.flatnonzero, self.colourings(batch)), strict=True)
 
     def examples(self, sources: Path | None = None) -> Examples:
-        """The first different graphs that can be coloured, with all their colourings, until test and then train are full.
+        """The first different graphs that can be coloured, with all their colourings, until test
+        and then train are full.
 
-        Where (graph, colouring) pairs are counted, a graph goes where all its colourings still fit, or nowhere.
+        Where (graph, colouring) pairs are counted, a graph goes where all its colourings still fit,
+        or nowhere.
 
         Raises:
             GramError: there are not as many such graphs as the settings ask for.
@@ -172,8 +184,9 @@ class Coloring:
                 break
             if idle == PATIENCE:
                 raise GramError(
-                    f"{self.name}: generator: {len(kept)} graphs were found, and {PATIENCE:,} more draws gave no other one that "
-                    f"can be coloured and is asked for; lower train or test, or change edge_probability"
+                    f"{self.name}: generator: {len(kept)} graphs were found, and {PATIENCE:,} more"
+                    " draws gave no other one that can be coloured and is asked for; lower train"
+                    " or test, or change edge_probability"
                 )
         inputs = self.encode(np.stack(kept))
         order = np.lexsort(inputs.T[::-1])  # the first token decides first
@@ -192,7 +205,9 @@ class Coloring:
         return (outputs >= FIRST_COLOUR) & (outputs < self.vocabulary)
 
     def conflicts(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:
-        """Edges whose ends have the same colour, or an end without one: inputs [B, L], outputs [B, n] -> [B, n (n - 1) / 2]."""
+        """Edges whose ends have the same colour, or an end without one: inputs [B, L], outputs [B,
+        n] -> [B, n (n - 1) / 2].
+        """
         one, other = self.ends
         legal = self.is_colour(outputs)
         wrong = (outputs[:, one] == outputs[:, other]) | ~legal[:, one] | ~legal[:, other]
@@ -208,7 +223,9 @@ class Coloring:
         return None
 
     def canonical(self, inputs: Tokens, outputs: Tokens) -> Tokens:
-        """Colours renamed in the order in which they first appear: [B, n] -> [B, n]; other tokens stay as they are."""
+        """Colours renamed in the order in which they first appear: [B, n] -> [B, n]; other tokens
+        stay as they are.
+        """
         colours = np.arange(FIRST_COLOUR, self.vocabulary)
         having = outputs[:, :, None] == colours  # [B, n, colours]
         first = np.where(having.any(axis=1), having.argmax(axis=1), self.n)

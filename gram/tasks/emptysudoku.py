@@ -1,8 +1,8 @@
 """Sudoku boards from nothing (section D.5): an empty board -> any full grid.
 
-There is one input, and so many answers that it is the boards which are split: some are trained on, and
-what is asked of a network is whether the boards that it draws are valid, and new. All 288 boards of 4x4
-are known; those of 6x6 (28,200,960) and 9x9 are drawn by a solver.
+There is one input, and so many answers that it is the boards which are split: some are trained on,
+and what is asked of a network is whether the boards that it draws are valid, and new. All 288
+boards of 4x4 are known; those of 6x6 (28,200,960) and 9x9 are drawn by a solver.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class EmptySudoku(SudokuRules):
         return cls(name, size, settings)
 
     def examples(self, sources: Path | None = None) -> Examples:
-        """The empty board with as many different boards as the settings ask for, in ascending order.
+        """The empty board with as many different boards as the settings ask for, in ascending
+        order.
 
         Raises:
             GramError: there are not as many.
@@ -68,8 +69,8 @@ class EmptySudoku(SudokuRules):
                     break
         if len(found) < self.settings.boards:
             raise GramError(
-                f"{self.name}: generator: boards: {len(found)} were found, and {PATIENCE:,} more draws gave "
-                "no other one; lower it"
+                f"{self.name}: generator: boards: {len(found)} were found, and {PATIENCE:,} more"
+                " draws gave no other one; lower it"
             )
         boards = np.frombuffer(b"".join(sorted(found)), dtype=np.uint8).reshape(-1, self.length)
         return Examples(

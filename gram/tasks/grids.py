@@ -1,7 +1,8 @@
-"""Sudoku grids of one size: units, a solver, and symmetries; what both families of Sudoku tasks stand on.
+"""Sudoku grids of one size: units, a solver, and symmetries; what both families of Sudoku tasks
+stand on.
 
-A grid of n x n cells has n rows, n columns and n boxes, each of which holds every digit once. Tokens
-are 1 for a blank cell and 2 to n + 1 for the digits 1 to n, row by row.
+A grid of n x n cells has n rows, n columns and n boxes, each of which holds every digit once.
+Tokens are 1 for a blank cell and 2 to n + 1 for the digits 1 to n, row by row.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Grids:
         self.units = np.concatenate([self._cells_of(line) for line in (row, column, box)])
 
     def _cells_of(self, line: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The cells of each of the n rows, columns or boxes, from the number of each cell's own: [n, n]."""
+        """The cells of each of the n rows, columns or boxes, from the number of each cell's own:
+        [n, n].
+        """
         return np.argsort(line, kind="stable").reshape(self.n, self.n)
 
     def is_full(self, outputs: Tokens) -> NDArray[np.bool_]:
@@ -73,8 +76,9 @@ class Grids:
     def solutions(self, cells: Sequence[int], random: Random | None = None) -> Iterator[list[int]]:
         """All ways to fill the blank cells, one after the other.
 
-        The cell with the fewest candidates is filled first. With ``random`` its candidates are tried in
-        a random order, drawn with ``random()`` alone, whose stream no version of Python changes.
+        The cell with the fewest candidates is filled first. With ``random`` its candidates are
+        tried in a random order, drawn with ``random()`` alone, whose stream no version of Python
+        changes.
 
         Args:
             cells: n * n tokens; those that are given may not contradict each other.
@@ -137,13 +141,17 @@ class Grids:
 
     @cached_property
     def lines(self) -> tuple[NDArray[np.int64], NDArray[np.int64], bool]:
-        """The orders of rows and of columns that keep the boxes, and whether a grid may be transposed."""
+        """The orders of rows and of columns that keep the boxes, and whether a grid may be
+        transposed.
+        """
         high, wide = self.box
         return orders(self.n, high), orders(self.n, wide), high == wide
 
     @cached_property
     def places(self) -> NDArray[np.int64]:
-        """Every symmetry of the cells, as the cell that comes to each place: [S, n * n]; too many for 9x9."""
+        """Every symmetry of the cells, as the cell that comes to each place: [S, n * n]; too many
+        for 9x9.
+        """
         rows, columns, transposes = self.lines
         cells = np.arange(self.n * self.n).reshape(self.n, self.n)
         found = cells[rows[:, None, :, None], columns[None, :, None, :]].reshape(-1, self.n, self.n)
@@ -152,7 +160,9 @@ class Grids:
         return found.reshape(len(found), -1)
 
     def draw(self, random: Random) -> tuple[NDArray[np.int64], Tokens]:
-        """A random symmetry: lines, transposition and digits changed; see :class:`gram.tasks.base.Symmetries`."""
+        """A random symmetry: lines, transposition and digits changed; see
+        :class:`gram.tasks.base.Symmetries`.
+        """
         rows, columns, transposes = self.lines
         square = np.arange(self.n * self.n).reshape(self.n, self.n)
         square = square[rows[int(random.random() * len(rows))]]
@@ -164,7 +174,8 @@ class Grids:
         return square.reshape(-1), tokens
 
     def canonical_form(self, cells: Tokens) -> bytes:
-        """What all puzzles of one symmetry class have in common: the first of their forms, digits named in order.
+        """What all puzzles of one symmetry class have in common: the first of their forms, digits
+        named in order.
 
         Args:
             cells: [n * n], of a size whose symmetries can be listed.

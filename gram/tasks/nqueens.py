@@ -1,7 +1,8 @@
-"""N-Queens completion (section B.2): a board with some queens of a solution removed -> any full board that contains it.
+"""N-Queens completion (section B.2): a board with some queens of a solution removed -> any full
+board that contains it.
 
-As text, a board is one row of cells after the other, with ``.`` for an empty cell and ``Q`` for a queen, in lines or parted by
-slashes: ``.Q../...Q/Q.../....``.
+As text, a board is one row of cells after the other, with ``.`` for an empty cell and ``Q`` for a
+queen, in lines or parted by slashes: ``.Q../...Q/Q.../....``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ CELLS = {".": EMPTY, "Q": QUEEN, "q": QUEEN}  # q: as answers are written, so th
 
 
 def solutions(n: int) -> NDArray[np.int64]:
-    """All placements of n non-attacking queens: [S, n], the column of the queen in each row, in lexicographic order."""
+    """All placements of n non-attacking queens: [S, n], the column of the queen in each row, in
+    lexicographic order.
+    """
     found: list[list[int]] = []
     columns: list[int] = []
     used: set[tuple[str, int]] = set()
@@ -99,12 +102,14 @@ class NQueens:
         """Check the settings against the size and build the task.
 
         Raises:
-            GramError: a board without solutions or with too many, or a removed count outside 1..n-1 or twice.
+            GramError: a board without solutions or with too many, or a removed count outside 1..n-1
+                or twice.
         """
         removed = list(settings.removed)
         if size in (2, 3) or size < 1:
             raise GramError(
-                f"{name}: {size} queens on a {size}x{size} board have no solution; use n = 1 or n >= 4"
+                f"{name}: {size} queens on a {size}x{size} board have no solution; use n = 1 or n"
+                " >= 4"
             )
         if size > LARGEST:
             raise GramError(f"{name}: all boards are enumerated, which is done up to n = {LARGEST}")
@@ -115,7 +120,8 @@ class NQueens:
         wrong = [k for k in removed if not 1 <= k < size]
         if wrong:
             raise GramError(
-                f"{name}: generator: removed: {short(wrong[0])} is not between 1 and {size - 1} (n - 1)"
+                f"{name}: generator: removed: {short(wrong[0])} is not between 1 and {size - 1} (n"
+                " - 1)"
             )
         if len(set(removed)) < len(removed):
             raise GramError(f"{name}: generator: removed: {short(removed)}: name each count once")
@@ -127,7 +133,9 @@ class NQueens:
         return np.where(board, QUEEN, EMPTY).astype(np.uint8).reshape(-1, self.length)
 
     def examples(self, sources: Path | None = None) -> Examples:
-        """Every subset of a solution that lacks a number of queens in ``removed``, with all solutions that contain it."""
+        """Every subset of a solution that lacks a number of queens in ``removed``, with all
+        solutions that contain it.
+        """
         full = solutions(self.n)
         partial, owner = [], []
         for removed in self.removed:
@@ -136,7 +144,8 @@ class NQueens:
                 boards[:, hidden] = -1
                 partial.append(boards)
                 owner.append(np.arange(len(full)))
-        # Two solutions with the same subset give the same row: grouping the rows finds all completions of an input.
+        # Two solutions with the same subset give the same row: grouping the rows finds all
+        # completions of an input.
         unique, inverse = np.unique(np.concatenate(partial), axis=0, return_inverse=True)
         inverse = inverse.reshape(-1)
         solution = np.concatenate(owner)
@@ -161,7 +170,9 @@ class NQueens:
         return attacked & queens
 
     def is_valid(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:
-        """n queens, none attacked, nothing but queens and empty cells, and every given queen still there: [B]."""
+        """n queens, none attacked, nothing but queens and empty cells, and every given queen still
+        there: [B].
+        """
         queens = outputs == QUEEN
         legal = (queens | (outputs == EMPTY)).all(axis=1)
         kept = (queens | (inputs != QUEEN)).all(axis=1)
@@ -203,7 +214,9 @@ class NQueens:
         return np.array([CELLS[cell] for row in cells for cell in row], dtype=np.uint8)
 
     def format(self, inputs: Tokens, outputs: Tokens) -> str:
-        """The board [n * n] as text, a line per row: ``Q`` a given queen, ``q`` an added one, ``?`` neither queen nor empty."""
+        """The board [n * n] as text, a line per row: ``Q`` a given queen, ``q`` an added one, ``?``
+        neither queen nor empty.
+        """
         signs = {EMPTY: ".", QUEEN: "q"}
         cells = [
             "Q" if given == token == QUEEN else signs.get(token, "?")
@@ -239,7 +252,9 @@ class NQueens:
         )
 
     def completions(self, inputs: Tokens) -> Tokens:
-        """All solutions that contain the queens of a board [n * n]: [m, n * n], in ascending order as of :meth:`examples`."""
+        """All solutions that contain the queens of a board [n * n]: [m, n * n], in ascending order
+        as of :meth:`examples`.
+        """
         full = self.encode(solutions(self.n))
         return full[(full[:, inputs == QUEEN] == QUEEN).all(axis=1)]
 

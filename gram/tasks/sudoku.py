@@ -1,11 +1,12 @@
-"""Sudoku puzzles (section B.2): a grid with some cells given -> the one full grid that contains them.
+"""Sudoku puzzles (section B.2): a grid with some cells given -> the one full grid that contains
+them.
 
-Those of 4x4 and 6x6 are made here: cells of a random full grid are blanked in a random order, as long
-as the puzzle has one solution, until as few are given as were asked for. All forms of a puzzle under
-the symmetries of Sudoku stand in the same split.
+Those of 4x4 and 6x6 are made here: cells of a random full grid are blanked in a random order, as
+long as the puzzle has one solution, until as few are given as were asked for. All forms of a puzzle
+under the symmetries of Sudoku stand in the same split.
 
-As text, a puzzle is one row of cells after the other, with ``.`` for a blank cell, in lines or parted
-by slashes: ``1..4/..1./.1../4..1``.
+As text, a puzzle is one row of cells after the other, with ``.`` for a blank cell, in lines or
+parted by slashes: ``1..4/..1./.1../4..1``.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def read_rows(text: str) -> list[str]:
     for number, row in enumerate(rows, start=1):
         if wrong := [cell for cell in row if cell not in allowed]:
             raise GramError(
-                f"row {number}: {wrong[0]!r} is neither . (a blank cell) nor a digit up to {len(rows)}"
+                f"row {number}: {wrong[0]!r} is neither . (a blank cell) nor a digit up to"
+                f" {len(rows)}"
             )
         if len(row) != len(rows):
             raise GramError(f"row {number} has {len(row)} cells, but there are {len(rows)} rows")
@@ -111,7 +113,9 @@ class SudokuRules:
         return np.array([BLANK + int(cell) for cell in cells], dtype=np.uint8)
 
     def format(self, inputs: Tokens, outputs: Tokens) -> str:
-        """The grid [n * n] as text, a line per row; ``.`` for a blank cell, ``?`` for what is no digit."""
+        """The grid [n * n] as text, a line per row; ``.`` for a blank cell, ``?`` for what is no
+        digit.
+        """
         signs = {BLANK: "."} | {FIRST_DIGIT + d: str(d + 1) for d in range(self.n)}
         cells = [signs.get(token, "?") for token in outputs.tolist()]
         starts = range(0, self.length, self.n)
@@ -130,13 +134,14 @@ class SudokuRules:
                 if len(cells) > 1:
                     one, other = (divmod(int(cell), self.n) for cell in cells[:2])
                     return (
-                        f"the digit {digit - BLANK} stands in row {one[0] + 1}, column {one[1] + 1} and in "
-                        f"row {other[0] + 1}, column {other[1] + 1}"
+                        f"the digit {digit - BLANK} stands in row {one[0] + 1}, column {one[1] + 1}"
+                        f" and in row {other[0] + 1}, column {other[1] + 1}"
                     )
         return ""
 
     def completions(self, inputs: Tokens) -> Tokens:
-        """All full grids that contain the givens of a puzzle [n * n]: [m, n * n], in ascending order.
+        """All full grids that contain the givens of a puzzle [n * n]: [m, n * n], in ascending
+        order.
 
         Raises:
             GramError: more than can be listed.
@@ -171,7 +176,8 @@ class Sudoku(SudokuRules):
         """Check the settings against the size and build the task.
 
         Raises:
-            GramError: a size without boxes or whose puzzles are not made here, or givens that make no puzzle.
+            GramError: a size without boxes or whose puzzles are not made here, or givens that make
+                no puzzle.
         """
         task = cls(name, size, settings)
         if size not in MADE:
@@ -213,8 +219,8 @@ class Sudoku(SudokuRules):
             found.setdefault(cells.tobytes(), solution)
         if len(found) < self.settings.puzzles:
             raise GramError(
-                f"{self.name}: generator: puzzles: {len(found)} were found, and {PATIENCE:,} more gave no "
-                "other one; lower it, or widen fewest_givens and most_givens"
+                f"{self.name}: generator: puzzles: {len(found)} were found, and {PATIENCE:,} more"
+                " gave no other one; lower it, or widen fewest_givens and most_givens"
             )
         inputs = sorted(found)  # in the order of their tokens
         cells = np.frombuffer(b"".join(inputs), dtype=np.uint8).reshape(-1, self.length)
@@ -235,8 +241,8 @@ class Sudoku(SudokuRules):
         if settings.fewest_givens <= givens <= settings.most_givens:
             return ""
         return (
-            f"the puzzle gives {givens} cells, those of the training mostly {settings.fewest_givens} to "
-            f"{settings.most_givens}"
+            f"the puzzle gives {givens} cells, those of the training mostly"
+            f" {settings.fewest_givens} to {settings.most_givens}"
         )
 
 

@@ -1,1 +1,3 @@
-"""Training: batches that go on from step to step, objectives, optimizers, and the loop around them."""
+"""Training: batches that go on from step to step, objectives, optimizers, and the loop around
+them.
+"""

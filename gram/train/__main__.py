@@ -1,6 +1,7 @@
 """``python -m gram.train``: train one run to its last step, from its resume state if there is one.
 
-``torchrun --nproc-per-node N -m gram.train`` with the same arguments spreads the run's batch over N processes.
+``torchrun --nproc-per-node N -m gram.train`` with the same arguments spreads the run's batch over N
+processes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from gram.train.trainer import WRITTEN, Trainer
 
 
 def main() -> None:
-    """Train one run; reads config.json, writes weights.safetensors, meta.json and history.jsonl; resumes by itself."""
+    """Train one run; reads config.json, writes weights.safetensors, meta.json and history.jsonl;
+    resumes by itself.
+    """
     parser = Parser(prog="python -m gram.train", description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True, help="config.json of the run")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
@@ -61,9 +64,10 @@ def introduce(trainer: Trainer) -> None:
     """Say on standard error what is trained, where, and in which precision."""
     settings, count = trainer.settings, trainer.processes.count
     print(
-        f"{settings.task} {settings.method} seed {settings.seed}: {parameter_count(trainer.model):,} parameters on "
-        f"{trainer.device}{f' x {count} processes' if count > 1 else ''}, forward in {settings.train.precision}, "
-        "weights and losses in fp32",
+        f"{settings.task} {settings.method} seed {settings.seed}:"
+        f" {parameter_count(trainer.model):,} parameters on"
+        f" {trainer.device}{f' x {count} processes' if count > 1 else ''}, forward in"
+        f" {settings.train.precision}, weights and losses in fp32",
         file=sys.stderr,
     )
 

@@ -1,4 +1,6 @@
-"""AdamATan2 (arXiv:2407.05872), the optimizer of HRM and TRM: Adam with an arc tangent in place of the quotient."""
+"""AdamATan2 (arXiv:2407.05872), the optimizer of HRM and TRM: Adam with an arc tangent in place of
+the quotient.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,13 @@ from torch import Tensor
 class AdamATan2(torch.optim.Optimizer):
     """Decoupled weight decay, then p <- p - lr / (1 - beta1^t) * atan2(m, sqrt(v / (1 - beta2^t))).
 
-    The gradient's scale does not matter, and there is no epsilon. m is corrected outside the arc tangent, as in the package that
-    HRM and TRM train with; the paper corrects it inside, which makes the first steps smaller by a factor of up to pi/4.
+    The gradient's scale does not matter, and there is no epsilon. m is corrected outside the arc
+    tangent, as in the package that HRM and TRM train with; the paper corrects it inside, which
+    makes the first steps smaller by a factor of up to pi/4.
 
     Args:
-        params: parameters, or groups of them. A group with ``sign: True`` is trained by SignSGD instead, p <- p - lr * sign(g).
+        params: parameters, or groups of them. A group with ``sign: True`` is trained by SignSGD
+        instead, p <- p - lr * sign(g).
         lr: learning rate.
         betas: decay of m and of v.
         weight_decay: decoupled: p <- (1 - lr * weight_decay) * p before the step.
@@ -37,7 +41,9 @@ class AdamATan2(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step on the gradients that the parameters hold; those without one stay as they are."""
+        """One step on the gradients that the parameters hold; those without one stay as they
+        are.
+        """
         for group in self.param_groups:
             lr = group["lr"]
             for p in group["params"]:
@@ -53,7 +59,9 @@ class AdamATan2(torch.optim.Optimizer):
     def _direction(
         self, state: dict[str, Tensor], gradient: Tensor, beta1: float, beta2: float
     ) -> tuple[float, Tensor]:
-        """Moves the moments in ``state``; returns 1 - beta1^t, and atan2(m, sqrt(v / (1 - beta2^t)))."""
+        """Moves the moments in ``state``; returns 1 - beta1^t, and atan2(m, sqrt(v / (1 -
+        beta2^t))).
+        """
         if not state:
             state["step"] = torch.zeros(())  # on the CPU, so that reading it never waits for a GPU
             state["m"], state["v"] = torch.zeros_like(gradient), torch.zeros_like(gradient)

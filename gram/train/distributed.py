@@ -1,7 +1,9 @@
-"""The processes of one training: ``torchrun --nproc-per-node N -m gram.train ...`` splits the rows of the carry between them.
+"""The processes of one training: ``torchrun --nproc-per-node N -m gram.train ...`` splits the rows
+of the carry between them.
 
-Every process holds all weights and makes all draws; the processes meet in sums of gradients. On GPUs these run over NCCL, and what
-concerns the host (signals, who has failed) over gloo, so that no process waits inside a GPU kernel for one that is gone.
+Every process holds all weights and makes all draws; the processes meet in sums of gradients. On
+GPUs these run over NCCL, and what concerns the host (signals, who has failed) over gloo, so that no
+process waits inside a GPU kernel for one that is gone.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from gram.system.errors import GramError
 from gram.system.provenance import choose_device
 
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
-# How long a process waits for the others. The first one also rolls out and saves meanwhile, which is
-# why this is long; why it waits is told much earlier.
+# How long a process waits for the others. The first one also rolls out and saves meanwhile, which
+# is why this is long; why it waits is told much earlier.
 PATIENCE = timedelta(minutes=30)
 SAYS_AFTER = 60.0  # seconds
 
@@ -64,7 +66,8 @@ class Waiting:
 
 
 class Processes:
-    """This process among those of its run; alone unless :func:`join` says otherwise, and then nothing here has an effect.
+    """This process among those of its run; alone unless :func:`join` says otherwise, and then
+    nothing here has an effect.
 
     Attributes:
         rank: the number of this process, from 0.
@@ -152,18 +155,21 @@ class Processes:
         except RuntimeError as error:
             if waiting and waiting.since and time.monotonic() - waiting.since > patience():
                 raise PeerLost(
-                    f"another process of this run has not answered for {PATIENCE}: it hangs, or its "
-                    "machine does; end it, then run the same command again"
+                    f"another process of this run has not answered for {PATIENCE}: it hangs, or its"
+                    " machine does; end it, then run the same command again"
                 ) from error
             raise PeerLost(
-                "another process of this run has ended without a message; run the same command again"
+                "another process of this run has ended without a message; run the same command"
+                " again"
             ) from error
         finally:
             if waiting:
                 waiting.since = None
 
     def speaks(self, error: BaseException) -> bool:
-        """Whether this process is the one to print ``error``: the first that asks. The others end silently."""
+        """Whether this process is the one to print ``error``: the first that asks. The others end
+        silently.
+        """
         try:
             return self._asks_first()
         except RuntimeError:  # the store ended with the process that kept it
@@ -180,7 +186,8 @@ class Processes:
             return device
         if ":" in name:
             raise GramError(
-                f"--device {name}: each of the {self.count} processes takes its own GPU; use --device cuda"
+                f"--device {name}: each of the {self.count} processes takes its own GPU; use"
+                " --device cuda"
             )
         device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)
@@ -193,7 +200,9 @@ class Processes:
 
 
 def patience() -> float:
-    """Seconds after which a meeting has failed because somebody did not come; a little less than :data:`PATIENCE`."""
+    """Seconds after which a meeting has failed because somebody did not come; a little less than
+    :data:`PATIENCE`.
+    """
     return 0.95 * PATIENCE.total_seconds()
 
 
@@ -206,7 +215,8 @@ def join() -> Processes:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes()
     if sys.platform == "linux":
-        # torchrun gives its processes sessions of their own; without this they would go on when it is killed itself.
+        # torchrun gives its processes sessions of their own; without this they would go on when it
+        # is killed itself.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     try:
         store, rank, count = next(rendezvous("env://"))  # which waits for 30 minutes
@@ -215,7 +225,7 @@ def join() -> Processes:
     except (RuntimeError, ValueError) as error:  # torch's DistError is a RuntimeError
         cause = str(error).strip().partition("\n")[0]
         raise PeerLost(
-            f"the processes of this run have not met ({cause}); start all of them with one torchrun, "
-            "where each reaches the others' machine"
+            f"the processes of this run have not met ({cause}); start all of them with one"
+            " torchrun, where each reaches the others' machine"
         ) from error
     return Processes(rank, count, lambda: store.add("gram/errors", 1) == 1)

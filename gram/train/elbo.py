@@ -1,7 +1,9 @@
-"""The bound of the whole rollout beside the surrogate that training minimises (section 2.3; the paper's Figure 8), in nats.
+"""The bound of the whole rollout beside the surrogate that training minimises (section 2.3; the
+paper's Figure 8), in nats.
 
-Gradients, and by default the KL, reach one transition of one supervision step at a time. What such a step minimises is therefore
-no bound on -log p(y | x); whether it moves together with the bound is an empirical question, which these numbers answer.
+Gradients, and by default the KL, reach one transition of one supervision step at a time. What such
+a step minimises is therefore no bound on -log p(y | x); whether it moves together with the bound is
+an empirical question, which these numbers answer.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ GROUPS = {"1": (1, 1), "2 to 3": (2, 3), "4 to 6": (4, 6), "7 and more": (7, Non
 
 
 def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """At most ``limit`` (input, target) pairs, spread evenly over a split: int64 [B, L] and [B, L_out]."""
+    """At most ``limit`` (input, target) pairs, spread evenly over a split: int64 [B, L] and [B,
+    L_out].
+    """
     return pairs_at(split, spread_rows(len(split.completions), limit), device)
 
 
@@ -63,8 +67,8 @@ def supervised_pass(
         uncharged_noise, charge_all: as of :meth:`gram.models.gram.GRAM.forward`.
 
     Returns:
-        -log p(y | z) summed over tokens, and KL(q || p) summed over tokens, channels and the step's charged transitions; both
-        fp32 [N_sup, B], in nats per board. None for a model without a KL.
+        -log p(y | z) summed over tokens, and KL(q || p) summed over tokens, channels and the step's
+        charged transitions; both fp32 [N_sup, B], in nats per board. None for a model without a KL.
     """
     state = model.initial_state(inputs, generator)
     cross_entropy, kl = [], []
@@ -111,14 +115,17 @@ def pass_as_trained(
 def bounds(
     model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Bounds | None:
-    """The full negative ELBO and the surrogate of some pairs; one sample of the noise each, the same for both.
+    """The full negative ELBO and the surrogate of some pairs; one sample of the noise each, the
+    same for both.
 
-    full: all T x N_sup transitions draw from the posterior. cross_entropy is -log p(y | z) after the last supervision step, kl
-        the KL(q || p) summed over all transitions. Their sum bounds -log p(y | x) from above, in expectation over the noise
-        (but with ``guidance: mean``, which draws none and charges a distance in the KL's place).
-    surrogate: noise and charges as the run's settings say. cross_entropy and kl are those of one supervision step, with the KL
-        of its charged transitions, averaged over the N_sup steps, as a staggered batch averages them. Both have weight 1 here,
-        whatever ``beta`` and the reductions of the loss are, so that all four numbers share one unit.
+    full: all T x N_sup transitions draw from the posterior. cross_entropy is -log p(y | z) after
+        the last supervision step, kl the KL(q || p) summed over all transitions. Their sum bounds
+        -log p(y | x) from above, in expectation over the noise (but with ``guidance: mean``, which
+        draws none and charges a distance in the KL's place).
+    surrogate: noise and charges as the run's settings say. cross_entropy and kl are those of one
+        supervision step, with the KL of its charged transitions, averaged over the N_sup steps, as
+        a staggered batch averages them. Both have weight 1 here, whatever ``beta`` and the
+        reductions of the loss are, so that all four numbers share one unit.
 
     Args:
         model: the network.
@@ -128,7 +135,8 @@ def bounds(
         generator: source of the noise, on the device of ``inputs``.
 
     Returns:
-        {full, surrogate} -> {cross_entropy, kl} in nats per board, means over the batch; None for a model without a KL.
+        {full, surrogate} -> {cross_entropy, kl} in nats per board, means over the batch; None for a
+        model without a KL.
     """
     start = generator.get_state()
     full = supervised_pass(
@@ -154,7 +162,9 @@ def bounds(
 def watched_bounds(
     model: Network, split: Split, config: TrainConfig, generator: torch.Generator
 ) -> Bounds | None:
-    """:func:`bounds` of at most ``eval_inputs`` pairs of a split; None without any, or for a model without a KL."""
+    """:func:`bounds` of at most ``eval_inputs`` pairs of a split; None without any, or for a model
+    without a KL.
+    """
     if not isinstance(model, GRAM):
         return None
     inputs, targets = watched_pairs(split, config.eval_inputs, generator.device)
@@ -166,9 +176,9 @@ def by_supervision_step(
 ) -> dict[str, dict[str, Any]] | None:
     """What each supervision step pays along trajectories that the posterior steers.
 
-    An input with m completions leaves a choice worth log m. If it is carried on, the KL is paid in the
-    first step or two and is near 0 after them; if it stays near log m to the last step, what was chosen
-    is forgotten and decided anew each time, and a rollout has no posterior to decide it.
+    An input with m completions leaves a choice worth log m. If it is carried on, the KL is paid in
+    the first step or two and is near 0 after them; if it stays near log m to the last step, what
+    was chosen is forgotten and decided anew each time, and a rollout has no posterior to decide it.
 
     Args:
         model: the network.
@@ -178,9 +188,9 @@ def by_supervision_step(
         pairs: how many in all, an equal share for each group.
 
     Returns:
-        A group's name -> pairs (how many), log_m (mean of log m), kl and cross_entropy (of every step,
-        means over the pairs), in nats per board; groups without pairs are left out. None for a model
-        without a KL.
+        A group's name -> pairs (how many), log_m (mean of log m), kl and cross_entropy (of every
+        step, means over the pairs), in nats per board; groups without pairs are left out. None for
+        a model without a KL.
     """
     if not isinstance(model, GRAM):
         return None

@@ -51,7 +51,8 @@ def train_until_stopped(
     trainer.restore()
     if processes.most(trainer.step) != trainer.step:
         raise GramError(
-            f"{trainer.output}: not all processes find the same resume state; the folder must be one that all share"
+            f"{trainer.output}: not all processes find the same resume state; the folder must be"
+            " one that all share"
         )
     if refuses_long and processes.first:
         with stops.allowed():
@@ -98,6 +99,8 @@ def watch(trainer: Trainer, stops: Stops, bar: tqdm[Any]) -> None:
 
 
 def describe(line: dict[str, Any]) -> str:
-    """A rollout line for the progress bar: valid share of validation inputs with one and with several completions."""
+    """A rollout line for the progress bar: valid share of validation inputs with one and with
+    several completions.
+    """
     counts = line["valid"]
     return " ".join(f"{key}={c['valid']}/{c['inputs']}" for key, c in counts.items())

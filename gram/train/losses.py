@@ -1,4 +1,6 @@
-"""The objective of one supervision step (section 2.3): cross-entropy, balanced KL, halting and value losses; all in fp32."""
+"""The objective of one supervision step (section 2.3): cross-entropy, balanced KL, halting and
+value losses; all in fp32.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from gram.settings import TrainConfig
 
 
 def stablemax_log_probabilities(logits: Tensor) -> Tensor:
-    """log of s(x) / sum s(x), s(x) = x + 1 for x >= 0 and 1 / (1 - x) below; float64, as TRM computes it."""
+    """log of s(x) / sum s(x), s(x) = x + 1 for x >= 0 and 1 / (1 - x) below; float64, as TRM
+    computes it.
+    """
     x = logits.double()
     s = torch.where(x >= 0, x + 1, 1 / (1 - x.clamp(max=0)))
     return (s / s.sum(dim=-1, keepdim=True)).log()
@@ -34,11 +38,13 @@ def balanced_kl(charges: Sequence[Charge], config: TrainConfig) -> tuple[Tensor,
     """The KL between posterior and prior, balanced as in Dreamer-V2.
 
     Args:
-        charges: one or more charged transitions; distributions over [B, L, D], or [B, 1, D] where all tokens share a vector.
+        charges: one or more charged transitions; distributions over [B, L, D], or [B, 1, D] where
+        all tokens share a vector.
         config: kl_balance, kl_channels, kl_tokens and free_nats.
 
     Returns:
-        The loss per row, fp32 [B], and the plain KL(q || p) per row in nats (summed over everything, detached), [B].
+        The loss per row, fp32 [B], and the plain KL(q || p) per row in nats (summed over
+        everything, detached), [B].
     """
 
     def reduce(kl: Tensor, tokens: int) -> Tensor:
@@ -66,10 +72,14 @@ def scale_gradient(gaussian: Gaussian, share: Tensor | float) -> Gaussian:
 
 
 def halt_loss(halt: Tensor, correct: Tensor) -> Tensor:
-    """Binary cross-entropy of q_halt with 1[decoded == y]: [B, 2], bool [B] -> [B]; q_continue is not used."""
+    """Binary cross-entropy of q_halt with 1[decoded == y]: [B, 2], bool [B] -> [B]; q_continue is
+    not used.
+    """
     return F.binary_cross_entropy_with_logits(halt[:, 0], correct.float(), reduction="none")
 
 
 def value_loss(value: Tensor, reward: Tensor) -> Tensor:
-    """Squared error of the LPRM value with the reward r in [0, 1] of the trajectory's end: any equal shapes."""
+    """Squared error of the LPRM value with the reward r in [0, 1] of the trajectory's end: any
+    equal shapes.
+    """
     return (value - reward).square()

@@ -1,4 +1,6 @@
-"""Optimizer, learning-rate and beta schedules, and the exponential moving average of the weights."""
+"""Optimizer, learning-rate and beta schedules, and the exponential moving average of the
+weights.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from gram.train.adam_atan2 import AdamATan2
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW | AdamATan2:
     """AdamW, in its fused form, or AdamATan2, both with decoupled weight decay.
 
-    With ``decay: matrices`` the second group does not decay. AdamATan2 has a last group for what SignSGD trains.
+    With ``decay: matrices`` the second group does not decay. AdamATan2 has a last group for what
+    SignSGD trains.
     """
     signed = model.signed if config.optimizer == "adam_atan2" and isinstance(model, Network) else []
     parameters = [p for p in model.parameters() if all(p is not other for other in signed)]
@@ -48,19 +51,25 @@ def allocate_gradients(model: nn.Module) -> list[Tensor]:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """The learning rate of optimizer step ``step`` (counted from 0): linear warm-up, then constant or cosine."""
+    """The learning rate of optimizer step ``step`` (counted from 0): linear warm-up, then constant
+    or cosine.
+    """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     return config.learning_rate * annealed(step, config, config.final_learning_rate)
 
 
 def weight_decay(step: int, config: TrainConfig) -> float:
-    """The weight decay of optimizer step ``step``; without a warm-up, because AdamW multiplies it by the learning rate."""
+    """The weight decay of optimizer step ``step``; without a warm-up, because AdamW multiplies it
+    by the learning rate.
+    """
     return config.weight_decay * annealed(step, config, config.final_weight_decay)
 
 
 def annealed(step: int, config: TrainConfig, final: float) -> float:
-    """With the cosine schedule, a share that falls from 1 after the warm-up to ``final`` at the last step; else 1."""
+    """With the cosine schedule, a share that falls from 1 after the warm-up to ``final`` at the
+    last step; else 1.
+    """
     if config.schedule == "constant" or step < config.warmup_steps:
         return 1.0
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
@@ -68,7 +77,9 @@ def annealed(step: int, config: TrainConfig, final: float) -> float:
 
 
 def beta(step: int, config: TrainConfig) -> float:
-    """The weight of the KL at optimizer step ``step``: constant, or moving linearly from ``beta_initial``."""
+    """The weight of the KL at optimizer step ``step``: constant, or moving linearly from
+    ``beta_initial``.
+    """
     if config.beta_initial is None or step >= config.beta_decay_steps:
         return config.beta
     share = step / config.beta_decay_steps

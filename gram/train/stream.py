@@ -1,4 +1,6 @@
-"""The streaming carry: rows of a batch that live for at most N_sup supervision steps and are then replaced by fresh inputs."""
+"""The streaming carry: rows of a batch that live for at most N_sup supervision steps and are then
+replaced by fresh inputs.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from gram.train.objectives import Rows
 def draw_symmetries(
     task: Task, settings: RunSettings, device: torch.device
 ) -> tuple[Tensor, Tensor] | None:
-    """As many symmetries of the task as the settings ask for, drawn by the run's seed, as :class:`Stream` takes them.
+    """As many symmetries of the task as the settings ask for, drawn by the run's seed, as
+    :class:`Stream` takes them.
 
     Raises:
         GramError: a task of which none is known.
@@ -38,10 +41,12 @@ def draw_symmetries(
 
 
 class Stream:
-    """Training inputs and the carry, all on one device; advancing it needs no synchronisation with the host.
+    """Training inputs and the carry, all on one device; advancing it needs no synchronisation with
+    the host.
 
-    A process may own only some rows of the carry: ``b`` of the global batch's B. Every process makes the draws of all B rows
-    and keeps its own, so that the rows do not depend on how many processes there are.
+    A process may own only some rows of the carry: ``b`` of the global batch's B. Every process
+    makes the draws of all B rows and keeps its own, so that the rows do not depend on how many
+    processes there are.
 
     Args:
         split: the training inputs with their completions.
@@ -49,19 +54,22 @@ class Stream:
         config: batch_size (B), N_sup, and how rows are drawn, revealed, staggered and halted.
         generator: source of all draws; its device is the carry's.
         rows: the rows of the carry that this process owns; all without it.
-        symmetries: ``places`` [S, L] and ``tokens`` [S, vocabulary] of as many symmetries as ``config`` asks for; None without.
+        symmetries: ``places`` [S, L] and ``tokens`` [S, vocabulary] of as many symmetries as
+            ``config`` asks for; None without.
 
     Attributes:
         age: [b] supervision steps that each row has had, 0..N_sup - 1 while a step is taken.
-        first: [b] age at which the row entered (above 0 only for the first rows of a staggered carry).
+        first: [b] age at which the row entered (above 0 only for the first rows of a staggered
+        carry).
         least: [b] supervision steps that a row must have had before it may halt.
         halts: [b] whether the present step asks to halt.
-        revealed: [b, L] bool, positions at which the row's input shows its target; [b, 0] without ``reveal``.
+        revealed: [b, L] bool, positions at which the row's input shows its target; [b, 0] without
+        ``reveal``.
         finished: [b] int64, trajectories that have ended in each row.
         symmetry: [b] int64, which symmetry changes each row; [0] without any.
         state: latent state of each row.
-        summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the value loss; [b, N_sup, 0]
-            without a value head.
+        summaries: [b, N_sup, D] first tokens of h after each step of the row's trajectory, for the
+            value loss; [b, N_sup, 0] without a value head.
 
     Raises:
         GramError: settings that exclude each other.
@@ -121,7 +129,9 @@ class Stream:
         return pair[self._rows]
 
     def _draw_symmetry(self) -> Tensor:
-        """A random symmetry for every row: [b]; [0] where there are none, for which nothing is drawn."""
+        """A random symmetry for every row: [b]; [0] where there are none, for which nothing is
+        drawn.
+        """
         device = self.generator.device
         if self._symmetries is None:
             return torch.zeros(0, dtype=torch.int64, device=device)
@@ -139,7 +149,8 @@ class Stream:
         """The fewest positions that any training input leaves open.
 
         Raises:
-            GramError: inputs that cannot show a part of the answer and still leave less open than all others.
+            GramError: inputs that cannot show a part of the answer and still leave less open than
+                all others.
         """
         if self._inputs.shape[1] != self._completions.shape[1]:
             raise GramError(
@@ -148,15 +159,17 @@ class Stream:
         fewest = int((self._inputs[self._owner] != self._completions).sum(dim=1).min())
         if fewest < 2:
             raise GramError(
-                f"train: reveal: an input leaves {fewest} positions open, and none can leave fewer; use reveal: 0"
+                f"train: reveal: an input leaves {fewest} positions open, and none can leave fewer;"
+                " use reveal: 0"
             )
         return fewest
 
     def _draw_revealed(self) -> Tensor:
         """For every row the positions at which a fresh input would show its target: bool [b, L].
 
-        A share ``reveal`` of the rows is revealed until 1 to fewest - 1 positions are open, fewest being the fewest of any
-        training input, so that no revealed input is one of the data set's, in any split.
+        A share ``reveal`` of the rows is revealed until 1 to fewest - 1 positions are open, fewest
+        being the fewest of any training input, so that no revealed input is one of the data set's,
+        in any split.
         """
         config, device = self.config, self.generator.device
         if config.reveal == 0:
@@ -179,7 +192,9 @@ class Stream:
         return State(*(part[self._rows] for part in z0))
 
     def _draw_least(self) -> Tensor:
-        """Supervision steps that each row must have had before it may halt in the present step, as HRM draws them: [b]."""
+        """Supervision steps that each row must have had before it may halt in the present step, as
+        HRM draws them: [b].
+        """
         config, device = self.config, self.generator.device
         if config.halt == "none":
             return torch.full_like(self.age, config.N_sup)
@@ -209,12 +224,16 @@ class Stream:
         return self.age + 1 >= self.config.N_sup
 
     def taken(self, noise: Tensor | None) -> Rows:
-        """What the present supervision step takes of all rows, with the noise [..., b, ...] for them."""
+        """What the present supervision step takes of all rows, with the noise [..., b, ...] for
+        them.
+        """
         return Rows(self.state, self.inputs, self.targets, noise, self.last, self.age)
 
     @property
     def finishing(self) -> Tensor:
-        """Whether the present step, once recorded, is the row's end, at N_sup or by halting before: bool [b]."""
+        """Whether the present step, once recorded, is the row's end, at N_sup or by halting before:
+        bool [b].
+        """
         return self.last | (self.halts & (self.age + 1 >= self.least))
 
     @property
@@ -237,10 +256,13 @@ class Stream:
             self._accept(step.carried.argmax(dim=-1), rows)
 
     def _accept(self, answers: Tensor, rows: slice) -> None:
-        """Make an answer [b', L_out] that is a completion of its row's input, as the row shows it, the row's target."""
+        """Make an answer [b', L_out] that is a completion of its row's input, as the row shows it,
+        the row's target.
+        """
         pair = self.pair[rows]
         owner = self._owner[pair][:, None]
-        # Row numbers of the completions of each row's input; where it has fewer than the most, its first again: [b', m].
+        # Row numbers of the completions of each row's input; where it has fewer than the most, its
+        # first again: [b', m].
         candidates = self._offsets[owner] + torch.where(
             self._places < self._counts[owner], self._places, 0
         )
@@ -285,7 +307,8 @@ class Stream:
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Put back what :meth:`tensors` gave, from all B rows of the carry."""
-        # Cloned, so that the rows of one process are aligned as in a training that was never interrupted.
+        # Cloned, so that the rows of one process are aligned as in a training that was never
+        # interrupted.
         own = {
             name: tensor[self._rows].clone().to(self.age.device) for name, tensor in tensors.items()
         }

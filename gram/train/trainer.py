@@ -1,4 +1,6 @@
-"""One training run (section 2.3): its step, what is watched, and the state from which it resumes bit for bit."""
+"""One training run (section 2.3): its step, what is watched, and the state from which it resumes
+bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +53,12 @@ class Trainer:
         data: folder of the task's data set.
         output: the run's folder.
         device: where to train.
-        processes: the processes that share the run; each has a trainer of its own, and calls the same methods of it.
+        processes: the processes that share the run; each has a trainer of its own, and calls the
+            same methods of it.
 
     Raises:
-        GramError: settings that exclude each other, broken data, or a carry that does not fit in memory.
+        GramError: settings that exclude each other, broken data, or a carry that does not fit in
+            memory.
     """
 
     def __init__(
@@ -103,10 +107,12 @@ class Trainer:
             )
             self.gradients = optim.allocate_gradients(self.model)
         if self.config.compile != "none":
-            # Saving what was compiled for the next process now and then ends this one with a segmentation fault (pytorch/pytorch
-            # issue 177442; seen in the tests with torch 2.13). The kernels are kept all the same, by a cache of their own.
+            # Saving what was compiled for the next process now and then ends this one with a
+            # segmentation fault (pytorch/pytorch issue 177442; seen in the tests with torch 2.13).
+            # The kernels are kept all the same, by a cache of their own.
             functorch_config.enable_autograd_cache = False
-            # In place, so that the names of the weights stay; the averaged weights, rolled out now and then, are not compiled.
+            # In place, so that the names of the weights stay; the averaged weights, rolled out now
+            # and then, are not compiled.
             self.model.compile(
                 dynamic=False, mode="reduce-overhead" if self.config.compile == "graphs" else None
             )
@@ -130,10 +136,11 @@ class Trainer:
         """The context in which the network runs: the forward pass in the run's precision."""
         return forward_in(self.config.precision, self.device)
 
-    # One step -----------------------------------------------------------------------------------------------------
+    # One step -------------------------------------------------------------------------------------
 
     def train_step(self) -> None:
-        """One optimizer step, on one supervision step of every row of the carry, or on all N_sup of a fresh batch.
+        """One optimizer step, on one supervision step of every row of the carry, or on all N_sup of
+        a fresh batch.
 
         Nothing in it waits for the device, but for the meeting of several processes.
 
@@ -146,7 +153,8 @@ class Trainer:
             if self.gives_up_steps:
                 self._before = self._carry_and_draws()
         optim.set_rates(self.optimizer, self.step, config)
-        # In place: the gradients stay ours, where a CUDA graph would reuse its own memory for those of the next micro-batch.
+        # In place: the gradients stay ours, where a CUDA graph would reuse its own memory for those
+        # of the next micro-batch.
         self.optimizer.zero_grad(set_to_none=False)
         terms: dict[str, Tensor] = {}
         with explained(
@@ -184,7 +192,8 @@ class Trainer:
         return {"draws": self.draws.get_state(), "noise": self.noise.get_state()}
 
     def _supervise(self, terms: dict[str, Tensor]) -> Tensor:
-        """One supervision step, forward and backward, of this process's rows; adds its share to every mean in ``terms``.
+        """One supervision step, forward and backward, of this process's rows; adds its share to
+        every mean in ``terms``.
 
         Returns:
             The reward r of each row, if this is its last step: fp32 [b].
@@ -221,14 +230,17 @@ class Trainer:
         return torch.cat(rewards)
 
     def _mean(self, values: Tensor) -> Tensor:
-        """The share of some rows [b'] in the mean over all rows and supervision steps of an optimizer step."""
+        """The share of some rows [b'] in the mean over all rows and supervision steps of an
+        optimizer step.
+        """
         return values.sum() / (self.config.batch_size * self.supervision_steps)
 
     def _value_loss(self, reward: Tensor) -> Tensor:
-        """LPRM: rows at their last step teach the value of every state of their trajectory; this process's share of the mean.
+        """LPRM: rows at their last step teach the value of every state of their trajectory; this
+        process's share of the mean.
 
-        Apart from the other losses, because how many states there are is known only after all micro-batches. The heads read
-        detached states, so this pass does not enter the core.
+        Apart from the other losses, because how many states there are is known only after all
+        micro-batches. The heads read detached states, so this pass does not enter the core.
         """
         stream = self.stream
         weight = (stream.visited & stream.finishing[:, None]).float()
@@ -244,7 +256,7 @@ class Trainer:
         for name, term in terms.items():
             self.sums[name] = self.sums.get(name, 0) + term
 
-    # What is watched ------------------------------------------------------------------------------------------------
+    # What is watched ------------------------------------------------------------------------------
 
     def check_finite(self) -> None:
         """Stop if any loss or gradient so far was NaN or infinite.
@@ -298,7 +310,9 @@ class Trainer:
         return due and self._last_line("rollout", -1) < self.step
 
     def log_rollouts(self) -> dict[str, Any]:
-        """A history line with what the averaged weights solve and bound: see :func:`gram.train.watch.observed`."""
+        """A history line with what the averaged weights solve and bound: see
+        :func:`gram.train.watch.observed`.
+        """
 
         def generator(*names: str) -> torch.Generator:
             return seeded_generator(self.device, self.settings.seed, *names, self.step)
@@ -314,7 +328,7 @@ class Trainer:
             self.history.append({"event": "rollout", "step": self.step} | found)
         return self.history[-1]
 
-    # Saving and resuming --------------------------------------------------------------------------------------------
+    # Saving and resuming --------------------------------------------------------------------------
 
     @property
     def resume_path(self) -> Path:
@@ -329,7 +343,9 @@ class Trainer:
         )
 
     def identity(self) -> str:
-        """Hash of what a resume state must share with the run: settings, but for those of its execution, and data."""
+        """Hash of what a resume state must share with the run: settings, but for those of its
+        execution, and data.
+        """
         facts = self.settings.without_execution()
         facts["data_md5"] = self.data_md5
         facts["initial_md5"] = self.initial["md5"] if self.initial else None
@@ -395,7 +411,8 @@ class Trainer:
         return f"{where}; {self._kept()}; run the same command again to go on"
 
     def restore(self) -> bool:
-        """Continue from the resume state if there is one for these settings and data; returns whether.
+        """Continue from the resume state if there is one for these settings and data; returns
+        whether.
 
         Raises:
             GramError: it is damaged.

@@ -1,4 +1,6 @@
-"""What is watched during training: whether rollouts of the prior solve boards, which the losses do not tell, and the bounds."""
+"""What is watched during training: whether rollouts of the prior solve boards, which the losses do
+not tell, and the bounds.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,9 @@ def observed(
         generator: gives a generator for a named purpose, so that watching a run does not change it.
 
     Returns:
-        Each split's name -> :func:`rollout_counts`; where there are any, elbo -> :func:`gram.train.elbo.bounds`,
-        and steps -> :func:`gram.train.elbo.by_supervision_step` of training pairs.
+        Each split's name -> :func:`rollout_counts`; where there are any, elbo ->
+        :func:`gram.train.elbo.bounds`, and steps -> :func:`gram.train.elbo.by_supervision_step` of
+        training pairs.
     """
     found: dict[str, Any] = {
         name: rollout_counts(model, task, split, config, generator("watch", name))
@@ -51,13 +54,14 @@ def observed(
 def rollout_counts(
     model: Network, task: Task, split: Split, config: TrainConfig, generator: torch.Generator
 ) -> dict[str, dict[str, int]]:
-    """Valid prior samples, one for each of some inputs of a split, by the inputs' number of completions.
+    """Valid prior samples, one for each of some inputs of a split, by the inputs' number of
+    completions.
 
     Args:
         model: the network.
         task: its verifier.
-        split: the inputs, of which at most ``config.eval_inputs`` are taken; where their completions are not all known, they
-            are taken in turn, several times if need be.
+        split: the inputs, of which at most ``config.eval_inputs`` are taken; where their
+            completions are not all known, they are taken in turn, several times if need be.
         config: eval_inputs, and N_sup as the depth.
         generator: source of the noise, on the device of the model.
 

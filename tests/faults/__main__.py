@@ -135,7 +135,9 @@ def campaign(
     keep: Callable[[str, dict[str, Any]], None],
     show: Callable[[Any], None],
 ) -> None:
-    """Run kinds, every ``part``-th case; ``show`` each, and hand the counts of a kind to ``keep``."""
+    """Run kinds, every ``part``-th case; ``show`` each, and hand the counts of a kind to
+    ``keep``.
+    """
     world.prepare()
     undamaged = scratch / "world"
     world.build(undamaged)

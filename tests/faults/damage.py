@@ -20,7 +20,9 @@ class Damaged(NamedTuple):
 
 
 def truncated(content: bytes, rng: random.Random, count: int) -> Iterator[Damaged]:
-    """The content cut at ``count`` places, the first at nothing and the last before its last byte."""
+    """The content cut at ``count`` places, the first at nothing and the last before its last
+    byte.
+    """
     places = {0, len(content) - 1}
     while len(places) < min(count, len(content)):
         places.add(rng.randrange(len(content)))
@@ -120,7 +122,9 @@ def dropped(value: Any, path: tuple[Any, ...]) -> Any:
 
 
 def rewritten(value: Any, rng: random.Random, count: int) -> Iterator[tuple[str, Any]]:
-    """A JSON value with ``count`` single changes: something left out, or of another type or size."""
+    """A JSON value with ``count`` single changes: something left out, or of another type or
+    size.
+    """
     ways = [path for path in paths(value) if path]
     # Those near the top are few and read by all; half of the changes go there.
     top = [path for path in ways if len(path) <= 2]

@@ -1,8 +1,9 @@
-"""``python -m tests.faults.steps --before FOLDER``: what a training step takes here against another checkout.
+"""``python -m tests.faults.steps --before FOLDER``: what a training step takes here against another
+checkout.
 
-One process for each of the two imports its package, then they train by turns, so that a machine that
-grows slower slows both. Counted are seconds of the processor, with one thread, over whole trainings:
-steps, history, saves and the files at their end.
+One process for each of the two imports its package, then they train by turns, so that a machine
+that grows slower slows both. Counted are seconds of the processor, with one thread, over whole
+trainings: steps, history, saves and the files at their end.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def be(module: str, *arguments: str | Path) -> None:
 
 
 def train_by_turns(folder: Path) -> None:
-    """Prepare a run in ``folder``, and train it anew for each line of standard input; answer with its seconds."""
+    """Prepare a run in ``folder``, and train it anew for each line of standard input; answer with
+    its seconds.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     few = f"{{train: {{steps: {STEPS}, warmup_steps: 10, eval_every: {STEPS}, eval_inputs: 4}}}}"

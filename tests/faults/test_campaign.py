@@ -1,4 +1,6 @@
-"""A share of the fault campaign, drawn from every kind of it; ``python -m tests.faults`` is the whole."""
+"""A share of the fault campaign, drawn from every kind of it; ``python -m tests.faults`` is the
+whole.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ PART = int(os.environ.get("GRAM_FAULTS_PART", "40"))  # one case of so many; 1 i
 
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a share came to. In a process of its own, since pytest's has threads, and forks of it may hang."""
+    """What a share came to. In a process of its own, since pytest's has threads, and forks of it
+    may hang.
+    """
     path = tmp_path_factory.mktemp("faults") / "counts.json"
     command = [sys.executable, "-m", "tests.faults", "--part", str(PART), "--output", str(path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

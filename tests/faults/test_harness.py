@@ -72,8 +72,8 @@ def test_how_a_command_ended(
 
 def test_a_place_is_the_last_function_of_this_project() -> None:
     text = (
-        'Traceback (most recent call last):\n  File "/a/gram/system/files.py", line 3, in read_json\n'
-        '  File "/b/json/decoder.py", line 5, in decode\njson.JSONDecodeError: no\n'
+        'Traceback (most recent call last):\n  File "/a/gram/system/files.py", line 3, in'
+        ' read_json\n  File "/b/json/decoder.py", line 5, in decode\njson.JSONDecodeError: no\n'
     )
     assert forks.place(text) == "files.py:read_json json.JSONDecodeError"
 

@@ -23,7 +23,8 @@ EXPERIMENT, SHARED = "config/experiments/nqueens5.yaml", "config/shared/tiny.yam
 CHECKSUMS, REPORTED, LEDGER = "resources/checksums.tsv", "resources/reported.csv", "ledger.jsonl"
 
 TEXTS = {
-    SHARED: """\
+    SHARED: (
+        """\
 model:
   {D: 16, heads: 2, ffn_hidden: 16, layers: 1, K: 1, T: 2, puzzle_tokens: 1, guidance_hidden: 8,
    decoder_hidden: 8}
@@ -40,8 +41,10 @@ train:
   eval_inputs: 4
   log_every: 4
   save_every: 5
-""",
-    EXPERIMENT: """\
+"""
+    ),
+    EXPERIMENT: (
+        """\
 shared: tiny
 generator:
   removed: [3, 4]
@@ -57,8 +60,10 @@ methods:
   deterministic:
     model:
       guidance: none
-""",
-    "config/experiments/coloring5.yaml": """\
+"""
+    ),
+    "config/experiments/coloring5.yaml": (
+        """\
 shared: tiny
 generator:
   train: 30
@@ -66,7 +71,8 @@ generator:
   edge_probability: 0.5
 methods:
   gram: {}
-""",
+"""
+    ),
     LEDGER: "".join(
         json.dumps(line) + "\n"
         for line in (

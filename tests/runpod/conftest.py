@@ -1,4 +1,6 @@
-"""The stand-in for RunPod's API, fleets that use it, and small workflows whose jobs become its pods."""
+"""The stand-in for RunPod's API, fleets that use it, and small workflows whose jobs become its
+pods.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,8 @@ class Direct(BaseAdapter):
 
 
 class Pretence:
-    """A fleet and the API in one process and by a pretended clock: an hour takes a moment. Waits are those of the profile.
+    """A fleet and the API in one process and by a pretended clock: an hour takes a moment. Waits
+    are those of the profile.
 
     Args:
         folder: for the state and the stand-in.
@@ -185,7 +188,9 @@ class Pretence:
         return troubles
 
     def pass_by(self, seconds: float) -> None:
-        """Let time pass, with a look of the executor's at every interval; stop where the fleet does."""
+        """Let time pass, with a look of the executor's at every interval; stop where the fleet
+        does.
+        """
         end = self.clock.now + seconds
         while self.clock.now < end and self.stopped is None:
             try:

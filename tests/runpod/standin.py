@@ -1,10 +1,13 @@
-"""A stand-in for RunPod's API v2 on loopback: its routes, status codes and problem documents; pods are local processes.
+"""A stand-in for RunPod's API v2 on loopback: its routes, status codes and problem documents; pods
+are local processes.
 
-Source: api-reference-v2/openapi.json of https://github.com/runpod/docs, and what users met (pages of the list, quotas of a minute,
-an hour and a day, restricted keys, images that cannot be pulled). What neither says, this file decides: a pod runs at once unless
-a test wants it otherwise, a deleted pod's processes are dead before the answer, and its path is the volume's own.
+Source: api-reference-v2/openapi.json of https://github.com/runpod/docs, and what users met (pages
+of the list, quotas of a minute, an hour and a day, restricted keys, images that cannot be pulled).
+What neither says, this file decides: a pod runs at once unless a test wants it otherwise, a deleted
+pod's processes are dead before the answer, and its path is the volume's own.
 
-`python -m tests.runpod.standin` rehearses a run without money: it prints what to add to a command, and works until Ctrl-C.
+`python -m tests.runpod.standin` rehearses a run without money: it prints what to add to a command,
+and works until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -353,7 +356,8 @@ class StandIn:
         for mount in body.get("mounts", {}).get("network", []):
             if mount["volumeId"] not in self.volumes:
                 raise Problem(400, "Bad Request", "network volume not found")
-            # A volume can be mounted only where it is; what this says to others is that there is no capacity.
+            # A volume can be mounted only where it is; what this says to others is that there is no
+            # capacity.
             if self.volumes[mount["volumeId"]] not in body.get("dataCenterIds", []):
                 raise Problem(400, "Bad Request", NO_CAPACITY)
         if "gpu" in body:

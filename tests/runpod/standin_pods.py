@@ -1,4 +1,6 @@
-"""The stand-in's pods: one is a process of this machine, the other writes what pod.py would, by a pretended clock."""
+"""The stand-in's pods: one is a process of this machine, the other writes what pod.py would, by a
+pretended clock.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ case "$STANDIN_TOOL" in
   *) echo "410 Gone"; exit 1 ;;
 esac
 exec python3 -S -c 'import os, sys, urllib.request as u
-u.urlopen(u.Request(sys.argv[1] + "/" + sys.argv[2], method="DELETE", headers={"User-Agent": "runpodctl",
-                    "Authorization": "Bearer " + os.environ["RUNPOD_API_KEY"]}))' "$STANDIN_TOOL_URL" "$3"
+u.urlopen(u.Request(sys.argv[1] + "/" + sys.argv[2], method="DELETE",
+                    headers={"User-Agent": "runpodctl", "Authorization":
+                             "Bearer " + os.environ["RUNPOD_API_KEY"]}))' "$STANDIN_TOOL_URL" "$3"
 """
 
 
@@ -122,7 +125,9 @@ class Pod:
 
 
 class ProcessPod(Pod):
-    """A pod whose command is a process here, started again whenever it ends, until the pod is deleted."""
+    """A pod whose command is a process here, started again whenever it ends, until the pod is
+    deleted.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -168,7 +173,9 @@ class ProcessPod(Pod):
 
 
 class PretendedPod(Pod):
-    """A pod without a process: at each tick it writes to the volume what pod.py would have written by then."""
+    """A pod without a process: at each tick it writes to the volume what pod.py would have written
+    by then.
+    """
 
     def tick(self, now: float, seconds: float, code: int) -> None:
         folder = Path(self.command[-1])

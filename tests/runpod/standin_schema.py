@@ -1,4 +1,6 @@
-"""What RunPod's API v2 accepts and how it refuses. Source: api-reference-v2/openapi.json of https://github.com/runpod/docs."""
+"""What RunPod's API v2 accepts and how it refuses. Source: api-reference-v2/openapi.json of
+https://github.com/runpod/docs.
+"""
 
 from __future__ import annotations
 

@@ -79,7 +79,8 @@ def test_reap_with_a_wrong_key_is_one_line(
 def test_costs_are_a_table_of_runs_and_their_total(command: Command, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     ledger.write_text(
-        '{"run": "b", "hours": 1.5, "cost": 0.6}\n{"run": "a", "hours": 1, "cost": 0.4}\n{"run": "b", "hours": 1, "cost": 1}\n'
+        '{"run": "b", "hours": 1.5, "cost": 0.6}\n{"run": "a", "hours": 1, "cost": 0.4}\n{"run":'
+        ' "b", "hours": 1, "cost": 1}\n'
     )
     rows = ["| b | 2 | 2.50 | 1.60 |", "| a | 1 | 1.00 | 0.40 |", "| total | 3 | 3.50 | 2.00 |"]
     assert command("costs", str(ledger)) == (
@@ -100,14 +101,17 @@ def test_where_names_the_data_centers_that_have_all_a_run_needs(
     types = ("--gpu-types", "NVIDIA L4, NVIDIA A40", "--min-cuda", "13.0")
     assert command("where", *types) == (
         0,
-        "| data center | network volumes | CPU pods | GPU types in stock |\n|---|---|---|---|\n"
-        "| US-KS-2 | yes | yes | NVIDIA A40 (high) |\n",
+        (
+            "| data center | network volumes | CPU pods | GPU types in stock |\n|---|---|---|---|\n"
+            "| US-KS-2 | yes | yes | NVIDIA A40 (high) |\n"
+        ),
     )
     standin.newest_cuda = (12, 8)
     status, output = command("where", *types)
     assert status == 1
-    assert output == (
-        "no data center has NVIDIA L4 or NVIDIA A40 with CUDA 13.0 or later in stock now\n"
+    assert (
+        output
+        == "no data center has NVIDIA L4 or NVIDIA A40 with CUDA 13.0 or later in stock now\n"
     )
 
 

@@ -21,7 +21,8 @@ import yaml
 from snakemake_executor_plugin_runpod import Executor, ExecutorSettings
 from tests.runpod.standin import StandIn
 
-# Two seeds, each trained and evaluated on one pod. A training saves its state, waits for `go`, and resumes from what it saved.
+# Two seeds, each trained and evaluated on one pod. A training saves its state, waits for `go`, and
+# resumes from what it saved.
 SNAKEFILE = """
 rule all:
     input: "table.txt"
@@ -176,7 +177,8 @@ def test_a_preempted_training_resumes_and_the_key_stays_hidden(
     ]
     assert {line["compute"] for line in toy.ledger()} == {"1 x NVIDIA L4"}
     assert f"of 1.00 dollars; each pod is a line of {toy.folder}" in output
-    # The key is nowhere: not on the terminal, in a file, in a request's body or a pod's environment.
+    # The key is nowhere: not on the terminal, in a file, in a request's body or a pod's
+    # environment.
     assert standin.KEY not in output
     assert files_with(standin.KEY, tmp_path) == []
     assert not any(standin.KEY in text for text in standin.seen)
@@ -207,7 +209,8 @@ def test_a_killed_head_is_replaced_and_no_job_runs_twice_at_once(
     subprocess.run(unlock, cwd=toy.folder, check=True, capture_output=True)
     (toy.folder / "go").touch()
     output = toy.start(**patient).output()
-    # Either head's pods are done before the other's begin, and what the first had finished stays finished.
+    # Either head's pods are done before the other's begin, and what the first had finished stays
+    # finished.
     assert standin.most_at_once == 2
     assert standin.pods == {}
     assert len({line["session"] for line in toy.ledger()}) == 1
@@ -251,7 +254,9 @@ def test_jobs_may_be_checked_before_the_executor_is_ready() -> None:
 
 
 class TestSnakemakesOwn(snakemake.common.tests.TestWorkflowsLocalStorageBase):
-    """The test classes that Snakemake offers to executors: every job, also without a GPU, gets a pod."""
+    """The test classes that Snakemake offers to executors: every job, also without a GPU, gets a
+    pod.
+    """
 
     __test__ = True
 

@@ -310,7 +310,8 @@ def test_the_pods_of_another_folder_are_left_alone(
 def test_a_ledger_cut_off_by_a_crash_is_read_and_a_damaged_one_is_not(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     path.write_text(
-        '{"run": "a", "hours": 2.0, "cost": 1.0}\n{"run": "b", "hours": 1.0, "cost": 0.5}\n{"run": "a", "ho'
+        '{"run": "a", "hours": 2.0, "cost": 1.0}\n{"run": "b", "hours": 1.0, "cost": 0.5}\n{"run":'
+        ' "a", "ho'
     )
     assert costs(read_ledger(path)) == {
         "a": (1, 2.0, 1.0),

@@ -48,7 +48,8 @@ def settings_table() -> str:
 
 
 def test_the_readme_lists_every_setting() -> None:
-    # An installed plugin has its README only as metadata; in the source archive, it lies above the tests.
+    # An installed plugin has its README only as metadata; in the source archive, it lies above the
+    # tests.
     beside = FOLDER / "README.md"
     path = beside if beside.exists() else Path(__file__).parents[2] / "README.md"
     assert settings_table() in path.read_text(encoding="utf-8"), settings_table()

@@ -1,4 +1,6 @@
-"""Where pods go, and with what: volume, data center, registry, and what is checked before anything is paid for."""
+"""Where pods go, and with what: volume, data center, registry, and what is checked before anything
+is paid for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pods that nobody watches: a full volume, two heads, a copied folder, and pods that must remove themselves."""
+"""Pods that nobody watches: a full volume, two heads, a copied folder, and pods that must remove
+themselves.
+"""
 
 from __future__ import annotations
 

@@ -138,6 +138,7 @@ def test_backoff_doubles_with_jitter_up_to_a_limit_and_heeds_retry_after() -> No
         waits = [backoff(attempt) for _ in range(200)]
         assert longest / 2 <= min(waits) < max(waits) <= longest
     assert min(backoff(0, error=ApiError(429, "later", 12.0)) for _ in range(50)) >= 12.5
-    # Of an hour's quota that is used up, RunPod says an hour; nobody would look after the pods so long.
+    # Of an hour's quota that is used up, RunPod says an hour; nobody would look after the pods so
+    # long.
     waits = [backoff(0, error=ApiError(429, "later", 3600.0)) for _ in range(50)]
     assert min(waits) > 60 and max(waits) <= 61

@@ -1,4 +1,6 @@
-"""A hundred jobs and little or nothing to run them on: what RunPod is asked, and what it costs. Hours pass by a pretended clock."""
+"""A hundred jobs and little or nothing to run them on: what RunPod is asked, and what it costs.
+Hours pass by a pretended clock.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def test_without_capacity_a_hundred_jobs_ask_as_little_as_one(pretence: Open) ->
     assert run.outcomes == {} and run.stopped is None
     assert run.most_requests(60) <= 60
     assert run.most_requests(HOUR) <= 1000
-    # Nearly all of it is the list of pods; what asks for pods is rare, and does not grow with the jobs.
+    # Nearly all of it is the list of pods; what asks for pods is rare, and does not grow with the
+    # jobs.
     assert 3 <= run.api.requests["POST"] <= 60
     said = [line for line in run.lines if "every type is refused" in line]
     assert len(said) <= 60

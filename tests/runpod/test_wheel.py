@@ -1,4 +1,6 @@
-"""The plugin as a package of its own: what its wheel and its source archive hold, and that both work without this project."""
+"""The plugin as a package of its own: what its wheel and its source archive hold, and that both
+work without this project.
+"""
 
 from __future__ import annotations
 
@@ -113,6 +115,7 @@ def test_this_project_installs_the_plugin_from_its_folder() -> None:
 def test_one_command_publishes_it() -> None:
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     block = text.split("## Publish it")[1].split("```bash\n")[1].split("```")[0]
-    assert block == (
-        "uv build --out-dir dist snakemake_executor_plugin_runpod && uv publish dist/snakemake_executor_plugin_runpod-*\n"
+    assert (
+        block == "uv build --out-dir dist snakemake_executor_plugin_runpod && uv publish"
+        " dist/snakemake_executor_plugin_runpod-*\n"
     )

@@ -1,4 +1,6 @@
-"""The cluster of start_slurm.sh for tests: its environment, its commands, and its record of job steps."""
+"""The cluster of start_slurm.sh for tests: its environment, its commands, and its record of job
+steps.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Cluster(NamedTuple):
 
 @contextlib.contextmanager
 def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster that ends with the tests, also when they are killed: the command inside it reads from a pipe."""
+    """A cluster that ends with the tests, also when they are killed: the command inside it reads
+    from a pipe.
+    """
     inside = [
         "sh",
         "-c",

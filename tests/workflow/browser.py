@@ -1,4 +1,6 @@
-"""A headless Chromium that opens a file, for tests of what a reader sees: what is cut, what loads, what the keyboard reaches."""
+"""A headless Chromium that opens a file, for tests of what a reader sees: what is cut, what loads,
+what the keyboard reaches.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Nothing but the page: no window, and nothing that asks the network by itself.
 OPTIONS = (
-    "--headless --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+    "--headless --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update"
     " --disable-sync --disable-quic"
 ).split()
 LOCAL = ("file:", "data:", "blob:", "about:", "javascript:")
@@ -114,10 +117,13 @@ class Browser:
         self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
 
     def cut(self, selector: str, vertically: bool = True) -> dict[str, float]:
-        """The sides on which an element stands out of the window, with pixels; empty for one that is seen whole."""
+        """The sides on which an element stands out of the window, with pixels; empty for one that
+        is seen whole.
+        """
         sides = self.run(
             f"const box = document.querySelector({selector!r}).getBoundingClientRect();"
-            "return {left: -box.left, right: box.right - innerWidth, top: -box.top, bottom: box.bottom - innerHeight}"
+            "return {left: -box.left, right: box.right - innerWidth, top: -box.top, bottom: "
+            "box.bottom - innerHeight}"
         )
         wanted = sides if vertically else ("left", "right")
         return {side: sides[side] for side in wanted if sides[side] > 0.5}
@@ -134,9 +140,11 @@ class Browser:
     def wider(self) -> list[str]:
         """The page, its menu and its content, where they are wider than they are shown."""
         return self.run(
-            "return [document.scrollingElement, ...document.querySelectorAll('#app > div, #app > div > *')]"
+            "return [document.scrollingElement, ...document.querySelectorAll('#app > div, #app > "
+            "div > *')]"
             "  .filter(place => place.scrollWidth > place.clientWidth + 1)"
-            "  .map(place => `${place.tagName}.${place.className}: ${place.scrollWidth} > ${place.clientWidth}`)"
+            "  .map(place => `${place.tagName}.${place.className}: ${place.scrollWidth} > "
+            "${place.clientWidth}`)"
         )
 
     def outside(self) -> list[str]:

@@ -67,7 +67,9 @@ CONFIG = {
 
 
 def copy_file(source: str, target: str) -> None:
-    """Copy a file; of the kept runs, which are many and large and which nothing writes into, make a second name."""
+    """Copy a file; of the kept runs, which are many and large and which nothing writes into, make a
+    second name.
+    """
     if "reference_runs" in Path(source).parts:
         with suppress(OSError):  # another disk
             os.link(source, target)
@@ -215,7 +217,9 @@ def tiny(committed: Callable[[Path], Workflow]) -> Callable[[Path], Workflow]:
 
 @pytest.fixture
 def browse() -> Callable[[Path, int, int], Browser]:
-    """``with browse(path, width, height) as browser``: a page in a browser, with a window of so many pixels."""
+    """``with browse(path, width, height) as browser``: a page in a browser, with a window of so
+    many pixels.
+    """
     if reason := why_no_browser():
         pytest.skip(reason)
     return Browser

@@ -1,4 +1,6 @@
-"""What stands in a command line and in the shell commands of the rules: configurations that are none, and names that are data."""
+"""What stands in a command line and in the shell commands of the rules: configurations that are
+none, and names that are data.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The table of costs in the workflow: it is built with everything, comes last, and follows the ledger."""
+"""The table of costs in the workflow: it is built with everything, comes last, and follows the
+ledger.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The workflow when something is wrong: a misspelt configuration, data that differ, a training that is killed."""
+"""The workflow when something is wrong: a misspelt configuration, data that differ, a training that
+is killed.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ BAD = {
     "unknown experiment": (
         {"runs": [ENTRY | {"task": "nqueens66"}]},
         [
-            "config/config.yaml: runs[0]: task: no experiment 'nqueens66' in config/experiments; did you mean 'nqueens6'"
+            "config/config.yaml: runs[0]: task: no experiment 'nqueens66' in config/experiments; "
+            "did you mean 'nqueens6'"
         ],
     ),
     "unknown method": (
@@ -46,13 +49,15 @@ BAD = {
     "unknown ablation": (
         {"ablations": [ENTRY | {"methods": ["base"]}]},
         [
-            "config/config.yaml: ablations[0]: methods: no 'base' in nqueens6; known ones: gram, deterministic"
+            "config/config.yaml: ablations[0]: methods: no 'base' in nqueens6; known ones: gram, "
+            "deterministic"
         ],
     ),
     "quick beyond runs": (
         {"runs": [ENTRY], "quick": [ENTRY | {"seeds": [0, 7]}]},
         [
-            "config/config.yaml: quick: gram on nqueens6, seed 7, is not among runs; list there what is, or `quick: null`"
+            "config/config.yaml: quick: gram on nqueens6, seed 7, is not among runs; list there "
+            "what is, or `quick: null`"
         ],
     ),
     "wrong type of quick": (
@@ -74,7 +79,8 @@ BAD = {
     "more folds than inputs": (
         {"overrides": {"nqueens5": {"split": {"folds": 126}}}},
         [
-            "config/experiments/nqueens5.yaml: nqueens5: split: folds: 126 is more than its 125 inputs",
+            "config/experiments/nqueens5.yaml: nqueens5: split: folds: 126 is more than its 125 "
+            "inputs",
             "with the overrides in config/config.yaml",
         ],
     ),
@@ -166,7 +172,8 @@ def test_a_failed_method_is_a_hole_in_its_table_that_the_next_run_fills(
     text = workflow.text("results/tables/table1.md")
     assert set(row_of(text, "Accuracies", "Deterministic twin")) == {"failed"}
     assert re.fullmatch(r"\d+\.\d \(1\)", row_of(text, "Accuracies", "GRAM")[0])
-    # Even without the failed method, the table is not taken for finished; the evaluation that is there is kept.
+    # Even without the failed method, the table is not taken for finished; the evaluation that is
+    # there is kept.
     workflow.edit("config/config.yaml", lambda config: config.update(runs=[ENTRY]))
     assert workflow.planned("results/tables/table1.md") == {
         "Write table1 from all its configured runs"
@@ -202,7 +209,9 @@ def uninterrupted(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def kill_training(workflow: Any, number: signal.Signals) -> str:
-    """Start the run, send its process a signal some time after its first save, and return what snakemake printed."""
+    """Start the run, send its process a signal some time after its first save, and return what
+    snakemake printed.
+    """
     process = workflow.start(WEIGHTS)
     deadline = time.monotonic() + 120
     while not (workflow / RESUME).exists():

@@ -1,8 +1,10 @@
-"""The same command goes on: for every rule, after a kill, a Ctrl-C, a power cut, and each output deleted or emptied.
+"""The same command goes on: for every rule, after a kill, a Ctrl-C, a power cut, and each output
+deleted or emptied.
 
-One workflow is built once, with each of its milestones as a target. Then one job of every rule meets every fault in turn, and the
-same command must end with the bytes of the undisturbed run. The rules and their outputs are read from the workflow and from what
-Snakemake recorded of the build, so that a new rule is tried too.
+One workflow is built once, with each of its milestones as a target. Then one job of every rule
+meets every fault in turn, and the same command must end with the bytes of the undisturbed run. The
+rules and their outputs are read from the workflow and from what Snakemake recorded of the build, so
+that a new rule is tried too.
 """
 
 from __future__ import annotations
@@ -68,7 +70,9 @@ def without_times(value: Any) -> Any:
 
 
 def content(path: Path) -> bytes:
-    """The bytes of a result; of JSON, and of the table that adds up what runs took, without their times."""
+    """The bytes of a result; of JSON, and of the table that adds up what runs took, without their
+    times.
+    """
     data = path.read_bytes()
     if path.suffix == ".json":
         return json.dumps(without_times(json.loads(data))).encode()
@@ -101,7 +105,9 @@ class Built:
         shutil.copytree(self.folder, self.copy, symlinks=True)
 
     def run(self, *more: str, fault: str = "", paths: Sequence[str] = ()) -> tuple[int, str]:
-        """Exit code and output of the command: the milestones, and ``more`` targets; with a fault, it makes ``paths`` again."""
+        """Exit code and output of the command: the milestones, and ``more`` targets; with a fault,
+        it makes ``paths`` again.
+        """
         options = ["--cores", str(len(paths) or 1), *(["--forcerun", *paths] if fault else [])]
         return self.server.snakemake(
             self.folder, *more, *self.milestones, *options, fault=fault, paths=paths
@@ -123,7 +129,9 @@ class Built:
         return found
 
     def recorded(self) -> list[Job]:
-        """One job of every rule, as Snakemake recorded it: the first that made a file under its first name."""
+        """One job of every rule, as Snakemake recorded it: the first that made a file under its
+        first name.
+        """
         found: dict[tuple[str, int], list[str]] = defaultdict(list)
         for path, facts in self.records().items():
             if facts["rule"] and (self.folder / path).exists():
@@ -146,7 +154,9 @@ class Built:
         shutil.copytree(self.copy, self.folder, symlinks=True)
 
     def interrupted(self, fault: str, paths: Sequence[str]) -> str:
-        """What is wrong after a fault at files that are made again, and the same command once more: "" if nothing is."""
+        """What is wrong after a fault at files that are made again, and the same command once more:
+        "" if nothing is.
+        """
         code, said = self.run(fault=fault, paths=paths)
         met = len(list((self.server.folder / "meeting").iterdir()))
         if met < len(paths):
@@ -160,13 +170,16 @@ class Built:
         return self.again()
 
     def damaged(self, fault: str, paths: Sequence[str]) -> str:
-        """What is wrong after files were deleted or emptied, and the same command: "" if nothing is."""
+        """What is wrong after files were deleted or emptied, and the same command: "" if nothing
+        is.
+        """
         for path in paths:
             if fault == "deleted":
                 (self.folder / path).unlink()
             else:
                 os.truncate(self.folder / path, 0)
-        # What a milestone names is made again by itself; what is only needed on the way is named here.
+        # What a milestone names is made again by itself; what is only needed on the way is named
+        # here.
         return self.again(*paths)
 
     def again(self, *targets: str) -> str:
@@ -175,7 +188,9 @@ class Built:
         return f"the same command fails:\n{said[-2000:]}" if code else " ".join(self.differing())
 
     def levels(self) -> list[list[Job]]:
-        """The jobs, such that none of a level needs a file of another: what befalls one is nothing to the others."""
+        """The jobs, such that none of a level needs a file of another: what befalls one is nothing
+        to the others.
+        """
         records = self.records()
 
         @functools.cache
@@ -329,7 +344,9 @@ def test_a_kept_run_in_a_folder_of_any_name(built: Built) -> None:
 def whole(
     server: Warm, tiny: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Built:
-    """Every rule of the workflow: two folds, two methods, of which one fold of one was kept, and all milestones."""
+    """Every rule of the workflow: two folds, two methods, of which one fold of one was kept, and
+    all milestones.
+    """
     workflow = tiny(tmp_path_factory.mktemp("whole") / "gram")
     shrink(workflow)
     runs = [{"task": "nqueens5", "methods": ["gram", "deterministic"], "seeds": [0]}]
@@ -354,7 +371,9 @@ def whole(
 
 @pytest.mark.slow
 def test_every_rule_goes_on_after_every_fault(whole: Built) -> None:
-    """Tries all of them, writes the counts where GRAM_RELIABILITY says, and then fails if one was not survived."""
+    """Tries all of them, writes the counts where GRAM_RELIABILITY says, and then fails if one was
+    not survived.
+    """
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     wrong = {}
 

@@ -1,4 +1,6 @@
-"""What a mistake on the command line is told, and what a rerun says of its reason: one line that names it."""
+"""What a mistake on the command line is told, and what a rerun says of its reason: one line that
+names it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ def told(workflow: Any, *arguments: str) -> str:
     [
         (
             "results/eval/nqueens9/gram/seed0/test.json",
-            "no experiment 'nqueens9' in config/experiments; did you mean 'nqueens6' or 'nqueens5'?",
+            "no experiment 'nqueens9' in config/experiments; did you mean 'nqueens6' or "
+            "'nqueens5'?",
         ),
         (
             "results/eval/nqueens6/grma/seed0/test.json",

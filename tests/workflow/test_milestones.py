@@ -1,4 +1,6 @@
-"""What stands outside `rule all`: it is planned when asked for by its name, from the runs that are there, and only then."""
+"""What stands outside `rule all`: it is planned when asked for by its name, from the runs that are
+there, and only then.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The profiles against the rules, and against our own estimate of what the long configurations take."""
+"""The profiles against the rules, and against our own estimate of what the long configurations
+take.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def test_no_attempt_asks_slurm_for_more_than_the_partition_allows() -> None:
 
 @pytest.fixture(scope="module")
 def longest() -> float:
-    """Hours of a training of direct32 on nqueens10, the longest of the two long configurations by our estimate."""
+    """Hours of a training of direct32 on nqueens10, the longest of the two long configurations by
+    our estimate.
+    """
     config = estimate.workflow_config(ROOT / "config/single_gpu.yaml", ROOT)
     rate = estimate.rate_of(
         config["estimate"]["gpu"], share=None, dollars=None, precision="bf16", root=ROOT

@@ -1,4 +1,6 @@
-"""Reference runs in the workflow: what is kept is restored, everything else is trained, and nothing that was trained is lost."""
+"""Reference runs in the workflow: what is kept is restored, everything else is trained, and nothing
+that was trained is lost.
+"""
 
 from __future__ import annotations
 
@@ -70,8 +72,8 @@ def test_a_trained_run_is_not_replaced(trained: Any) -> None:
     before = (trained / f"results/{RUN}/weights.safetensors").read_bytes()
     output = trained.snakemake("--config", f"reference_runs={KEPT}", "--forceall", fails=True)
     assert (
-        f"reference_runs: {KEPT}: would replace results/{RUN}, which was trained here; move that away"
-        in output
+        f"reference_runs: {KEPT}: would replace results/{RUN}, which was trained here; move that "
+        f"away" in output
     )
     assert "Traceback" not in output
     assert (trained / f"results/{RUN}/weights.safetensors").read_bytes() == before

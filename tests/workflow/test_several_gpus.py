@@ -1,4 +1,6 @@
-"""Several GPUs on one machine, with pretend ones: each job has its own, and a training that asks for two runs in two processes."""
+"""Several GPUs on one machine, with pretend ones: each job has its own, and a training that asks
+for two runs in two processes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ EXPERIMENT = "config/experiments/nqueens6.yaml"
 
 @pytest.fixture(scope="module")
 def workflow(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The tiny workflow on a machine with the GPUs a and b; torch sees neither and computes on the CPU."""
+    """The tiny workflow on a machine with the GPUs a and b; torch sees neither and computes on the
+    CPU.
+    """
     folder = tmp_path_factory.mktemp("machine")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "a,b")

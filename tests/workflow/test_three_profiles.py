@@ -1,4 +1,5 @@
-"""One quick workflow with profiles/local, on a real Slurm, and on RunPod's stand-in: the same weights and the same table.
+"""One quick workflow with profiles/local, on a real Slurm, and on RunPod's stand-in: the same
+weights and the same table.
 
 Slurm and RunPod lose trainings on their way, so this is also what the workflow survives there.
 """
@@ -42,8 +43,9 @@ RUNS = [
 
 # Without a target: `snakemake` builds what stands under `quick`.
 LOCAL = ("--profile", "profiles/local", "--resources", "gpu=2", "--cores", "2")
-# squeue, because this cluster has no database of finished jobs; and small jobs need not wait for the next look at the queue.
-# device=cpu, because there are no GPUs here, and a profile for GPUs wants them.
+# squeue, because this cluster has no database of finished jobs; and small jobs need not wait for
+# the next look at the queue. device=cpu, because there are no GPUs here, and a profile for GPUs
+# wants them.
 NO_GPU = ("--config", "device=cpu")
 SLURM = ("--profile", "profiles/slurm", "--slurm-status-command", "squeue", *NO_GPU)
 SLURM_PACE = (
@@ -86,7 +88,9 @@ def file_of(run: str, name: str) -> str:
 
 
 def run_with_cuts(workflow: Any, cuts: dict[str, Callable[[], None]], *arguments: str) -> str:
-    """What snakemake printed; each run of ``cuts`` was cut, by what is called there, once it had saved."""
+    """What snakemake printed; each run of ``cuts`` was cut, by what is called there, once it had
+    saved.
+    """
     waiting = dict(cuts)
     process = workflow.start(*arguments)
     try:
@@ -152,7 +156,9 @@ def comment_of(run: str, rule: str = "train") -> str:
 
 @pytest.fixture(scope="module")
 def standin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """RunPod's API, whose pods are processes of this machine; it is busy at times, and out of the preferred GPU."""
+    """RunPod's API, whose pods are processes of this machine; it is busy at times, and out of the
+    preferred GPU.
+    """
     api = StandIn(tmp_path_factory.mktemp("api") / "standin")
     api.answers = [("POST", 503), ("GET", 500), ("POST", 429), ("DELETE", 502)]
     api.without_capacity = {"NVIDIA L4"}
@@ -181,7 +187,9 @@ def on_runpod(tiny: Any, standin: StandIn, tmp_path_factory: pytest.TempPathFact
 
 
 def pod_of(standin: StandIn, run: str) -> Pod:
-    """The pod that trains ``run``: its request names the folder of its job, where what the job says is written."""
+    """The pod that trains ``run``: its request names the folder of its job, where what the job says
+    is written.
+    """
     message = f"Train {run.replace('/seed', ' on ' + TASK + ', seed ')}"
     pods = list(standin.pods.values())
     return next(

@@ -1,8 +1,10 @@
-"""Snakemake and its jobs without the seconds that importing them takes: a server that has imported both forks for each.
+"""Snakemake and its jobs without the seconds that importing them takes: a server that has imported
+both forks for each.
 
-A job of the workflow starts ``python -m gram.X``, which is what happens here too; but that interpreter reads the
-``sitecustomize.py`` of :meth:`Warm.environment` before anything else, hands its arguments and open files to the server and only
-waits. The code that runs, its files, its exit code and its signals are those of the real job.
+A job of the workflow starts ``python -m gram.X``, which is what happens here too; but that
+interpreter reads the ``sitecustomize.py`` of :meth:`Warm.environment` before anything else, hands
+its arguments and open files to the server and only waits. The code that runs, its files, its exit
+code and its signals are those of the real job.
 
 At a file of one's choice a fault is made: see :data:`FAULTS`.
 """
@@ -51,7 +53,8 @@ if os.environ.get("WARM_SOCKET") and arguments[:1] == ["-m"] and arguments[1].st
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.connect(os.environ["WARM_SOCKET"])
-        asked = {"arguments": arguments, "cwd": os.getcwd(), "environment": dict(os.environ), "group": os.getpgid(0)}
+        asked = {"arguments": arguments, "cwd": os.getcwd(), "group": os.getpgid(0)}
+        asked["environment"] = dict(os.environ)
         text = json.dumps(asked).encode()
         socket.send_fds(link, [len(text).to_bytes(8, "big")], [0, 1, 2])
         link.sendall(text)
@@ -81,7 +84,8 @@ def arm(fault: str, paths: list[str], meeting: str, group: int) -> None:
     Args:
         fault: one of :data:`FAULTS`.
         paths: real paths, each of another job.
-        meeting: a folder in which the jobs wait for each other, so that the fault meets all of them.
+        meeting: a folder in which the jobs wait for each other, so that the fault meets all of
+        them.
         group: of processes, that of Snakemake.
     """
     rename = os.replace
@@ -143,7 +147,9 @@ def become(asked: dict[str, Any], files: list[int]) -> None:
 
 
 def keep(link: socket.socket) -> None:
-    """Serve one request: start the process, tell its number and its end, and end it with who asked."""
+    """Serve one request: start the process, tell its number and its end, and end it with who
+    asked.
+    """
     size, files, _, _ = socket.recv_fds(link, 8, 3)
     text = b""
     while len(text) < int.from_bytes(size, "big"):
@@ -175,7 +181,8 @@ def serve(path: str) -> None:
     for module in pkgutil.walk_packages(gram.__path__, "gram."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    # What every command works out anew: the plugins of Snakemake, the digest of the code, the fonts.
+    # What every command works out anew: the plugins of Snakemake, the digest of the code, the
+    # fonts.
     importlib.import_module("snakemake.cli").get_argument_parser()
     code_hash()
     figure = matplotlib.figure.Figure()
@@ -212,7 +219,9 @@ class Warm:
     def environment(
         self, workflow: Path, fault: str = "", paths: Sequence[str] = ()
     ) -> dict[str, str]:
-        """The variables under which Snakemake runs in ``workflow``, where a fault is made at files of it."""
+        """The variables under which Snakemake runs in ``workflow``, where a fault is made at files
+        of it.
+        """
         modules = [str(self.folder), str(workflow)]
         added = {"PYTHONPATH": os.pathsep.join(modules), SOCKET: str(self.folder / "socket")}
         if not fault:
@@ -232,7 +241,8 @@ class Warm:
             workflow: the folder with the Snakefile.
             arguments: of the command.
             fault: one of :data:`FAULTS`, or "".
-            paths: the files at which it is made, below ``workflow``, each of another job; all of these must run at once.
+            paths: the files at which it is made, below ``workflow``, each of another job; all of
+                these must run at once.
         """
         asked = {
             "arguments": ["snakemake", *arguments],

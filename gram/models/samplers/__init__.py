@@ -1,7 +1,9 @@
-"""How the trajectories of one input share their noise and their steps: independent draws, and ways to repeat less.
+"""How the trajectories of one input share their noise and their steps: independent draws, and ways
+to repeat less.
 
-All samplers spend the same: W trajectories of ``depth`` supervision steps per input, always from the prior, and none looks at
-anything but latent states and decoded answers. Only "iid" is the paper's; the others are not in it.
+All samplers spend the same: W trajectories of ``depth`` supervision steps per input, always from
+the prior, and none looks at anything but latent states and decoded answers. Only "iid" is the
+paper's; the others are not in it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from gram.models.samplers.base import Grouped
 class Antithetic(Grouped):
     """Pairs of trajectories with noise eps and -eps; with an odd W the last one has no partner.
 
-    Each trajectory alone still has exactly N(0, I) noise. Where the noise decides by its sign, a pair decides both ways.
+    Each trajectory alone still has exactly N(0, I) noise. Where the noise decides by its sign, a
+    pair decides both ways.
     """
 
     def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:

@@ -7,9 +7,11 @@ from gram.models.samplers.reseed import Reseed
 
 
 class AntitheticReseed(Reseed, Antithetic):
-    """:class:`Reseed` with the noise of :class:`Antithetic`: fewer repetitions at first, and those that remain start again.
+    """:class:`Reseed` with the noise of :class:`Antithetic`: fewer repetitions at first, and those
+    that remain start again.
 
-    Partners that start again together mirror each other again; one that starts again alone mirrors nothing.
+    Partners that start again together mirror each other again; one that starts again alone mirrors
+    nothing.
     """
 
 

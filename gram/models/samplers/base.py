@@ -1,4 +1,6 @@
-"""What all samplers offer, and what those share in which the trajectories of one input know of each other."""
+"""What all samplers offer, and what those share in which the trajectories of one input know of each
+other.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,15 @@ from gram.system.errors import GramError
 
 
 class Sampler:
-    """How the trajectories of one input share noise and steps; the hooks do what independent ones do.
+    """How the trajectories of one input share noise and steps; the hooks do what independent ones
+    do.
 
-    A sampler is a module of this package with a class ``SAMPLER``; it is called as the module is, with + for _.
+    A sampler is a module of this package with a class ``SAMPLER``; it is called as the module is,
+    with + for _.
 
     Attributes:
-        group: rows in a batch that belong together: the trajectories of one input, or 1 where rows ignore each other. Rows
-            of a group follow one another, and a batch holds whole groups.
+        group: rows in a batch that belong together: the trajectories of one input, or 1 where rows
+            ignore each other. Rows of a group follow one another, and a batch holds whole groups.
     """
 
     group = 1
@@ -32,7 +36,9 @@ class Sampler:
         return cls()
 
     def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        """The noise of one supervision step of ``inputs`` [B, L], shaped as ``model.draw_noise`` does: [T, B, ...]."""
+        """The noise of one supervision step of ``inputs`` [B, L], shaped as ``model.draw_noise``
+        does: [T, B, ...].
+        """
         return model.draw_noise(inputs, generator)
 
     def move(self, state: State) -> State:
@@ -40,7 +46,8 @@ class Sampler:
         return state
 
     def restarts(self, step: int, tokens: Tensor) -> Tensor | None:
-        """Which trajectories start again from z_0 after supervision step ``step``: bool [B], or None for none.
+        """Which trajectories start again from z_0 after supervision step ``step``: bool [B], or
+        None for none.
 
         Args:
             step: supervision steps done, from 1.
@@ -71,12 +78,14 @@ class Grouped(Sampler):
         """Independent noise for the first ``rows`` trajectories of every input: [T, N, rows, ...].
 
         Raises:
-            GramError: a model whose trajectories differ for another reason than noise in its transitions.
+            GramError: a model whose trajectories differ for another reason than noise in its
+                transitions.
         """
         chosen = self.by_input(inputs)[:, :rows].flatten(0, 1)
         noise = model.draw_noise(chosen, generator)
         if noise is None:
             raise GramError(
-                "evaluate: sampler: this model draws no noise in its transitions that could be shared; use iid"
+                "evaluate: sampler: this model draws no noise in its transitions that could be"
+                " shared; use iid"
             )
         return noise.view(len(noise), -1, rows, *noise.shape[2:])

@@ -13,9 +13,10 @@ class Repulsion(Grouped):
     """Between supervision steps, the states h of one input push each other apart, near ones most.
 
     With d_ij the root mean square of h_i - h_j over tokens and channels, trajectory i moves by
-    strength * sum_j k(d_ij) (h_i - h_j) / d_ij. The kernel k(d) = W^-(d / median)^2 is that of Stein variational gradient
-    descent, whose width follows from the distances themselves: the sum over j of a typical trajectory is about 1. The samples
-    are then no longer draws of the prior, so how often a completion occurs among them says nothing about its probability.
+    strength * sum_j k(d_ij) (h_i - h_j) / d_ij. The kernel k(d) = W^-(d / median)^2 is that of
+    Stein variational gradient descent, whose width follows from the distances themselves: the sum
+    over j of a typical trajectory is about 1. The samples are then no longer draws of the prior, so
+    how often a completion occurs among them says nothing about its probability.
 
     Args:
         width: trajectories per input, W.
@@ -32,7 +33,8 @@ class Repulsion(Grouped):
 
     def move(self, state: State) -> State:
         h = self.by_input(state.h).flatten(2).float()  # [N, W, L' * D]
-        # Without the shortcut through matrix products, which leaves a distance between equal states.
+        # Without the shortcut through matrix products, which leaves a distance between equal
+        # states.
         distance = (
             torch.cdist(h, h, compute_mode="donot_use_mm_for_euclid_dist") / h.shape[-1] ** 0.5
         )  # [N, W, W]

@@ -10,15 +10,18 @@ from gram.settings.agreement import check_restarts
 
 
 class Reseed(Grouped):
-    """Trajectories that decode to the answer of an earlier trajectory of the same input start again from z_0, with new noise.
+    """Trajectories that decode to the answer of an earlier trajectory of the same input start again
+    from z_0, with new noise.
 
-    Only decoded answers are compared, whether right or wrong: no verifier is asked, as none would be at test time. The first
-    trajectory with an answer keeps it, so what a restarted one loses was a repetition, even if it ends too early to be
-    right. It has fewer steps in its place, never more: the compute is that of independent trajectories.
+    Only decoded answers are compared, whether right or wrong: no verifier is asked, as none would
+    be at test time. The first trajectory with an answer keeps it, so what a restarted one loses was
+    a repetition, even if it ends too early to be right. It has fewer steps in its place, never
+    more: the compute is that of independent trajectories.
 
     Args:
         width: trajectories per input, W.
-        every: supervision steps between two comparisons, and the fewest that a restarted trajectory gets.
+        every: supervision steps between two comparisons, and the fewest that a restarted trajectory
+        gets.
         depth: supervision steps of the rollout.
     """
 

@@ -1,8 +1,9 @@
-"""The section ``model`` of every method: one dataclass per architecture, told apart by its field ``architecture``.
+"""The section ``model`` of every method: one dataclass per architecture, told apart by its field
+``architecture``.
 
 All modules of this package are read: an architecture is added by adding one, and edits no list. Its
-network is built by a function that gram/models registers for the dataclass, and its objective by one
-that gram/train/objectives registers for the network.
+network is built by a function that gram/models registers for the dataclass, and its objective by
+one that gram/train/objectives registers for the network.
 """
 
 from __future__ import annotations

@@ -19,8 +19,11 @@ class Transformer:
     ffn_hidden: int = setting(
         1536,
         "inner width of the SwiGLU",
-        gap="HRM's and TRM's width. Eight layers have 27.3M parameters (paper: 27M), two have 6.8M (7M). 32 layers have 109M "
-        "where the paper says 100M: with equal layers, no width fits both 27M at 8 and 100M at 32, so that is taken as rounded.",
+        gap=(
+            "HRM's and TRM's width. Eight layers have 27.3M parameters (paper: 27M), two have 6.8M"
+            " (7M). 32 layers have 109M where the paper says 100M: with equal layers, no width fits"
+            " both 27M at 8 and 100M at 32, so that is taken as rounded."
+        ),
         least=1,
         most=WIDTH,
     )
@@ -57,7 +60,9 @@ class DirectModel(InPlace):
 
 @dataclass(frozen=True)
 class LoopedModel(InPlace):
-    """Looped TF (7M): one flat stack, looped with the input added again before every loop; the loss comes after the last."""
+    """Looped TF (7M): one flat stack, looped with the input added again before every loop; the loss
+    comes after the last.
+    """
 
     architecture: Literal["looped"] = setting("looped", "which network it is")
     layers: int = setting(2, "layers of the stack that is looped", least=1, most=LAYERS)
@@ -71,8 +76,11 @@ class LoopedModel(InPlace):
     gradient_loops: int | None = setting(
         None,
         "the last loops, through which the loss is propagated back; null: through all",
-        gap="Open. Without supervision in between, only gradient through all loops tells the first ones anything. Yang et al. "
-        "(arXiv:2311.12424) cut it, but add a loss at every loop that is left.",
+        gap=(
+            "Open. Without supervision in between, only gradient through all loops tells the first"
+            " ones anything. Yang et al. (arXiv:2311.12424) cut it, but add a loss at every loop"
+            " that is left."
+        ),
         least=1,
         most=REPEATS,
     )
@@ -80,7 +88,9 @@ class LoopedModel(InPlace):
 
 @dataclass(frozen=True)
 class HrmModel(InPlace):
-    """HRM (27M), as in its repository: f_L and f_H, gradient through the last application of each."""
+    """HRM (27M), as in its repository: f_L and f_H, gradient through the last application of
+    each.
+    """
 
     architecture: Literal["hrm"] = setting("hrm", "which network it is")
     ffn_hidden: int = setting(
@@ -95,7 +105,10 @@ class HrmModel(InPlace):
     puzzle_tokens: int = setting(
         1,
         "tokens in front of the input: a learned vector, which the halting head reads, then zeros",
-        gap="Open for these tasks. HRM has one, TRM 16, in their repositories for every task; a task here is one puzzle.",
+        gap=(
+            "Open for these tasks. HRM has one, TRM 16, in their repositories for every task; a"
+            " task here is one puzzle."
+        ),
         least=1,
         most=TOKENS,
     )
@@ -103,7 +116,9 @@ class HrmModel(InPlace):
 
 @dataclass(frozen=True)
 class TrmModel(InPlace):
-    """TRM (7M), as in its repository: one stack for both levels, gradient through the whole last cycle."""
+    """TRM (7M), as in its repository: one stack for both levels, gradient through the whole last
+    cycle.
+    """
 
     architecture: Literal["trm"] = setting("trm", "which network it is")
     ffn_hidden: int = setting(
@@ -137,8 +152,11 @@ class ArModel(Transformer):
     D: int = setting(
         384,
         "width of a token",
-        gap="Open. Six layers of width 384 with 12 D^2 weights each are 10.6M, the paper's count, and with MDLM's time "
-        "modulation of width 128 they are 12.5M (12.6M): one shape fits both.",
+        gap=(
+            "Open. Six layers of width 384 with 12 D^2 weights each are 10.6M, the paper's count,"
+            " and with MDLM's time modulation of width 128 they are 12.5M (12.6M): one shape fits"
+            " both."
+        ),
         least=1,
         most=WIDTH,
     )
@@ -156,8 +174,10 @@ class ArModel(Transformer):
     temperature: float = setting(
         1.0,
         "of the draws, from the whole vocabulary; 0 takes the most probable token",
-        gap="Open. 1 is the model's own distribution, which can be checked against its exact likelihood. Accuracy is that of the "
-        "same samples.",
+        gap=(
+            "Open. 1 is the model's own distribution, which can be checked against its exact"
+            " likelihood. Accuracy is that of the same samples."
+        ),
         least=0,
         most=100,
     )
@@ -165,7 +185,9 @@ class ArModel(Transformer):
 
 @dataclass(frozen=True)
 class MdlmModel(Transformer):
-    """MDLM (12.6M): masked diffusion over the output's tokens, which follow the input's (Sahoo et al. 2024)."""
+    """MDLM (12.6M): masked diffusion over the output's tokens, which follow the input's (Sahoo et
+    al. 2024).
+    """
 
     architecture: Literal["mdlm"] = setting("mdlm", "which network it is")
     D: int = setting(384, "width of a token", gap="See the D of AR.", least=1, most=WIDTH)
@@ -185,21 +207,30 @@ class MdlmModel(Transformer):
     )
     conditioned: bool = setting(
         False,
-        "whether the network is told the time; otherwise it is told 0, and the modulation is a learned constant",
-        gap="Open. What a masked token is does not depend on the time once the other tokens are seen; MDLM's own code leaves it "
-        "out too.",
+        "whether the network is told the time; otherwise it is told 0, and the modulation is a"
+        " learned constant",
+        gap=(
+            "Open. What a masked token is does not depend on the time once the other tokens are"
+            " seen; MDLM's own code leaves it out too."
+        ),
     )
     sampling_steps: int = setting(
         128,
         "of ancestral sampling: network calls per answer",
-        gap="Open. With few steps many tokens are drawn at once, without seeing each other; 128 is the default of MDLM's own code.",
+        gap=(
+            "Open. With few steps many tokens are drawn at once, without seeing each other; 128 is"
+            " the default of MDLM's own code."
+        ),
         least=1,
         most=REPEATS,
     )
     times: Literal["stratified", "independent"] = setting(
         "stratified",
         "times of a batch: one in each of B equal parts of (0, 1], or independent",
-        gap="Open. Stratified, as in MDLM's own code, makes the loss less noisy and leaves its mean.",
+        gap=(
+            "Open. Stratified, as in MDLM's own code, makes the loss less noisy and leaves its"
+            " mean."
+        ),
     )
     least_time: float = setting(
         1e-3,

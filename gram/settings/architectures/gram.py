@@ -9,8 +9,9 @@ from gram.settings.field import setting
 from gram.settings.limits import BASE, HEADS, LAYERS, REPEATS, TOKENS, WIDTH
 
 ROPE = (
-    "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and column of a board, the two "
-    "vertices of an edge), each with an equal share of the channels; or those, their sum and their difference"
+    "what RoPE counts: the tokens before a token; the coordinates that the task gives it (row and"
+    " column of a board, the two vertices of an edge), each with an equal share of the channels; or"
+    " those, their sum and their difference"
 )
 
 
@@ -28,71 +29,101 @@ class GramModel:
     T: int = setting(
         3,
         "transitions per supervision step; gradients flow through the last one only",
-        gap="What carries gradient without deep supervision (Table 3: N_sup = 1, and T the transitions of all N_sup steps) is "
-        "open. Here it is the last transition as everywhere else, so that memory does not grow with the depth.",
+        gap=(
+            "What carries gradient without deep supervision (Table 3: N_sup = 1, and T the"
+            " transitions of all N_sup steps) is open. Here it is the last transition as everywhere"
+            " else, so that memory does not grow with the depth."
+        ),
         least=1,
         most=REPEATS,
     )
     puzzle_tokens: int = setting(
         16,
         "zero tokens in front of the input; heads for halting and value read the first token",
-        gap="Stated for ARC; whether the constraint tasks use all 16 is open. 0 on the CPU boards, where 16 of 41 "
-        "tokens would be padding.",
+        gap=(
+            "Stated for ARC; whether the constraint tasks use all 16 is open. 0 on the CPU boards,"
+            " where 16 of 41 tokens would be padding."
+        ),
         least=0,
         most=TOKENS,
     )
     hierarchy: Literal["two", "flat"] = setting(
         "two",
-        "two: h and l; flat: h alone, through K + 1 applications of one stack per transition (Table 3)",
-        gap="What the paper's ablation without hierarchical recursion loops is open. flat keeps the depth of a transition and "
-        "the injection of the input, and has one stack less.",
+        "two: h and l; flat: h alone, through K + 1 applications of one stack per transition"
+        " (Table 3)",
+        gap=(
+            "What the paper's ablation without hierarchical recursion loops is open. flat keeps the"
+            " depth of a transition and the injection of the input, and has one stack less."
+        ),
     )
     guidance: Literal["full", "none", "noise", "mean"] = setting(
         "full",
-        "full: stochastic guidance; none: the deterministic twin; noise: eps ~ N(0, sigma^2); mean: eps = mu (Table 3)",
-        gap="How the paper trains its ablation N(mu, 0) is open: between widths of zero the KL is infinite or nothing. Here it "
-        "is taken between unit widths, half the squared distance of the means.",
+        "full: stochastic guidance; none: the deterministic twin; noise: eps ~ N(0, sigma^2); mean:"
+        " eps = mu (Table 3)",
+        gap=(
+            "How the paper trains its ablation N(mu, 0) is open: between widths of zero the KL is"
+            " infinite or nothing. Here it is taken between unit widths, half the squared distance"
+            " of the means."
+        ),
     )
     guidance_hidden: int = setting(
         384,
         "inner width of the four guidance heads",
-        gap="With a posterior that sees [u, e_y] (2D wide), 384 gives the four heads the 3.15M parameters by which GRAM "
-        "(10.5M) exceeds its deterministic core (7.3M).",
+        gap=(
+            "With a posterior that sees [u, e_y] (2D wide), 384 gives the four heads the 3.15M"
+            " parameters by which GRAM (10.5M) exceeds its deterministic core (7.3M)."
+        ),
         least=1,
         most=WIDTH,
     )
     decoder_hidden: int = setting(
         128,
         "inner width of the SwiGLU decoder",
-        gap="The paper calls the decoder a SwiGLU head without a width; 128 keeps the counts at 7.3M and 10.5M.",
+        gap=(
+            "The paper calls the decoder a SwiGLU head without a width; 128 keeps the counts at"
+            " 7.3M and 10.5M."
+        ),
         least=1,
         most=WIDTH,
     )
     posterior: Literal["token", "pooled"] = setting(
         "token",
         "how the posterior sees the target: its embedding at every token, or averaged over tokens",
-        gap="Open in the paper. Per token keeps positions. Averaging throws them away, and since the embedding carries no "
-        "position, all boards with the same number of queens have the same average: on N-Queens it tells the posterior nothing.",
+        gap=(
+            "Open in the paper. Per token keeps positions. Averaging throws them away, and since"
+            " the embedding carries no position, all boards with the same number of queens have the"
+            " same average: on N-Queens it tells the posterior nothing."
+        ),
     )
     noise: Literal["token", "board"] = setting(
         "token",
-        "whether every token draws its own noise, or all tokens of a board share one vector, on which they vote",
-        gap="board is a deviation: the paper draws noise per token. Which completion it will be is one decision of the board, "
-        "and a shared vector cannot hint at the answer cell by cell, which closes the posterior's short-cut.",
+        "whether every token draws its own noise, or all tokens of a board share one vector, on"
+        " which they vote",
+        gap=(
+            "board is a deviation: the paper draws noise per token. Which completion it will be is"
+            " one decision of the board, and a shared vector cannot hint at the answer cell by"
+            " cell, which closes the posterior's short-cut."
+        ),
     )
     noise_in: Literal["all", "last"] = setting(
         "all",
         "transitions of a supervision step that draw noise: all T, or the last alone, where the "
         "others take the prior's mean",
-        gap="last is a deviation: in the paper every transition draws. Training steers a supervision "
-        "step to its target in the last transition. If the transitions before it draw from the "
-        "prior, which does not know the target, they choose some completion anew each time, so that "
-        "the network learns to forget what was chosen; with last, a choice is made once and carried.",
+        gap=(
+            "last is a deviation: in the paper every transition draws. Training steers a"
+            " supervision step to its target in the last transition. If the transitions before it"
+            " draw from the prior, which does not know the target, they choose some completion anew"
+            " each time, so that the network learns to forget what was chosen; with last, a choice"
+            " is made once and carried."
+        ),
     )
     sigma_init: float = setting(
         0.1,
         "standard deviation of the noise before training",
-        gap="Open. Small noise keeps the untrained state close to the deterministic one (0.69 = softplus(0) is the other choice).",
+        gap=(
+            "Open. Small noise keeps the untrained state close to the deterministic one (0.69 ="
+            " softplus(0) is the other choice)."
+        ),
         least=0,
         most=10,
     )
@@ -105,19 +136,25 @@ class GramModel:
     )
     z0: Literal["tokens", "vector", "random"] = setting(
         "tokens",
-        "initial state: a fixed N(0, I) draw per token, a fixed vector for all tokens, or a new draw per trajectory (Table 3)",
-        gap="The paper draws z_0 from N(0, I) with z of shape [L, D]; HRM and TRM use one vector for all tokens.",
+        "initial state: a fixed N(0, I) draw per token, a fixed vector for all tokens, or a new"
+        " draw per trajectory (Table 3)",
+        gap=(
+            "The paper draws z_0 from N(0, I) with z of shape [L, D]; HRM and TRM use one vector"
+            " for all tokens."
+        ),
     )
     decoding: Literal["argmax", "sample"] = setting(
         "argmax",
-        "answer of a rollout: the most probable tokens, or each drawn from its softmax at temperature 1 (Table 3); training "
-        "does not depend on it",
+        "answer of a rollout: the most probable tokens, or each drawn from its softmax at"
+        " temperature 1 (Table 3); training does not depend on it",
     )
     rope: Literal["sequence", "axial", "diagonal"] = setting(
         "sequence",
         ROPE,
-        gap="Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are then n tokens apart, which a "
-        "network has to learn.",
+        gap=(
+            "Open. The paper says RoPE; HRM and TRM count tokens. A cell and the one below it are"
+            " then n tokens apart, which a network has to learn."
+        ),
     )
     rope_theta: float = setting(
         10000.0,

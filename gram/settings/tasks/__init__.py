@@ -1,4 +1,5 @@
-"""What each family of tasks declares: its settings, who judges its answers, and what is drawn of them.
+"""What each family of tasks declares: its settings, who judges its answers, and what is drawn of
+them.
 
 A family is one module here, with a ``FAMILY``, and one of the same name in gram/tasks, with a
 ``TASK``. Both are found by their names: a new family edits no list. These declarations import

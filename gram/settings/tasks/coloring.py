@@ -24,9 +24,12 @@ class ColoringGenerator:
     edge_probability: float = setting(
         0.57,
         "probability of each edge, independently of the others (Erdős-Rényi)",
-        gap="The paper does not give it. Around 0.57 for 8 vertices and 0.42 for 10 both the deterministic models' coverage and "
-        "GRAM's, read as the ceiling of 20 samples, are what the paper reports. Few hundred test graphs leave both uncertain: "
-        "the ceiling of such a test set varies by four to six points.",
+        gap=(
+            "The paper does not give it. Around 0.57 for 8 vertices and 0.42 for 10 both the"
+            " deterministic models' coverage and GRAM's, read as the ceiling of 20 samples, are"
+            " what the paper reports. Few hundred test graphs leave both uncertain: the ceiling of"
+            " such a test set varies by four to six points."
+        ),
         least=0,
         most=1,
     )
@@ -36,8 +39,11 @@ class ColoringGenerator:
     counted: Literal["graphs", "pairs"] = setting(
         "graphs",
         "what train and test count: graphs, or (graph, colouring) pairs",
-        gap="The paper says graphs. Should it have counted rows of a table, one per colouring, its data set had far fewer graphs: "
-        "pairs builds that one, filling each split with whole graphs.",
+        gap=(
+            "The paper says graphs. Should it have counted rows of a table, one per colouring, its"
+            " data set had far fewer graphs: pairs builds that one, filling each split with whole"
+            " graphs."
+        ),
     )
     seed: int = setting(
         0, "of the graphs; runs of every seed train on the same ones", least=0, most=SEED

@@ -15,14 +15,19 @@ class EmptySudokuGenerator:
 
     boards: int = setting(
         50000,
-        "how many different boards there are: the training, validation and test splits together; of 4x4 there are 288",
-        gap="The paper takes 50,000 solutions of Sudoku-Extreme's training puzzles. Here a solver fills empty boards at random.",
+        "how many different boards there are: the training, validation and test splits together; of"
+        " 4x4 there are 288",
+        gap=(
+            "The paper takes 50,000 solutions of Sudoku-Extreme's training puzzles. Here a solver"
+            " fills empty boards at random."
+        ),
         least=2,
         most=ROWS,
     )
     forms: int = setting(
         1,
-        "how many boards come of each one that is solved: it, and others of the same symmetry class, drawn at random",
+        "how many boards come of each one that is solved: it, and others of the same symmetry"
+        " class, drawn at random",
         least=1,
         most=ROWS,
     )

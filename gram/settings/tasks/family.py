@@ -35,9 +35,9 @@ class Family:
 
     Attributes:
         generator: the dataclass of the section ``generator`` of its experiments.
-        judge: who judges answers, a key of ``gram.evaluate.judges.JUDGES``: "completions" counts which
-            of an input's completions were found; "validity" counts valid answers, where an input has
-            more than can be found, and asks whether they are new.
+        judge: who judges answers, a key of ``gram.evaluate.judges.JUDGES``: "completions" counts
+            which of an input's completions were found; "validity" counts valid answers, where an
+            input has more than can be found, and asks whether they are new.
         coverage: the average that the paper's coverage is on it; see gram/evaluate/metrics.py.
         figures: the figures that a table of its runs has.
         sources: the files that its examples are made from; () of one that makes them itself.

@@ -1,4 +1,6 @@
-"""What each family of methods minimises: every module of this package registers its own with :func:`supervise`."""
+"""What each family of methods minimises: every module of this package registers its own with
+:func:`supervise`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The objective of HRM and TRM: cross-entropy at every supervision step, and adaptive computation time (ACT) as Q-learning."""
+"""The objective of HRM and TRM: cross-entropy at every supervision step, and adaptive computation
+time (ACT) as Q-learning.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from gram.train.objectives.base import Rows, Supervised, supervise
 def continue_loss(halt: Tensor, following: Tensor, last: Tensor) -> Tensor:
     """Binary cross-entropy of q_continue with the value of what follows (HRM, section 2).
 
-    The following step's greater value, or at a row's last step, after which it would have to halt, its value of halting.
+    The following step's greater value, or at a row's last step, after which it would have to halt,
+    its value of halting.
 
     Args:
         halt: logits of (halt, continue) at this step, [B, 2].

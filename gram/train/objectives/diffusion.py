@@ -1,4 +1,6 @@
-"""MDLM's objective: the simplified continuous-time bound on -log p (Sahoo et al. 2024), one time per row."""
+"""MDLM's objective: the simplified continuous-time bound on -log p (Sahoo et al. 2024), one time
+per row.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ def _(model: MaskedDiffusion, config: TrainConfig, number: int, rows: Rows) -> S
     assert rows.noise is not None
     step = model(rows.state, rows.inputs, targets=rows.targets, noise=rows.noise)
     hits = step.logits.argmax(dim=-1) == rows.targets
-    # Tokens that are not masked are certain and cost nothing, so that the mean over all tokens is the masked ones' share of it.
+    # Tokens that are not masked are certain and cost nothing, so that the mean over all tokens is
+    # the masked ones' share of it.
     cross_entropy = losses.cross_entropy(step.logits, rows.targets, config.cross_entropy)
     terms = {
         "bound": cross_entropy / rows.noise[0],

@@ -19,9 +19,11 @@ def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
         noise=rows.noise,
         uncharged_noise=config.uncharged_noise,
         charge_all=config.charged == "all",
-        carry="posterior"
-        if config.carry_prior_from is None or number < config.carry_prior_from
-        else "prior",
+        carry=(
+            "posterior"
+            if config.carry_prior_from is None or number < config.carry_prior_from
+            else "prior"
+        ),
     )
     posterior_hits = step.logits.argmax(dim=-1) == rows.targets
     hits = posterior_hits if step.carried is None else step.carried.argmax(dim=-1) == rows.targets

@@ -1,4 +1,6 @@
-"""The objective of methods that answer in one pass: the cross-entropy of the target, nothing else."""
+"""The objective of methods that answer in one pass: the cross-entropy of the target, nothing
+else.
+"""
 
 from __future__ import annotations
 
