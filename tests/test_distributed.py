@@ -168,7 +168,8 @@ def test_stopped_runs_go_on_with_another_number_of_processes(
 FAILING = """
 import os, signal, sys, torch
 from datetime import timedelta
-from gram.train import distributed, loop
+from gram.train import distributed
+from gram.train.__main__ import main
 from gram.system.errors import run
 from gram.train.trainer import Trainer
 kind, step = sys.argv.pop(1), Trainer.train_step
@@ -192,7 +193,7 @@ def failing(self):
         self.output = self.output / "config.json"
     step(self)
 Trainer.train_step = failing
-run(train_main)
+run(main)
 """
 
 

@@ -123,7 +123,7 @@ def test_an_evaluation_of_another_kind_is_refused(
     for figure, path, missing in (
         ("scaling", "test.json", "by_depth_and_width"),
         ("samplers", "scaling.json", "by_sampler"),
-        ("width", "scaling.json", "overlap_with_training"),
+        ("width", "scaling.json", "by_width"),
     ):
         outcome = command(
             main, figure, "--evaluations", tmp_path / path, "--output", tmp_path / figure

@@ -185,5 +185,5 @@ def test_modules_of_the_layout_exist() -> None:
     tree = text[text.index("gram/  ") : text.index("workflow/  ")]
     modules = {path.name for path in (ROOT / "gram").rglob("*.py")}
     assert set(re.findall(r"[a-z_]\w*\.py", tree)) <= modules
-    folders = re.findall(r"(?:^  |, )([a-z]+)/", tree, re.MULTILINE)
+    folders = re.findall(r"^  (?:[a-z]+/, )?([a-z]+)/", tree, re.MULTILINE)
     assert len(folders) >= 8 and all((ROOT / "gram" / folder).is_dir() for folder in folders)

@@ -25,11 +25,10 @@ SECONDS = 2.0  # within which a command ends
 # is a single call into a library, as is the backward pass of a large network: Python calls no
 # handler before it has returned, after hours here.
 COMMAND = """
-import importlib, sys, time
+import importlib, runpy, sys, time
 from functools import reduce
 from pathlib import Path
 import torch
-from gram.system.errors import run
 module, owner, name, call, kind, begun = sys.argv[1:7]
 del sys.argv[1:7]
 owner, _, attributes = owner.partition(":")
@@ -44,7 +43,7 @@ def slow(*arguments, **options):
         time.sleep(100)
     return whole(*arguments, **options)
 setattr(at, name, slow)
-run(importlib.import_module(module).main)
+runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
 
 
@@ -58,7 +57,7 @@ class Ended(NamedTuple):
 
 @pytest.fixture
 def stop(tmp_path: Path) -> Callable[..., Ended]:
-    """``stop(number, "gram.data", ("gram.data", "build_tables", 1, "deaf"), ...)``.
+    """``stop(number, "gram.data", ("gram.data.splits", "build_tables", 1, "deaf"), ...)``.
 
     Sends a signal to a command in its slow call: module, function, the call's number, and the kind.
     """
@@ -157,7 +156,7 @@ def test_training_ends_at_once_and_goes_on_to_the_same_bytes(
         assert (run_folder / name).read_bytes() == (whole / name).read_bytes()
 
 
-DRAWING = ("gram.evaluate", "rollouts")
+DRAWING = ("gram.evaluate.evaluation", "rollouts")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +164,12 @@ DRAWING = ("gram.evaluate", "rollouts")
     [
         ("gram.evaluate", (*DRAWING, 2, "sleeps"), signal.SIGTERM, ["--width", 40]),
         ("gram.evaluate", (*DRAWING, 1, "deaf"), signal.SIGINT, []),
-        ("gram.scaling", ("gram.scaling", "score", 2, "sleeps"), signal.SIGINT, []),
+        (
+            "gram.scaling",
+            ("gram.evaluate.metrics", "expected_best", 2, "sleeps"),
+            signal.SIGINT,
+            [],
+        ),
         ("gram.compare_samplers", (*DRAWING, 3, "deaf"), signal.SIGTERM, ["--widths", 2]),
     ],
 )
@@ -189,7 +193,7 @@ def test_evaluations_end_at_once_and_write_nothing(
 @pytest.mark.parametrize("kind", ["sleeps", "deaf"])
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
-    [("gram.data", "content_hash", 1), ("gram.data:pq", "write_table", 2)],
+    [("gram.data.splits", "content_hash", 1), ("gram.data.splits:pq", "write_table", 2)],
     ids=["splitting", "writing"],
 )
 def test_data_end_at_once_without_a_half_written_file(

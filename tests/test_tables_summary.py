@@ -80,7 +80,7 @@ def test_sentences_and_rows_have_the_numbers_of_the_runs(
         "Deterministic twin": ["25.0", "10.0", "5.0"],
         "GRAM": ["25.0 ± 0.0", "70.0 ± 14.1", "85.0 ± 7.1"],
     }
-    assert len(written["columns"]) == 3
+    assert len(task["columns"]) == 3
     assert len(written["footnotes"]) == 1  # nothing is marked
 
 

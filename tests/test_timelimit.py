@@ -34,7 +34,7 @@ COMMAND = """
 import sys, time
 from types import SimpleNamespace
 from gram.system import timelimit
-from gram.train import loop
+from gram.train.__main__ import main
 from gram.system.errors import run
 from gram.train.trainer import Trainer
 supervise, ahead, began = Trainer._supervise, [0.0], timelimit.began()
@@ -48,7 +48,7 @@ def slow(self, terms):
 Trainer._supervise = slow
 clock = {"monotonic": lambda: time.monotonic() + ahead[0]}
 timelimit.time = SimpleNamespace(**vars(time) | clock)
-run(train_main)
+run(main)
 """
 
 
