@@ -23,7 +23,7 @@ rule fetch:
         mem_mb=1000,
     params:
         # A string, not an input: another folder brings the same file, whose sum is checked.
-        folder=lambda wildcards, output: option("--folder", config["sources"]),
+        folder=lambda wildcards, output: option("--folder", config.get("sources")),
     message:
         "Bring {wildcards.file} of {wildcards.family}"
     shell:
