@@ -24,7 +24,7 @@ BAD = {
         {"sedds": [0]},
         [
             "config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, "
-            "long_trainings, reference_runs, estimate",
+            "long_trainings, reference_runs, sources, estimate",
         ],
     ),
     "unknown key in a run": (
