@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gram import COMMANDS, ROOMS
 from gram.system.errors import run
 
 CPU_SECONDS = 10  # of processor time, so that a busy machine makes nothing endless
@@ -156,7 +157,15 @@ def as_command(argv: Argv, folder: Path, before: Callable[[], None] | None) -> N
     sys.argv[0] = module
     if before:
         before()
-    run(importlib.import_module(module).main)
+    run(importlib.import_module(place_of(module)).main)
+
+
+def place_of(command: str) -> str:
+    """The module that ``python -m COMMAND`` runs: ``gram.runs.keep`` of ``gram.keep``."""
+    name = command.removeprefix("gram.")
+    if name in COMMANDS:
+        return f"gram.{COMMANDS[name]}.{name}"
+    return f"gram.{name}.__main__" if name in ROOMS else command
 
 
 def command(

@@ -29,7 +29,10 @@ STEPS, TURNS = 200, 5
 def be(module: str, *arguments: str | Path) -> None:
     """Run ``python -m MODULE ARGUMENTS`` in this process."""
     sys.argv = [module, *map(str, arguments)]
-    importlib.import_module(module).main()
+    found = importlib.import_module(module)
+    if not hasattr(found, "main"):  # a package, which an older checkout has as a module
+        found = importlib.import_module(f"{module}.__main__")
+    found.main()
 
 
 def train_by_turns(folder: Path) -> None:

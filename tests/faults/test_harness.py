@@ -75,7 +75,7 @@ def test_a_place_is_the_last_function_of_this_project() -> None:
         'Traceback (most recent call last):\n  File "/a/gram/system/files.py", line 3, in'
         ' read_json\n  File "/b/json/decoder.py", line 5, in decode\njson.JSONDecodeError: no\n'
     )
-    assert forks.place(text) == "files.py:read_json json.JSONDecodeError"
+    assert forks.place(text) == "system/files.py:read_json json.JSONDecodeError"
 
 
 def writes(folder: Path) -> None:
