@@ -23,7 +23,7 @@ MAX_ENTRIES = 14
 # What gram/__init__.py itself defines.
 OF_PACKAGE = {"__version__", "COMMANDS", "ROOMS"}
 
-MAX_LINES = 500
+MAX_LINES = 600
 
 SEEDED_NUMPY = {"Generator", "SeedSequence", "default_rng", "BitGenerator", "PCG64", "Philox"}
 GLOBAL_TORCH = {
