@@ -180,7 +180,7 @@ def test_impossible_settings_are_refused(
 
 
 def test_more_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gram.tasks.emptysudoku.PATIENCE", 2000)
+    monkeypatch.setattr("gram.tasks.grids.PATIENCE", 2000)
     with pytest.raises(GramError, match=r"emptysudoku4: generator: boards: 288 were found"):
         made("emptysudoku4", boards=289).examples()
 

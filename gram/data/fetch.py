@@ -14,7 +14,7 @@ import requests
 
 from gram.settings.tasks import FAMILIES
 from gram.settings.tasks.family import Source
-from gram.system import files
+from gram.system import files, regular
 from gram.system.errors import GramError, Parser, run, suggestion
 from gram.system.progress import progress
 
@@ -31,7 +31,7 @@ def check(path: Path, source: Source) -> None:
     size = path.stat().st_size
     if size != source.bytes:
         raise GramError(f"{path}: {size:,} bytes, but {source.file} has {source.bytes:,}")
-    with path.open("rb") as stream:
+    with regular.reading(path) as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != source.sha256:
         raise GramError(f"{path}: SHA-256 {found}, but {source.file} has {source.sha256}")
@@ -50,8 +50,7 @@ def take(source: Source, folder: Path, output: Path) -> None:
             " download it"
         )
     check(path, source)
-    with files.atomic_write(output) as temporary:
-        temporary.write_bytes(path.read_bytes())
+    files.copy(path, output)
 
 
 def download(source: Source, output: Path) -> None:

@@ -349,7 +349,10 @@ def evaluate(
     drawn = draw(subject.model, split, config, generator, partial)
     scored = score(subject.task, split, drawn)
     judge = JUDGES[family_of(subject.settings.task).judge]
-    known = met(subject.train, split, canonical(subject.task, split, drawn))
+
+    def known() -> NDArray[np.bool_]:
+        return met(subject.train, split, canonical(subject.task, split, drawn))
+
     content = {
         "run": subject.facts(config),
         "overlap_with_training": overlap(subject.train, split),

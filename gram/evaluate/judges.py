@@ -16,7 +16,7 @@ WIDTHS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 
 
 def by_completions(
-    scored: metrics.Samples, known: NDArray[np.bool_], independent: bool
+    scored: metrics.Samples, known: Callable[[], NDArray[np.bool_]], independent: bool
 ) -> dict[str, Any]:
     """Which of the completions of each input were found, with the sections ``by_completions`` and
     ``by_width``.
@@ -31,15 +31,15 @@ def by_completions(
 
 
 def by_validity(
-    scored: metrics.Samples, known: NDArray[np.bool_], independent: bool
+    scored: metrics.Samples, known: Callable[[], NDArray[np.bool_]], independent: bool
 ) -> dict[str, Any]:
     """How many answers are valid, and how many of these are new."""
-    return {"metrics": metrics.validity(scored, known)}
+    return {"metrics": metrics.validity(scored, known())}
 
 
-# From the scored samples, whether training has met each of them as a completion of its input
-# [N, W], and whether they are independent, to sections of an evaluation.
-Judge = Callable[[metrics.Samples, NDArray[np.bool_], bool], dict[str, Any]]
+# From the scored samples, a function that tells which of them training has met (:func:`met`), and
+# whether they are independent, to sections of an evaluation.
+Judge = Callable[[metrics.Samples, Callable[[], NDArray[np.bool_]], bool], dict[str, Any]]
 # By the name that gram.settings.tasks gives them.
 JUDGES: dict[str, Judge] = {"completions": by_completions, "validity": by_validity}
 

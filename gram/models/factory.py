@@ -11,6 +11,8 @@ from gram.settings import ModelConfig
 from gram.settings.agreement import check_model
 from gram.system.rooms import modules_of
 
+modules_of("gram.models")  # all of them register what they build
+
 
 def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
     """The network of a method, with initial weights that depend on ``seed`` alone.
@@ -24,7 +26,6 @@ def build_model(config: ModelConfig, shape: Shape, seed: int) -> Network:
         GramError: settings of the architecture that exclude each other.
     """
     check_model(config)
-    modules_of("gram.models")  # all of them register what they build
     with torch.random.fork_rng(
         devices=[]
     ):  # initialisers know only the global generator; it is put back afterwards

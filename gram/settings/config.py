@@ -37,9 +37,8 @@ from gram.system import files, shapes
 from gram.system.errors import GramError, Parser, run, short, suggestion
 from gram.system.names import FOLD, RULE, check_name, is_experiment_name
 
-SHARED = (  # the key of an experiment that names a file of config/shared, over which it is laid
-    "shared"
-)
+# The key of an experiment that names a file of config/shared, over which it is laid.
+SHARED = "shared"
 OF_METHODS = ("model", "train", "evaluate")  # the sections that a method may have
 KEYS = ("generator", "methods", *SECTIONS)
 
@@ -151,13 +150,13 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
         bases=bases,
     )
     for method in methods:
-        check_acts(experiment, method)
-        resolve(experiment, path.stem, method, 0)
+        settings = resolve(experiment, path.stem, method, 0)
+        check_acts(experiment, method, settings.model.architecture)
         evaluate_settings(experiment, method)
     return experiment
 
 
-def check_acts(experiment: Experiment, method: str) -> None:
+def check_acts(experiment: Experiment, method: str, architecture: str) -> None:
     """Refuse a setting that a method states itself, and that does nothing for its architecture.
 
     What all methods share may say more: the others leave it alone.
@@ -165,15 +164,15 @@ def check_acts(experiment: Experiment, method: str) -> None:
     Raises:
         GramError: names the key and the architectures that have it.
     """
-    architecture = method_section(experiment, method, "model").architecture
+    own = experiment.own[method]
     for section in ("train", "evaluate"):
-        fields = {field.name: field for field in dataclasses.fields(SECTIONS[section])}
-        for key in experiment.own[method].get(section, {}):
-            only = fields[key].metadata["only"] if key in fields else ()
-            if only and architecture not in only:
+        for field in dataclasses.fields(SECTIONS[section]):
+            only = field.metadata["only"]
+            if only and architecture not in only and field.name in own.get(section, {}):
                 raise GramError(
-                    f"{experiment.path}: methods: {method}: {section}: {key} does nothing for the"
-                    f" architecture {architecture}, but for {' and '.join(only)}; leave it out"
+                    f"{experiment.path}: methods: {method}: {section}: {field.name} does nothing"
+                    f" for the architecture {architecture}, but for {' and '.join(only)}; leave it"
+                    " out"
                 )
 
 

@@ -296,12 +296,11 @@ def section(
             f" its network and training are those of config/experiments/{task}.yaml, not the"
             " paper's."
         )
-    for what in ("accuracies", "coverages"):  # side by side they would be wider than a page
+    first = {"completions": "accuracies", "validity": "answers"}[judge_of(task)]
+    for what in (first, "coverages"):  # side by side they would be wider than a page
         chosen = [
             m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")
         ]
-        if judge_of(task) == "validity":
-            what = "answers"
         if chosen:
             # Holes are shown once: beside the paper, or here where the paper has nothing.
             tables.append(

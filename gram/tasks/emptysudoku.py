@@ -7,19 +7,17 @@ boards of 4x4 are known; those of 6x6 (28,200,960) and 9x9 are drawn by a solver
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import numpy as np
 
 from gram.settings.tasks.emptysudoku import EmptySudokuGenerator
-from gram.system.errors import GramError
 from gram.system.seeds import child_seed
 from gram.tasks.base import Examples, Tokens
-from gram.tasks.grids import BLANK
+from gram.tasks.grids import BLANK, distinct
 from gram.tasks.sudoku import SudokuRules
-
-PATIENCE = 10_000  # successive boards that are known already, after which there are no more
 
 
 class EmptySudoku(SudokuRules):
@@ -46,6 +44,15 @@ class EmptySudoku(SudokuRules):
         """
         return cls(name, size, settings)
 
+    def drawn(self, random: Random) -> Iterator[Tokens]:
+        """Boards without end, [n * n]: each that is solved, then other forms of it."""
+        while True:
+            solved = self.grids.drawn(random)
+            yield solved
+            for _ in range(self.settings.forms - 1):
+                places, tokens = self.grids.draw(random)
+                yield tokens[solved[places]]
+
     def examples(self, sources: Path | None = None) -> Examples:
         """The empty board with as many different boards as the settings ask for, in ascending
         order.
@@ -54,24 +61,12 @@ class EmptySudoku(SudokuRules):
             GramError: there are not as many.
         """
         random = Random(child_seed(self.settings.seed, "boards"))
-        found: set[bytes] = set()
-        idle = 0
-        while len(found) < self.settings.boards and idle < PATIENCE:
-            solved = self.grids.drawn(random)
-            for form in range(self.settings.forms):
-                board = solved
-                if form:
-                    places, tokens = self.grids.draw(random)
-                    board = tokens[solved[places]]
-                idle = idle + 1 if board.tobytes() in found else 0
-                found.add(board.tobytes())
-                if len(found) == self.settings.boards:
-                    break
-        if len(found) < self.settings.boards:
-            raise GramError(
-                f"{self.name}: generator: boards: {len(found)} were found, and {PATIENCE:,} more"
-                " draws gave no other one; lower it"
-            )
+        found = distinct(
+            ((board, board) for board in self.drawn(random)),
+            self.settings.boards,
+            f"{self.name}: generator: boards",
+            "lower it",
+        )
         boards = np.frombuffer(b"".join(sorted(found)), dtype=np.uint8).reshape(-1, self.length)
         return Examples(
             inputs=np.full((1, self.length), BLANK, dtype=np.uint8),

@@ -7,7 +7,7 @@ Tokens are 1 for a blank cell and 2 to n + 1 for the digits 1 to n, row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice, permutations, product
 from random import Random
@@ -19,6 +19,7 @@ from gram.system.errors import GramError
 from gram.tasks.base import Tokens
 
 BLANK, FIRST_DIGIT = 1, 2
+PATIENCE = 10_000  # successive draws that are known already, after which there are no more
 BOXES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}  # n -> rows and columns of a box
 
 
@@ -35,6 +36,35 @@ def orders(n: int, band: int) -> NDArray[np.int64]:
             lines = [bands[one][list(how)] for one, how in zip(order, inner, strict=True)]
             found.append(np.concatenate(lines))
     return np.array(found)
+
+
+def distinct(
+    draws: Iterable[tuple[Tokens, Tokens]], count: int, where: str, mend: str
+) -> dict[bytes, Tokens]:
+    """The first ``count`` different boards of endless draws, as bytes, each with what came with it.
+
+    Args:
+        draws: a board and something that belongs to it.
+        count: how many.
+        where: the setting that asks for as many, for the message.
+        mend: what to do where there are not as many.
+
+    Raises:
+        GramError: :data:`PATIENCE` successive draws gave no other one.
+    """
+    found: dict[bytes, Tokens] = {}
+    idle = 0
+    for board, belonging in draws:
+        idle = idle + 1 if board.tobytes() in found else 0
+        found.setdefault(board.tobytes(), belonging)
+        if len(found) == count:
+            break
+        if idle == PATIENCE:
+            raise GramError(
+                f"{where}: {len(found)} were found, and {PATIENCE:,} more draws gave no other one;"
+                f" {mend}"
+            )
+    return found
 
 
 class Grids:

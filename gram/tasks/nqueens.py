@@ -7,7 +7,6 @@ queen, in lines or parted by slashes: ``.Q../...Q/Q.../....``.
 
 from __future__ import annotations
 
-import re
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from gram.settings.tasks.nqueens import NQueensGenerator
 from gram.system.errors import GramError, short
 from gram.tasks.base import Examples, Tokens
+from gram.tasks.text import join_rows, split_rows
 
 EMPTY, QUEEN = 1, 2
 LARGEST = (
@@ -56,10 +56,7 @@ def read_cells(text: str) -> list[str]:
     Raises:
         GramError: another character than those of :data:`CELLS`, or no square.
     """
-    rows = [row for row in re.split(r"[\s/]+", text) if row]
-    if all(len(row) == 1 for row in rows) and len(rows) > 1:  # ". Q . ." as answers are written
-        lines = [re.sub(r"\s", "", line) for line in re.split(r"[\n/]", text)]
-        rows = [line for line in lines if line]
+    rows = split_rows(text)
     for number, row in enumerate(rows, start=1):
         if wrong := [cell for cell in row if cell not in CELLS]:
             raise GramError(
@@ -222,8 +219,7 @@ class NQueens:
             "Q" if given == token == QUEEN else signs.get(token, "?")
             for given, token in zip(inputs.tolist(), outputs.tolist(), strict=True)
         ]
-        starts = range(0, self.length, self.n)
-        return "\n".join(" ".join(cells[start : start + self.n]) for start in starts)
+        return join_rows(cells, self.n)
 
     def describe(self, inputs: Tokens) -> str:
         """Size and queens of a board [n * n], in words."""

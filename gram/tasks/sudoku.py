@@ -11,8 +11,7 @@ parted by slashes: ``1..4/..1./.1../4..1``.
 
 from __future__ import annotations
 
-import re
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from random import Random
 
@@ -23,10 +22,10 @@ from gram.settings.tasks.sudoku import SudokuGenerator
 from gram.system.errors import GramError
 from gram.system.seeds import child_seed
 from gram.tasks.base import Examples, Tokens
-from gram.tasks.grids import BLANK, BOXES, FIRST_DIGIT, Grids
+from gram.tasks.grids import BLANK, BOXES, FIRST_DIGIT, Grids, distinct
+from gram.tasks.text import join_rows, split_rows
 
 MADE = (4, 6)  # sizes whose symmetries can be listed, so that equal puzzles are known
-PATIENCE = 10_000  # successive puzzles that are known already, after which there are no more
 MOST_COMPLETIONS = 10_000  # that are listed of a puzzle of one's own
 
 
@@ -36,10 +35,7 @@ def read_rows(text: str) -> list[str]:
     Raises:
         GramError: another character than digits and ``.``, or no grid of a known size.
     """
-    rows = [row for row in re.split(r"[\s/|]+", text) if row]
-    if all(len(row) == 1 for row in rows) and len(rows) > 1:  # as answers are written
-        lines = [re.sub(r"\s", "", line) for line in re.split(r"[\n/]", text)]
-        rows = [line for line in lines if line]
+    rows = split_rows(text, also="|")
     if len(rows) not in BOXES:
         sizes = ", ".join(f"{n}x{n}" for n in BOXES)
         raise GramError(
@@ -118,8 +114,7 @@ class SudokuRules:
         """
         signs = {BLANK: "."} | {FIRST_DIGIT + d: str(d + 1) for d in range(self.n)}
         cells = [signs.get(token, "?") for token in outputs.tolist()]
-        starts = range(0, self.length, self.n)
-        return "\n".join(" ".join(cells[start : start + self.n]) for start in starts)
+        return join_rows(cells, self.n)
 
     def describe(self, inputs: Tokens) -> str:
         """Size and givens of a puzzle [n * n], in words."""
@@ -211,17 +206,12 @@ class Sudoku(SudokuRules):
             GramError: there are not as many puzzles as the settings ask for.
         """
         random = Random(child_seed(self.settings.seed, "puzzles"))
-        found: dict[bytes, Tokens] = {}
-        idle = 0
-        while len(found) < self.settings.puzzles and idle < PATIENCE:
-            cells, solution = self.puzzle(random)
-            idle = idle + 1 if cells.tobytes() in found else 0
-            found.setdefault(cells.tobytes(), solution)
-        if len(found) < self.settings.puzzles:
-            raise GramError(
-                f"{self.name}: generator: puzzles: {len(found)} were found, and {PATIENCE:,} more"
-                " gave no other one; lower it, or widen fewest_givens and most_givens"
-            )
+        found = distinct(
+            (self.puzzle(random) for _ in repeat(None)),
+            self.settings.puzzles,
+            f"{self.name}: generator: puzzles",
+            "lower it, or widen fewest_givens and most_givens",
+        )
         inputs = sorted(found)  # in the order of their tokens
         cells = np.frombuffer(b"".join(inputs), dtype=np.uint8).reshape(-1, self.length)
         forms = [self.grids.canonical_form(row) for row in cells]
