@@ -19,7 +19,7 @@ from gram.evaluate import metrics
 from gram.evaluate.judges import JUDGES, met
 from gram.evaluate.partial import PartialDraws
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network, Shape, forward_in
+from gram.models.network import Given, Network, Shape, forward_in
 from gram.models.rollout import Stop, rollouts
 from gram.models.samplers import make_sampler
 from gram.runs import checkpoint
@@ -80,7 +80,7 @@ def draw_at(
             )
             part = rollouts(
                 model,
-                batch,
+                Given(batch),
                 stops=stops,
                 generator=generator,
                 sampler=sampler,

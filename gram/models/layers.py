@@ -176,30 +176,46 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate) * up)
 
 
-class Block(nn.Module):
-    """[attention + SwiGLU] with post-norm residuals, x = norm(x + f(x)), which keeps the recursive
-    state bounded.
+class SequenceMixer(nn.Module):
+    """A SwiGLU over the sequence, channel by channel, in attention's place (Sudoku, section B.1; as
+    TRM's for fixed small boards). What it learns belongs to the places of one task.
+
+    Args:
+        tokens: length of the sequence.
+        hidden: inner width.
     """
 
-    def __init__(
-        self,
-        D: int,
-        *,
-        heads: int,
-        ffn_hidden: int,
-        rotary: Rotary,
-        norm_eps: float,
-        causal: bool = False,
-    ) -> None:
+    def __init__(self, tokens: int, hidden: int) -> None:
         super().__init__()
-        self.attention = Attention(D, heads=heads, rotary=rotary, causal=causal)
-        self.ffn = SwiGLU(D, ffn_hidden, D)
+        self.swiglu = SwiGLU(tokens, hidden, tokens)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; all tokens see each other, so that no cache can serve."""
+        assert cache is None, "a cache serves causal attention"
+        mixed: Tensor = self.swiglu(x.transpose(1, 2))
+        return mixed.transpose(1, 2)
+
+
+class Block(nn.Module):
+    """[mixer + feed-forward network] with post-norm residuals, x = norm(x + f(x)), which keeps the
+    recursive state bounded.
+
+    Args:
+        mixer: what brings tokens together: attention, or a :class:`SequenceMixer`.
+        ffn: [B, L, D] -> [B, L, D], token by token.
+        norm_eps: epsilon of the norms.
+    """
+
+    def __init__(self, mixer: Attention | SequenceMixer, ffn: SwiGLU, *, norm_eps: float) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.ffn = ffn
         self.norm_eps = norm_eps
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """[B, L, D] -> [B, L, D]; ``cache`` as of :class:`Attention`."""
         shape = (x.shape[-1],)
-        x = F.rms_norm(x + self.attention(x, cache), shape, eps=self.norm_eps)
+        x = F.rms_norm(x + self.mixer(x, cache), shape, eps=self.norm_eps)
         return F.rms_norm(x + self.ffn(x), shape, eps=self.norm_eps)
 
 
@@ -223,29 +239,31 @@ class ModulatedBlock(nn.Module):
     + scale) * x + shift)).
 
     A branch's input has unit RMS already, since the block is post-norm.
+
+    Args:
+        mixer, ffn, norm_eps: as of :class:`Block`.
+        modulation: the condition -> shift, scale and gate of either branch.
     """
 
     def __init__(
         self,
-        D: int,
+        mixer: Attention | SequenceMixer,
+        ffn: SwiGLU,
+        modulation: Modulation,
         *,
-        condition: int,
-        heads: int,
-        ffn_hidden: int,
-        rotary: Rotary,
         norm_eps: float,
     ) -> None:
         super().__init__()
-        self.attention = Attention(D, heads=heads, rotary=rotary)
-        self.ffn = SwiGLU(D, ffn_hidden, D)
-        self.modulation = Modulation(condition, D, parts=6)
+        self.mixer = mixer
+        self.ffn = ffn
+        self.modulation = modulation
         self.norm_eps = norm_eps
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """[B, L, D], [B, condition] -> [B, L, D]."""
         shape = (x.shape[-1],)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulation(condition)
-        x = F.rms_norm(x + gate * self.attention((1 + scale) * x + shift), shape, eps=self.norm_eps)
+        x = F.rms_norm(x + gate * self.mixer((1 + scale) * x + shift), shape, eps=self.norm_eps)
         return F.rms_norm(
             x + ffn_gate * self.ffn((1 + ffn_scale) * x + ffn_shift), shape, eps=self.norm_eps
         )
