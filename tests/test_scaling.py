@@ -14,7 +14,8 @@ import torch
 
 from gram.evaluate import evaluation, metrics, pool, scaling
 from gram.evaluate.metrics import Samples
-from gram.evaluate.scoring import Drawn, majority
+from gram.evaluate.scoring import Drawn
+from gram.evaluate.votes import majority
 from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
 from gram.system import files

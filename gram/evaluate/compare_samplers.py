@@ -42,7 +42,8 @@ def compare(
 
     Args:
         subject: the run.
-        config: depth and the samplers' own settings; sampler, width and seed are replaced.
+        config: depth and the samplers' own settings; sampler, width and seed are replaced, and all
+            trajectories answer the inputs themselves.
         widths: trajectories per input.
         seeds: rollout seeds, from 0.
 
@@ -54,6 +55,7 @@ def compare(
             f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers"
             " cannot differ"
         )
+    config = dataclasses.replace(config, forms=1)
     for sampler in (
         SAMPLERS
     ):  # settings that one of them refuses are found before hours are spent on the others
