@@ -41,6 +41,7 @@ def carried(subject: Subject, config: EvaluateConfig, pairs: int) -> dict[str, A
         GramError: a method without a prior and a posterior.
     """
     train = dataclasses.replace(subject.settings.train, N_sup=config.depth)
+    config = dataclasses.replace(config, forms=1)  # as it is in training
     generator = subject.generator("carried", config.seed)
     found = by_supervision_step(subject.model, subject.split, train, generator, pairs)
     if found is None:

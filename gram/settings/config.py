@@ -20,7 +20,7 @@ from gram.settings import (
     SplitConfig,
     listing,
 )
-from gram.settings.agreement import check_restarts, check_run, said_of
+from gram.settings.agreement import check_forms, check_restarts, check_run, said_of
 from gram.settings.architectures import TAG
 from gram.settings.documents import mapping, read_yaml, yaml_option
 from gram.settings.lineage import (
@@ -289,7 +289,8 @@ def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
         GramError: an unknown method, key or value.
     """
     settings: EvaluateConfig = method_section(experiment, method, "evaluate")
-    said_of(check_restarts, settings, f"{experiment.path}: {method}")
+    for check in (check_restarts, check_forms):
+        said_of(check, settings, f"{experiment.path}: {method}")
     return settings
 
 

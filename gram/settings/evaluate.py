@@ -82,6 +82,14 @@ class EvaluateConfig:
         most=REPEATS,
         only=("mdlm",),
     )
+    forms: int = setting(
+        1,
+        "symmetric forms of each input over which its trajectories are spread, equally many each;"
+        " their answers are changed back, and a vote counts them together",
+        gap="Not in the paper; 1, the default, gives a network the input itself.",
+        least=1,
+        most=REPEATS,
+    )
     reseed_every: int = setting(
         4,
         "with reseed: supervision steps between two comparisons of answers, and the fewest after a"
