@@ -76,7 +76,7 @@ def main() -> None:
         raise GramError(f"--pairs {args.pairs}: give at least 1")
     check_cards(args.data, args.checksums)
     device = choose_device(args.device)
-    subjects = load_subjects(args.run, args.data, args.split, config.weights, device)
+    subjects = load_subjects(args.run, args.data, args.split, config, device)
     measured = [carried(subject, config, args.pairs) for subject in subjects]
     files.write_json(args.output, pool_folds(measured))
 

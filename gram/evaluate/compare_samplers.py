@@ -166,9 +166,7 @@ def main() -> None:
             f"--widths and --seeds must be at least 1, and --seeds at most {MOST_SEEDS}"
         )
     check_cards(args.data, args.checksums)
-    subjects = load_subjects(
-        args.run, args.data, args.split, config.weights, choose_device(args.device)
-    )
+    subjects = load_subjects(args.run, args.data, args.split, config, choose_device(args.device))
     content = pool_folds(
         [compare(subject, config, args.widths, args.seeds) for subject in subjects]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
 from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network, Shape, forward_in
+from gram.models.network import Given, Network, Shape, forward_in
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import make_sampler
 from gram.runs import checkpoint
@@ -75,7 +75,7 @@ def draw_at(
                 inputs = forms.changed(inputs, form[some])
             part = rollouts(
                 model,
-                torch.from_numpy(inputs).long().to(generator.device),
+                Given(torch.from_numpy(inputs).long().to(generator.device)),
                 stops=stops,
                 generator=generator,
                 sampler=sampler,
@@ -161,12 +161,22 @@ def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.Dat
     )
 
 
+def test_time_only(architecture: str, config: EvaluateConfig) -> dict[str, Any]:
+    """The settings of ``config`` that act on this architecture alone, such as a temperature."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if architecture in field.metadata["only"]
+    }
+
+
 def load_model(
-    settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device
+    settings: RunSettings, task: Task, weights: Path, config: EvaluateConfig, device: torch.device
 ) -> Network:
-    """The trained network of a run, ready for rollouts."""
+    """The trained network of a run, ready for rollouts that answer as ``config`` says."""
     model = build_model(settings.model, Shape.of(task), seed=0)
-    checkpoint.load_weights(weights, model, which)
+    checkpoint.load_weights(weights, model, config.weights)
+    model.answer_as(config)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -219,6 +229,7 @@ class Subject:
             "act": config.act,
             "sampler": config.sampler,
             "noise_scale": config.noise_scale,
+            **test_time_only(settings.model.architecture, config),
             "weights": config.weights,
             "precision": config.precision,
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
@@ -252,9 +263,10 @@ class Subject:
 
 
 def load_subject(
-    run_folder: Path, data: Path, split_name: str, which: str, device: torch.device
+    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
 ) -> Subject:
-    """A run and the split it is evaluated on, with ``which`` weights ("ema" or "raw").
+    """A run and the split it is evaluated on, with the weights, and the way to answer, of
+    ``config``.
 
     Raises:
         GramError: missing or foreign files, or other data than the run was trained on.
@@ -272,7 +284,7 @@ def load_subject(
                 f" {data} has {one.md5}: test inputs could have been seen; train again"
             )
     weights = run_folder / WEIGHTS
-    model = load_model(settings, task, weights, which, device)
+    model = load_model(settings, task, weights, config, device)
     return Subject(
         settings, meta, weights, weights_md5, task, split_name, split, train, model, device
     )
@@ -282,7 +294,7 @@ def load_subjects(
     run_folders: Sequence[Path],
     data: Sequence[Path],
     split_name: str,
-    which: str,
+    config: EvaluateConfig,
     device: torch.device,
 ) -> list[Subject]:
     """:func:`load_subject` for one run, or for the run of every fold with its data.
@@ -295,7 +307,7 @@ def load_subjects(
             f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}"
         )
     return [
-        load_subject(run, folder, split_name, which, device)
+        load_subject(run, folder, split_name, config, device)
         for run, folder in zip(run_folders, data, strict=True)
     ]
 

@@ -155,9 +155,7 @@ def main() -> None:
         given = {"depth": pick(args.depths), "width": pick(args.widths)}
         config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
     check_cards(args.data, args.checksums)
-    subjects = load_subjects(
-        args.run, args.data, args.split, config.weights, choose_device(args.device)
-    )
+    subjects = load_subjects(args.run, args.data, args.split, config, choose_device(args.device))
     files.write_json(
         args.output,
         pool_folds([scaling(subject, config, args.depths, args.widths) for subject in subjects]),
