@@ -53,14 +53,6 @@ class EvaluateConfig:
         least=0,
         most=10,
     )
-    forms: int = setting(
-        1,
-        "symmetric forms of each input over which its trajectories are spread, equally many each;"
-        " their answers are changed back, and a vote counts them together",
-        gap="Not in the paper; 1, the default, gives a network the input itself.",
-        least=1,
-        most=REPEATS,
-    )
     decoding: Literal["argmax", "sample"] = setting(
         "argmax",
         "answer of a rollout: the most probable tokens, or each drawn from its softmax at"
@@ -88,7 +80,15 @@ class EvaluateConfig:
         ),
         least=1,
         most=REPEATS,
-        only=("mdlm",),
+        only=("mdlm", "d3pm"),
+    )
+    forms: int = setting(
+        1,
+        "symmetric forms of each input over which its trajectories are spread, equally many each;"
+        " their answers are changed back, and a vote counts them together",
+        gap="Not in the paper; 1, the default, gives a network the input itself.",
+        least=1,
+        most=REPEATS,
     )
     reseed_every: int = setting(
         4,
