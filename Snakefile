@@ -18,7 +18,8 @@
 #             and its evaluation results/eval/nqueens5/... pools theirs.
 #   {method}  a key of `methods` in that file (gram).
 #   {seed}    any whole number.
-#   {table}   table1: everything under `runs` in the configuration; quick: under `quick`; table3: under `ablations`.
+#   {table}   a table of resources/paper.yaml, which names the key of the configuration that lists its runs (table1: `runs`,
+#             table3: `ablations`); or quick, the part of table1 under `quick`.
 from snakemake.utils import min_version
 
 min_version("9.27")

@@ -43,7 +43,7 @@ from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
 from gram.figures.training import draw_training, training_data
 from gram.system import files
-from gram.tables.names import METHODS
+from gram.tables.paper import rows_of
 from gram.tables.reported import read_figure4
 from tests import synthetic
 
@@ -299,8 +299,8 @@ def test_the_width_figure_shows_the_papers_average_of_each_task(synthetic_evalua
 
 
 def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any) -> None:
-    evaluations = [synthetic_evaluation(method=method) for method in METHODS]
-    histories = [history(method, fold=0, seed=0, valid=4) for method in METHODS]
+    evaluations = [synthetic_evaluation(method=method) for method in rows_of()]
+    histories = [history(method, fold=0, seed=0, valid=4) for method in rows_of()]
     figures = (
         draw_completions(completions_data(evaluations)),
         draw_width(width_data(evaluations)),
@@ -311,7 +311,7 @@ def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any
         (legend,) = figure.legends
         extent = legend.get_window_extent()
         assert {text.get_text() for text in legend.get_texts()} >= {
-            method.label for method in METHODS.values()
+            row.name for row in rows_of().values()
         }
         assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1 and extent.y0 >= 0
         assert extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
@@ -324,7 +324,7 @@ def test_a_metric_over_nothing_is_not_drawn(synthetic_evaluation: Make) -> None:
 
 def test_every_method_of_the_paper_has_its_own_colour_and_marker() -> None:
     for signs in (COLOURS, MARKERS):
-        assert len({signs[method] for method in METHODS}) == len(METHODS)
+        assert len({signs[method] for method in rows_of()}) == len(rows_of())
 
 
 @pytest.fixture(scope="module")

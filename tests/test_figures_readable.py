@@ -34,7 +34,7 @@ from gram.figures.scaling import (
 from gram.figures.training import draw_training, training_data
 from gram.settings.config import load_experiment
 from gram.system import files
-from gram.tables.names import METHODS
+from gram.tables.paper import rows_of
 from gram.tasks import make_task
 from gram.train.elbo import GROUPS
 from tests import synthetic
@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "config/experiments").glob("*.yaml"))
 LONGEST = max((path.stem for path in EXPERIMENTS), key=len)
 VARIANTS = {method for path in EXPERIMENTS for method in load_experiment(path).methods}
-LONG_METHODS = sorted(VARIANTS - set(METHODS), key=len)[-4:]
+LONG_METHODS = sorted(VARIANTS - set(rows_of()), key=len)[-4:]
 NUMBER = re.compile(r"[-−]?\d+(\.\d+)?")
 
 
@@ -117,7 +117,7 @@ def evaluations(methods: Sequence[str], counts: dict[int, int]) -> list[dict[str
 @pytest.mark.parametrize(
     ("methods", "counts"),
     [
-        (list(METHODS), {1: 100, 2: 25}),
+        (list(rows_of()), {1: 100, 2: 25}),
         (LONG_METHODS, {1: 24, 2: 26, 3: 12, 4: 17, 5: 1, 6: 9, 8: 5, 12: 3, 18: 3}),
         (["gram"], dict.fromkeys(range(1, 865, 9), 15984)),
         (["gram"], {1: 125}),
@@ -131,7 +131,7 @@ def test_curves_can_be_read(methods: list[str], counts: dict[int, int]) -> None:
 @pytest.mark.parametrize(
     ("methods", "widths"),
     [
-        (list(METHODS), (1, 2, 3, 5, 7, 10, 15, 20)),
+        (list(rows_of()), (1, 2, 3, 5, 7, 10, 15, 20)),
         (LONG_METHODS, (1, 2, 4)),
         (["gram"], (1, 50, 98, 99, 100)),
     ],
@@ -177,7 +177,7 @@ def histories(tmp_path: Path) -> Callable[..., list[Path]]:
 @pytest.mark.parametrize(
     ("methods", "steps", "loss"),
     [
-        (list(METHODS), 20, 4.5),
+        (list(rows_of()), 20, 4.5),
         (["gram"], 7, 1e-5),
         (["gram"], 32000, 60.0),
         (LONG_METHODS, 1000000, 0.5),

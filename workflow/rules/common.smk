@@ -24,6 +24,7 @@ from gram.settings.config import (
 from gram.system.errors import GramError, short, suggestion
 from gram.settings.lineage import BASED_ON
 from gram.settings.tasks import FAMILIES, family_and_size, family_of
+from gram.tables.paper import MAIN, paper_tables
 from gram.runs.restore import OF_KEPT_RUN
 
 
@@ -37,6 +38,14 @@ def resolved(function, task, *arguments):
     try:
         return function(EXPERIMENTS[BASE[task]], *arguments)
     except GramError as error:  # a method of another experiment, asked for by a file's name
+        raise WorkflowError(error)
+
+
+def resolved_tables():
+    """The tables of resources/paper.yaml, by their names."""
+    try:
+        return paper_tables()
+    except GramError as error:
         raise WorkflowError(error)
 
 
@@ -323,8 +332,13 @@ def device():
 
 
 def layout_of(table):
-    """The table of the paper that a table is laid out as."""
-    return "table3" if table == "table3" else "table1"
+    """The table of the paper that a table is laid out as: quick is a part of the first."""
+    return table if table in PAPER_TABLES else MAIN
+
+
+def declared_as(table):
+    """What resources/paper.yaml says of a table, as JSON."""
+    return frozen(dataclasses.asdict(PAPER_TABLES[layout_of(table)]))
 
 
 def either(names):
@@ -343,9 +357,11 @@ def either(names):
     return "|".join(alike) or "(?!)"
 
 
-# The tables: under which key of the configuration their runs are listed.
-LISTED_UNDER = {"table1": "runs", "quick": "quick", "table3": "ablations"}
 try:
+    PAPER_TABLES = resolved_tables()
+    # The tables: under which key of the configuration their runs are listed.
+    LISTED_UNDER = {MAIN: PAPER_TABLES[MAIN].listed_under, "quick": "quick"}
+    LISTED_UNDER |= {name: table.listed_under for name, table in PAPER_TABLES.items()}
     read_command_line()
     check_config()
     DEVICE = device()
