@@ -36,6 +36,7 @@ from gram.settings.config import load_experiment
 from gram.system import files
 from gram.tables.paper import rows_of
 from gram.tasks import make_task
+from gram.tasks.nqueens import NQueens
 from gram.train.elbo import GROUPS
 from tests import synthetic
 
@@ -270,7 +271,7 @@ def test_samplers_can_be_read() -> None:
 @pytest.mark.parametrize(("size", "columns"), [(4, 2), (10, 5), (5, 1)])
 def test_boards_can_be_read(size: int, columns: int) -> None:
     task = make_task(f"nqueens{size}", {"removed": [1]})
-    assert isinstance(task, boards.NQueens)
+    assert isinstance(task, NQueens)
     given = np.ones(size * size, dtype=np.uint8)
     crowded = np.full(size * size, 2, dtype=np.uint8)
     crowded[0] = 1
@@ -291,7 +292,7 @@ def contrast(colour: str) -> float:
 
 def test_no_line_is_faint_on_white() -> None:
     depths = [sign["color"] for count in range(1, 9) for sign in depth_signs(range(count)).values()]
-    drawn = [*style.COLOURS.values(), style.OTHER, *samplers.COLOURS.values(), *depths]
+    drawn = [*style.COLOURS.values(), *(sign.color for sign in samplers.SIGNS.values()), *depths]
     assert {colour: contrast(colour) for colour in drawn if contrast(colour) < 2} == {}
     assert contrast("#bddf26") < 2  # the light end of viridis, which was too faint
 
@@ -306,7 +307,7 @@ def name_of(colour: str) -> str:
 
 
 def test_captions_name_the_colours_that_are_drawn() -> None:
-    used = {name_of(colour) for colour in (boards.GIVEN, boards.ADDED, boards.ATTACKED)}
+    used = {name_of(colour) for colour in (boards.GIVEN, boards.ADDED, boards.WRONG)}
     for path in sorted((ROOT / "workflow/report").glob("*.rst")):
         words = set(re.findall(r"[a-z]+", path.read_text(encoding="utf-8"))) & set(NAMED)
         assert words == (used if path.stem == "boards" else set()), path

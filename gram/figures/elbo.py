@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gram.figures.axes import nats_axis, nats_limits, run_lines, step_axis
-from gram.figures.style import STYLE, heading, new_figure, the_task
+from gram.figures.style import STYLE, heading, new_figure, signs_of, the_task
 from gram.figures.training import methods_legend, read_history, runs_note
 
 BOUNDS = {"full": "Full bound", "surrogate": "Surrogate"}
@@ -63,10 +63,12 @@ def draw_elbo(data: pd.DataFrame) -> Figure:
             return figure
         figure = new_figure(11, 5.6)
         limits = nats_limits(data["value"], DECADES)
+        signs = signs_of(data["method"])
         grid = figure.subplots(len(BOUNDS), len(TERMS))
         for row, (bound, name) in zip(grid, BOUNDS.items(), strict=True):
             for axes, (term, text) in zip(row, TERMS.items(), strict=True):
-                run_lines(axes, data[(data["panel"] == bound) & (data["term"] == term)])
+                part = data[(data["panel"] == bound) & (data["term"] == term)]
+                run_lines(axes, part, signs)
                 axes.set_title(f"{name}: {text}")
                 step_axis(axes, int(data["step"].max()), named=row is grid[-1])
                 nats_axis(axes, limits)
