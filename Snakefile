@@ -52,15 +52,6 @@ localrules:
     pool,
     table,
     costs,
-    training_figure,
-    elbo_figure,
-    completions_figure,
-    width_figure,
-    boards_figure,
-    scaling_figure,
-    halting_figure,
-    samplers_figure,
-    carried_figure,
 
 
 # The milestones. They stay in this file: Snakemake ignores a default target that stands in an included one.
@@ -96,17 +87,17 @@ rule evaluations:
 
 rule scaling:
     input:
-        figures(DEFAULT, ["scaling", "halting"], SCALED),
+        figures(DEFAULT, figures_from("scaling"), SCALED),
 
 
 rule samplers:
     input:
-        figures(DEFAULT, ["samplers"], SAMPLED),
+        figures(DEFAULT, figures_from("samplers"), SAMPLED),
 
 
 rule carried:
     input:
-        figures(DEFAULT, ["carried"], STEERED),
+        figures(DEFAULT, figures_from("carried"), STEERED),
 
 
 include: "workflow/rules/targets.smk"

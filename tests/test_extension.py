@@ -49,6 +49,8 @@ gram.tables.__main__ words --evaluations {EVAL}/toy/seed0/test.json
 gram.figures.__main__ training --histories {RUN}/toy/seed0/history.jsonl
   --output results/figures/training
 gram.figures.__main__ elbo --histories {RUN}/toy/seed0/history.jsonl --output results/figures/elbo
+gram.figures.__main__ letters --evaluations {EVAL}/toy/seed0/test.json
+  --output results/figures/letters
 """
 
 # A table of a paper, its numbers, and what the toy is called there.
@@ -150,7 +152,7 @@ def test_the_toy_learns_what_no_list_of_answers_says(folder: Path) -> None:
 def test_table_and_figures_have_it(folder: Path) -> None:
     table = (folder / "results/tables/table1.md").read_text()
     assert "toy4" in table and "100.0 (1)" in table
-    for name in ("training", "elbo"):
+    for name in ("training", "elbo", "letters"):
         assert (folder / f"results/figures/{name}.svg").stat().st_size > 1000
 
 

@@ -22,6 +22,7 @@ from gram.figures import boards, samplers, style
 from gram.figures.axes import nats_axis, nats_limits, step_axis
 from gram.figures.carried import carried_data, draw_carried
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
+from gram.figures.declared import declared
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.samplers import draw_samplers, samplers_data
 from gram.figures.scaling import (
@@ -308,7 +309,7 @@ def name_of(colour: str) -> str:
 
 def test_captions_name_the_colours_that_are_drawn() -> None:
     used = {name_of(colour) for colour in (boards.GIVEN, boards.ADDED, boards.WRONG)}
-    for path in sorted((ROOT / "workflow/report").glob("*.rst")):
-        words = set(re.findall(r"[a-z]+", path.read_text(encoding="utf-8"))) & set(NAMED)
-        assert words == (used if path.stem == "boards" else set()), path
+    for name, figure in declared().items():
+        words = set(re.findall(r"[a-z]+", figure.shown.caption)) & set(NAMED)
+        assert words == (used if name == "boards" else set()), name
     assert used == {"black", "blue", "orange"}

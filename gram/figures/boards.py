@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 
 from gram.data.splits import integers, load_split, read_table
 from gram.evaluate.pool import check_samples
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import STYLE, heading, legend_below, letters_in, new_figure
 from gram.settings import DataSettings
 from gram.settings.parsing import parse
@@ -346,3 +347,48 @@ def _legend(figure: Figure, words: Words, *, lost: bool) -> None:
     style: dict[str, Any] = {"title": title, "alignment": "left", "columnspacing": 1.2}
     style |= {"fontsize": SMALL, "title_fontsize": SMALL, "handlelength": 1.2, "handleheight": 1.2}
     legend_below(figure, handles, columns=4, loc="lower left", **style)
+
+
+class Answers(NamedTuple):
+    """What a figure of samples is made of.
+
+    Attributes:
+        task: of the boards.
+        inputs: from :func:`test_inputs`.
+        gram, deterministic: from :func:`read_samples`.
+        rows: inputs that are shown.
+        columns: completions that are shown of each, at most.
+    """
+
+    task: OnBoards
+    inputs: pd.DataFrame
+    gram: pd.DataFrame
+    deterministic: pd.DataFrame
+    rows: int
+    columns: int
+
+
+def draw_answers(found: Answers) -> Figure:
+    """The figure of boards."""
+    rows = board_rows(found.inputs, found.gram, found.deterministic, found.rows)
+    return draw_boards(found.task, rows, found.columns)
+
+
+FIGURES = {
+    "boards": Drawing(
+        Shown(
+            drawn="boards of {task}",
+            label="boards and answers",
+            of="samples",
+            caption=(
+                "Test inputs of {task}: the input, the distinct valid completions among the "
+                "samples of GRAM (or an invalid sample, where it found none), and the one "
+                "answer of its deterministic twin, the same network without noise. What is "
+                "given is black, what a model added is blue; what breaks a rule stands on an "
+                "orange cell. Both are the runs with seed {seed}. Inputs "
+                "are chosen by the rule under the figure, not by their results."
+            ),
+        ),
+        draw=draw_answers,
+    ),
+}

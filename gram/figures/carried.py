@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from gram.evaluate.carried import SECTION
 from gram.figures.axes import spread_line
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     CEILING,
     STYLE,
@@ -84,3 +85,27 @@ def group_panel(axes: Axes, part: pd.DataFrame, group: str, top: float) -> None:
     axes.set_xticks(sorted({1, *range(apart, last + 1, apart)}))
     axes.set_xlabel("supervision step")
     axes.set_title("1 completion" if group == "1" else f"{group} completions")
+
+
+FIGURES = {
+    "carried": Drawing(
+        Shown(
+            drawn="the KL of every supervision step on {task}",
+            label="by supervision step: is the choice carried?",
+            of="carried",
+            caption=(
+                "The KL between posterior and prior of every supervision step on {task}, "
+                "along trajectories that the posterior steers to a training target, for "
+                "inputs with so many completions. An input with m completions leaves a choice "
+                "worth log m (dashed). Where the choice is carried from step to step, it is "
+                "paid for at the beginning and the line falls to 0. Where the line stays up, "
+                "what was chosen is forgotten, and every step decides anew. A diagnosis of "
+                "{count} trained runs, not a result: these trajectories see the targets."
+            ),
+        ),
+        # A diagnosis of training, whose trajectories see the targets.
+        draw=lambda read: draw_carried(carried_data(read)),
+        sections=SECTIONS,
+        split="train",
+    ),
+}

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gram.figures.axes import beside, log_ticks, percent_axis, room_for, spread_line
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     CEILING,
     STYLE,
@@ -220,3 +221,44 @@ def draw_width(data: pd.DataFrame) -> Figure:
         legend(figure, data, [ceiling_handle()], joined=True)
         heading(figure, f"{task}: coverage by number of samples", seeds_note(data))
     return figure
+
+
+FIGURES = {
+    "completions": Drawing(
+        Shown(
+            drawn="accuracy and coverage of {task} against the number of completions",
+            label="by number of completions: accuracy",
+            of="evaluations",
+            paper="resources/figure4.csv",
+            caption=(
+                "Test inputs of {task}, grouped by how many valid completions they have. "
+                "Left, the share of a method's samples that are valid; right, the share of an "
+                "input's completions that its samples find, as the mean over inputs. A "
+                "deterministic model gives one answer per input, so it cannot pass the dotted "
+                "line. Dashed: what independent samples from the uniform distribution over "
+                "all completions would reach with the same number of samples. From {count} "
+                "evaluations. On 8x8 N-Queens crosses show what the paper's Figure 4 does, "
+                "read off its axes."
+            ),
+        ),
+        draw=lambda *read: draw_completions(completions_data(*read)),
+        sections=("by_completions",),
+    ),
+    "width": Drawing(
+        Shown(
+            drawn="coverage of {task} against the number of samples",
+            label="by number of samples: coverage",
+            of="evaluations",
+            caption=(
+                "The share of all valid completions of {task}'s test inputs that is found "
+                "with a given number of samples per input. Left, every input counts once; "
+                "right, the average that fits the paper's own numbers, in which an input with "
+                "many completions counts more. Dashed: what independent samples from the "
+                "uniform distribution over all completions would reach. More samples do not "
+                "help a deterministic model. From {count} evaluations."
+            ),
+        ),
+        draw=lambda read: draw_width(width_data(read)),
+        sections=("by_width",),
+    ),
+}

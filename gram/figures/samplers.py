@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from gram.figures.axes import beside, log_ticks, percent_axis, spread_line
 from gram.figures.curves import ceiling_handle, draw_ceiling
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     STYLE,
     Sign,
@@ -137,3 +138,26 @@ def same_height(row: Sequence[Axes]) -> None:
     reach = max(abs(end) for axes in row for end in axes.get_ylim())
     for axes in row:
         axes.set_ylim(-reach, reach)
+
+
+FIGURES = {
+    "samplers": Drawing(
+        Shown(
+            drawn="the samplers of {task} at equal compute",
+            label="samplers: ways to draw samples",
+            of="samplers",
+            caption=(
+                "Completions of {task}'s test inputs found by GRAM when its trajectories are "
+                "drawn independently (iid, as in the paper) and in other ways, all with the "
+                "same number of supervision steps. Above, the means; below, what each way "
+                "gains or loses against independent draws of the same run and rollout seed, "
+                "where 0 is no difference. Dashed: what independent samples from the uniform "
+                "distribution over all completions would reach; a sampler whose trajectories "
+                "know of each other may pass it. From {count} runs with several rollout seeds "
+                "each."
+            ),
+        ),
+        draw=lambda read: draw_samplers(samplers_data(read)),
+        sections=SECTIONS,
+    ),
+}

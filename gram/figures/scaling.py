@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gram.figures.axes import beside, log_ticks, percent_axis, spread_line
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     MARKERS,
     STYLE,
@@ -188,3 +189,41 @@ def draw_halting(data: pd.DataFrame) -> Figure:
         title = f"{the_task(data)}: when trajectories would halt for the first time"
         heading(figure, title, f"Filled: with a valid answer there. All trajectories of {seeds}.")
     return figure
+
+
+FIGURES = {
+    "scaling": Drawing(
+        Shown(
+            drawn="accuracy of {task} over depth and width",
+            label="by depth and samples: accuracy",
+            of="scaling",
+            caption=(
+                "Accuracy on the test inputs of {task} when more supervision steps and more "
+                "samples are spent, for three ways to choose one answer: the most frequent "
+                "one; the one with the highest LPRM value (the accuracy that the network "
+                "itself expects of its answer); and an oracle that takes a valid sample if "
+                "there is one. All depths are read off the same trajectories. A deterministic "
+                "model gains from depth alone. Lines stand a little beside each other, so "
+                "that their bars can be told apart. From {count} runs."
+            ),
+        ),
+        draw=lambda read: draw_scaling(scaling_data(read)),
+        sections=SECTIONS,
+    ),
+    "halting": Drawing(
+        Shown(
+            drawn="where the trajectories of {task} halt",
+            label="halting: at which step",
+            of="scaling",
+            caption=(
+                "The supervision step at which trajectories on test inputs of {task} first "
+                "say that they would halt, in steps that double, with the percentage over "
+                "each bar; filled, those whose answer there is valid. The trajectories went "
+                "on regardless; nothing in the tables halts unless ``evaluate: act`` is set. "
+                "From {count} runs."
+            ),
+        ),
+        draw=lambda read: draw_halting(halting_data(read)),
+        sections=SECTIONS,
+    ),
+}

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gram.figures.axes import nats_axis, nats_limits, percent_axis, run_lines, step_axis
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     STYLE,
     counted,
@@ -154,3 +155,24 @@ def methods_legend(figure: Figure, data: pd.DataFrame) -> None:
         for method in in_order(data["method"])
     ]
     legend_below(figure, handles, columns=5)
+
+
+FIGURES = {
+    "training": Drawing(
+        Shown(
+            drawn="the training curves of {task}",
+            label="training: inputs solved, losses",
+            of="histories",
+            caption=(
+                "Training runs on {task}: {count}. Left and middle, the share of full "
+                "rollouts from the prior that are valid, one rollout for each of the watched "
+                "inputs, whose number stands in the panel's title: where it is small, single "
+                "runs jump. Right, the losses of the training batches. The rollouts watch "
+                "training and validation inputs; the test split is not looked at. A "
+                "cross-entropy near zero with few valid rollouts would mean that the posterior "
+                "passes the answer to the decoder and the prior has learnt nothing."
+            ),
+        ),
+        draw=lambda paths: draw_training(training_data(paths)),
+    ),
+}

@@ -9,8 +9,6 @@ import subprocess
 REPORTING = "--report-after-run" not in sys.argv and any(
     argument.partition("=")[0] == "--report" for argument in sys.argv
 )
-FIGURES = list(dict.fromkeys(name for family in FAMILIES.values() for name in family.figures))
-FIGURES += ["scaling", "halting", "samplers", "carried"]
 
 
 def config_options():
