@@ -9,6 +9,7 @@ stand in them. All numbers are finite and of at most 64 bits, see
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,8 @@ HISTORY_LINE = {
         "additionalProperties": NUMBER,
     },
 }
+# A table in short: its runs, and the options of the command that wrote it.
+SUMMARY = mapping(needed={"runs": rows(TEXT), "options": TEXT})
 SAMPLES_MD5 = "samples_md5"  # the fact with the MD5 of the Parquet file of an evaluation's samples
 CODE = mapping(needed={"code_hash": TEXT})
 # An MD5, or for a pooled evaluation one for each fold.
@@ -183,6 +186,11 @@ MEASURED = (
 
 # What is measured of boards from nothing.
 OF_VALIDITY = "accuracy distinct seen seen_answers entropy".split()
+# What is measured where an input has one right answer.
+OF_EXACT = (
+    "accuracy accuracy_tokens accuracy_vote accuracy_vote2 accuracy_lprm accuracy_best "
+    "accuracy_verified"
+).split()
 
 
 def measured(**known: Schema) -> Schema:
@@ -198,6 +206,11 @@ def measured(**known: Schema) -> Schema:
     }
 
 
+def all_of(names: Sequence[str]) -> Schema:
+    """These metrics, and others beside them."""
+    return {**mapping(needed=dict.fromkeys(names, RATIO)), "additionalProperties": METRIC}
+
+
 SLICE = measured(inputs=whole())
 # The sections of an evaluation, whichever command writes them.
 SECTIONS: dict[str, Schema] = {
@@ -205,12 +218,16 @@ SECTIONS: dict[str, Schema] = {
     "overlap_with_training": row_of_metrics("inputs completions"),
     "metrics": {
         "if": {"required": ["distinct"]},
-        "then": {
-            **mapping(needed=dict.fromkeys(OF_VALIDITY, RATIO)),
-            "additionalProperties": METRIC,
+        "then": all_of(OF_VALIDITY),
+        "else": {
+            "if": {"required": ["accuracy_tokens"]},
+            "then": all_of(OF_EXACT),
+            "else": measured(slices=mapping(needed={"baseline": SLICE, "hostile": SLICE})),
         },
-        "else": measured(slices=mapping(needed={"baseline": SLICE, "hostile": SLICE})),
     },
+    "by_fact": rows(
+        row_of_metrics(" ".join(OF_EXACT), fact=TEXT, bin=TEXT, least=whole(-MOST), inputs=whole())
+    ),
     "by_completions": rows(
         row_of_metrics("accuracy coverage_macro", n_completions=whole(), inputs=whole())
     ),
@@ -255,7 +272,8 @@ def _evaluation(sections: tuple[str, ...]) -> Draft202012Validator:
 
 @functools.cache
 def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator({"card": CARD, "meta": META, "history": HISTORY_LINE}[name])
+    known = {"card": CARD, "meta": META, "history": HISTORY_LINE, "summary": SUMMARY}
+    return Draft202012Validator(known[name])
 
 
 def check(validator: Draft202012Validator, value: Any, where: str, what: str, mend: str) -> Any:
@@ -320,6 +338,15 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         check(_validator("history"), line, f"{path}:{number}", "a line of a history", TRAIN_AGAIN)
     return lines
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """``{table}.summary.json`` of a table.
+
+    Raises:
+        GramError: missing, broken, or another file.
+    """
+    return _read(path, _validator("summary"), "a table in short", "delete it and build it again")
 
 
 def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any]:
