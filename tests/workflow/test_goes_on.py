@@ -47,6 +47,7 @@ LESS = {
     "gram.scaling": "--depths 1 2 --widths 1 2",
     "gram.compare_samplers": "--widths 2 --seeds 1",
     "gram.carried": "--pairs 4",
+    "gram.trajectories": "--trajectories 3",
 }
 
 
