@@ -21,8 +21,8 @@ TRAIN_IT = "leave reference_runs out of the configuration to train the run here"
 def trained_here(folder: Path) -> bool:
     """Whether ``folder`` holds a run as training left it, which a kept one must never replace.
 
-    Without its meta.json, or with one that a fault of the disk emptied, there is none: nothing shows
-    such a run, and to train it again would delete it as well.
+    Without its meta.json, or with one that a fault of the disk emptied, there is none: nothing
+    shows such a run, and to train it again would delete it as well.
 
     Raises:
         GramError: its meta.json is damaged.
