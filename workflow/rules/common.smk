@@ -431,7 +431,7 @@ try:
     RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
     check_quick()
     REFERENCE_RUNS = reference_runs()
-except WorkflowError as error:
+except (WorkflowError, GramError) as error:
     refuse(str(error))
 for message in BROKEN.values() if workflow.is_main_process else []:
     logger.warning(f"left out: {message}")
