@@ -13,6 +13,7 @@ import torch
 
 from gram.evaluate import compare_samplers, evaluation, metrics
 from gram.evaluate.compare_samplers import COMPARED, SAMPLERS, summarise
+from gram.evaluate.scoring import score
 from gram.settings import EvaluateConfig
 from gram.system import files
 
@@ -81,7 +82,7 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
     drawn = evaluation.draw(
         subject.model, subject.split, config, subject.generator("compare_samplers", 1, 3)
     )
-    expected = metrics.slices(evaluation.score(subject.task, subject.split, drawn))
+    expected = metrics.slices(score(subject.task, subject.split, drawn))
     found = rows["antithetic", 3, 1]
     assert (
         found["accuracy"] == expected["accuracy"]

@@ -19,7 +19,8 @@ from torch import Tensor
 from gram.data.splits import Split, build, load_split
 from gram.evaluate import evaluation
 from gram.evaluate.__main__ import main as evaluate_main
-from gram.evaluate.evaluation import draw, load_subject, samples_table, score
+from gram.evaluate.evaluation import draw, load_subject, samples_table
+from gram.evaluate.scoring import score
 from gram.models.network import Read, State
 from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gram.data.splits import Split, load_split
 from gram.evaluate import evaluation
+from gram.evaluate.scoring import Drawn
 from gram.models.network import Read, State
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import Sampler, make_sampler
@@ -308,7 +309,7 @@ def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
 
 
-def drawn(subject: evaluation.Subject, **config: Any) -> evaluation.Drawn:
+def drawn(subject: evaluation.Subject, **config: Any) -> Drawn:
     settings = EvaluateConfig(**{"depth": 4, "width": 3, "reseed_every": 1} | config)
     return evaluation.draw(
         subject.model, subject.split, settings, subject.generator("evaluate", settings.seed)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from gram.evaluate import evaluation, metrics, pool, scaling
-from gram.evaluate.evaluation import Drawn
 from gram.evaluate.metrics import Samples
+from gram.evaluate.scoring import Drawn, majority
 from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
 from gram.system import files
@@ -43,7 +43,7 @@ def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
         np.full((N, W), 4),
         np.zeros((N, W), dtype=bool),
     )
-    answers = {"vote": evaluation.majority(found), "lprm": value.argmax(axis=1)}
+    answers = {"vote": majority(found), "lprm": value.argmax(axis=1)}
     return drawn, Samples(counts, found, answers)
 
 

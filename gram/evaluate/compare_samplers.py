@@ -16,8 +16,9 @@ from typing import Any
 
 from gram.data.checksums import check_cards
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import Subject, add_arguments, draw, load_subjects, score
+from gram.evaluate.evaluation import Subject, add_arguments, draw, load_subjects
 from gram.evaluate.pool import pool_folds
+from gram.evaluate.scoring import score
 from gram.models.samplers import make_sampler
 from gram.settings import EvaluateConfig
 from gram.settings.evaluate import SAMPLERS

@@ -6,18 +6,18 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from gram.data.checksums import add_checksums_argument
 from gram.data.splits import SPLITS, Split, load_split
 from gram.evaluate import metrics
-from gram.evaluate.judges import JUDGES, met
+from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
+from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Network, Shape, forward_in
 from gram.models.rollout import Stop, rollouts
@@ -32,16 +32,7 @@ from gram.system import files
 from gram.system.errors import GramError
 from gram.system.progress import progress_of_part
 from gram.system.provenance import provenance, seeded_generator
-from gram.tasks import Task, Tokens, make_task
-
-
-class Drawn(NamedTuple):
-    """All samples of a split, N inputs times W, read at one stop."""
-
-    tokens: Tokens  # [N, W, L]
-    value: NDArray[np.float32]  # [N, W]
-    steps: NDArray[np.int64]  # [N, W]
-    halted: NDArray[np.bool_]  # [N, W]
+from gram.tasks import Task, make_task
 
 
 def draw_at(
@@ -111,64 +102,6 @@ def draw(
 ) -> Drawn:
     """:func:`draw_at` the depth of ``config``."""
     return draw_at(model, split, [Stop(config.depth, config.act)], config, generator, partial)[0]
-
-
-def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
-    """A number for every answer, the same for equal ones: :func:`canonical` [N, W, L] -> [N, W]."""
-    N, W, L = tokens.shape
-    return np.unique(tokens.reshape(-1, L), axis=0, return_inverse=True)[1].reshape(N, W)
-
-
-def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sample that most samples of the same input equal, the earliest of them:
-    :func:`answer_numbers` [N, W] -> [N].
-    """
-    chosen = np.empty(len(answers), dtype=np.int64)
-    for i, row in enumerate(answers):
-        _, number, times = np.unique(row, return_inverse=True, return_counts=True)
-        chosen[i] = times[number].argmax()
-    return chosen
-
-
-def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
-    """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W,
-    L].
-    """
-    N, W, L = drawn.tokens.shape
-    return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(
-        N, W, L
-    )
-
-
-def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
-    """Check every sample with the task's verifier and find out which completion it is, in the
-    task's canonical form.
-
-    Raises:
-        GramError: verifier and examples disagree, which would make every coverage wrong.
-    """
-    N, W, L = drawn.tokens.shape
-    inputs, outputs = np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)
-    tokens = canonical(task, split, drawn)
-    valid = task.is_valid(inputs, outputs).reshape(N, W)
-    found = np.full((N, W), -1, dtype=np.int64)
-    for i in range(N):
-        known = {completion.tobytes(): number for number, completion in enumerate(split.of(i))}
-        found[i] = [known.get(answer.tobytes(), -1) for answer in tokens[i]]
-    unlisted = valid & (found < 0)
-    if ((found >= 0) & ~valid).any() or (task.complete and unlisted.any()):
-        raise GramError(
-            f"{task.name}: the verifier and the list of completions disagree: a bug in gram/tasks,"
-            " please report it"
-        )
-    for row in np.flatnonzero(unlisted.any(axis=1)):
-        _, number = np.unique(tokens[row][unlisted[row]], axis=0, return_inverse=True)
-        found[row][unlisted[row]] = split.counts[row] + number.reshape(-1)
-    answers = {"vote": majority(answer_numbers(tokens)), "lprm": drawn.value.argmax(axis=1)}
-    violations = {
-        name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()
-    }
-    return metrics.Samples(split.counts, found, answers, violations)
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
@@ -347,16 +280,13 @@ def evaluate(
     split = subject.split
     generator = subject.generator("evaluate", config.seed)
     drawn = draw(subject.model, split, config, generator, partial)
-    scored = score(subject.task, split, drawn)
-    judge = JUDGES[family_of(subject.settings.task).judge]
-
-    def known() -> NDArray[np.bool_]:
-        return met(subject.train, split, canonical(subject.task, split, drawn))
-
+    family = family_of(subject.settings.task)
+    judge = JUDGES[family.judge](subject.train, family.bins)
+    scored = score(subject.task, split, drawn, judge)
     content = {
         "run": subject.facts(config),
         "overlap_with_training": overlap(subject.train, split),
-        **judge(scored, known, config.sampler == "iid"),
+        **judge.sections(scored, config.sampler == "iid"),
     }
     return content, samples_table(split, drawn, scored)
 

@@ -23,18 +23,9 @@ from numpy.typing import NDArray
 
 from gram.data.checksums import check_cards
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import (
-    Drawn,
-    Subject,
-    add_arguments,
-    answer_numbers,
-    canonical,
-    draw_at,
-    load_subjects,
-    majority,
-    score,
-)
+from gram.evaluate.evaluation import Subject, add_arguments, draw_at, load_subjects
 from gram.evaluate.pool import pool_folds
+from gram.evaluate.scoring import Drawn, answer_numbers, canonical, majority, score
 from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
 from gram.settings.parsing import merge, parse
@@ -50,7 +41,7 @@ def voted(answers: NDArray[np.int64], valid: NDArray[np.bool_], width: int) -> f
     """Inputs whose most frequent answer is valid, a mean over disjoint groups of ``width`` samples.
 
     Args:
-        answers: [N, W] from :func:`gram.evaluate.evaluation.answer_numbers`.
+        answers: [N, W] from :func:`gram.evaluate.scoring.answer_numbers`.
         valid: [N, W].
         width: samples that vote; at most W.
     """

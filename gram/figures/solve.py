@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gram.data.splits import Split, assign_splits
-from gram.evaluate.evaluation import Drawn, load_model, score
+from gram.evaluate.evaluation import load_model
+from gram.evaluate.scoring import Drawn, score
 from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
 from gram.models.network import Network, State

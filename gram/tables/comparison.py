@@ -111,7 +111,7 @@ def spread(values: Sequence[float]) -> str:
     return mean_and_std(statistics.mean(values), std)
 
 
-def columns_of(runs: Runs) -> dict[str, str]:
+def columns_of(runs: Runs) -> Mapping[str, str]:
     """The headline numbers of the task of these runs, with their words."""
     return headlines_of(runs.evaluations[0]["run"]["task"])
 
