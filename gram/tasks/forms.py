@@ -124,7 +124,9 @@ class Forms:
         bands[:, 0] = np.arange(BAND) - N
         within = bands.argsort(axis=2)
         order = bands.min(axis=2).argsort(axis=1)
-        rows = np.take_along_axis(within + BAND * np.arange(N // BAND)[:, None], order[:, :, None], 1)
+        rows = np.take_along_axis(
+            within + BAND * np.arange(N // BAND)[:, None], order[:, :, None], 1
+        )
         rows = rows.reshape(-1, N)
         digits = np.take_along_axis(digits, rows[:, :, None], axis=1).reshape(-1, N * N)
         blank = np.take_along_axis(square[:, 1], rows[:, :, None], axis=1).reshape(-1, N * N)

@@ -105,7 +105,6 @@ class Search:
         Returns:
             the new sets, and which grids have no solution: bool [S].
         """
-        bands, high, stacks, wide = self.shape
         many = sets.shape[1]
         unsure = everywhere((sets & (sets - 1)) != 0)
         certain = sets & ~unsure

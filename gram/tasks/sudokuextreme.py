@@ -101,9 +101,7 @@ class SudokuExtreme(SudokuRules):
         self.settings = settings
 
     @classmethod
-    def from_settings(
-        cls, name: str, size: int, settings: SudokuExtremeGenerator
-    ) -> SudokuExtreme:
+    def from_settings(cls, name: str, size: int, settings: SudokuExtremeGenerator) -> SudokuExtreme:
         """Build the task.
 
         Raises:
@@ -129,6 +127,7 @@ class SudokuExtreme(SudokuRules):
         chosen = np.arange(count) * len(test.questions) // count
         questions = np.concatenate([train.questions, test.questions[chosen]])
         answers = np.concatenate([train.answers, test.answers[chosen]])
+        ratings = np.concatenate([train.ratings, test.ratings[chosen]])
         tested = np.arange(len(questions)) >= len(train.questions)
         lines = np.concatenate([np.arange(len(train.questions)), chosen]) + 2
 
@@ -146,15 +145,17 @@ class SudokuExtreme(SudokuRules):
             tested & np.isin(groups, groups[~tested]),
             "the puzzle is a form of one in training, under the symmetries of Sudoku",
         )
+        givens = (questions != BLANK).sum(axis=1)
         order = np.lexsort(questions.T[::-1])  # ascending, row by row
         return Examples(
             inputs=questions[order],
             completions=answers[order],
             offsets=np.arange(len(order) + 1),
-            given=(questions[order] != BLANK).sum(axis=1),
+            given=givens[order],
             tested=tested[order],
             groups=groups[order],
-            facts={"symmetry_classes": len(np.unique(groups))},
+            facts={"rating": ratings[order], "givens": givens[order]},
+            counted={"symmetry_classes": len(np.unique(groups))},
         )
 
     def unfamiliar(self, inputs: Tokens) -> str:

@@ -31,6 +31,11 @@ class SudokuExtremeGenerator:
 
 FAMILY = Family(
     SudokuExtremeGenerator,
+    judge="exact",
+    bins={
+        "rating": {"0": 0, "1-4": 1, "5-9": 5, "10-19": 10, "20-49": 20, "50 or more": 50},
+        "givens": {"17-21": 17, "22-23": 22, "24-25": 24, "26 or more": 26},
+    },
     figures=("training", "elbo"),
     sources=(
         Source(
