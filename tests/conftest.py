@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gram.data.splits import build
-from gram.models.network import Network, Shape
+from gram.models.network import Given, Network, Shape
 from gram.settings import RunSettings, TrainConfig
 from gram.settings.config import Experiment, load_experiment, resolve
 from gram.system import files
@@ -223,7 +223,9 @@ def supervise_fresh() -> Callable[..., Supervised]:
     ) -> Supervised:
         config = config or TrainConfig(N_sup=1)
         age = torch.zeros(len(inputs), dtype=torch.int64)
-        rows = Rows(model.initial_state(inputs), inputs, targets, noise, last=age == 0, age=age)
+        rows = Rows(
+            model.initial_state(len(inputs)), Given(inputs), targets, noise, last=age == 0, age=age
+        )
         return supervise(model, config, 0, rows)
 
     return once
@@ -243,7 +245,7 @@ def fit_toy(
             targets = toy.outputs[
                 torch.multinomial(toy.p, 64, replacement=True, generator=generator)
             ].flatten(0, 1)
-            noise = model.training_noise(inputs, generator)
+            noise = model.training_noise(len(inputs), generator)
             done = supervise_fresh(model, inputs, targets, noise)
             optimizer.zero_grad()
             sum(

@@ -15,7 +15,7 @@ from torch import Tensor
 from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
-from gram.models.network import Shape
+from gram.models.network import Given, Shape
 from gram.models.rollout import rollout
 from gram.settings import GramModel, TrainConfig
 from gram.train.stream import Stream
@@ -74,12 +74,12 @@ def test_trajectories_differ_exactly_where_something_is_drawn(
     changes: dict[str, Any], samples: bool, repeated: Tensor
 ) -> None:
     model = build(**changes)
-    values = rollout(model, repeated, depth=2, generator=seeded(3)).value
+    values = rollout(model, Given(repeated), depth=2, generator=seeded(3)).value
     assert model.samples == samples and len(set(values.double().round(decimals=6).tolist())) == (
         8 if samples else 1
     )
-    assert torch.equal(values, rollout(model, repeated, depth=2, generator=seeded(3)).value)
-    again = rollout(model, repeated, depth=2, generator=seeded(4)).value
+    assert torch.equal(values, rollout(model, Given(repeated), depth=2, generator=seeded(3)).value)
+    again = rollout(model, Given(repeated), depth=2, generator=seeded(4)).value
     assert torch.equal(values, again) != samples
 
 
@@ -97,7 +97,7 @@ def test_sampled_answers_have_the_probabilities_of_the_softmax() -> None:
 
 def test_sampled_decoding_changes_the_answer_and_nothing_before_it(repeated: Tensor) -> None:
     plain, sampled = (
-        rollout(build(guidance="none", decoding=d), repeated, depth=2, generator=seeded(0))
+        rollout(build(guidance="none", decoding=d), Given(repeated), depth=2, generator=seeded(0))
         for d in ("argmax", "sample")
     )
     assert torch.equal(plain.value, sampled.value) and len(plain.tokens.unique(dim=0)) == 1 < len(
@@ -111,8 +111,8 @@ def test_one_long_step_has_the_transitions_of_several_short_ones(repeated: Tenso
     """
     for hierarchy in ("two", "flat"):
         short, long = (build(guidance="none", hierarchy=hierarchy, T=T) for T in (2, 8))
-        several = rollout(short, repeated, depth=4, generator=seeded(0))
-        one = rollout(long, repeated, depth=1, generator=seeded(0))
+        several = rollout(short, Given(repeated), depth=4, generator=seeded(0))
+        one = rollout(long, Given(repeated), depth=1, generator=seeded(0))
         assert torch.equal(several.value, one.value) and torch.equal(several.tokens, one.tokens)
 
 
@@ -120,9 +120,9 @@ def test_a_flat_state_loses_one_stack_and_never_moves_l(repeated: Tensor) -> Non
     two, flat = build(guidance="none"), build(guidance="none", hierarchy="flat")
     assert two.low is not None and flat.low is None
     assert parameter_count(two) - parameter_count(flat) == parameter_count(two.low)
-    state = flat.initial_state(repeated)
-    out = flat(state, repeated)
-    assert torch.equal(out.state.l, state.l) and not torch.equal(out.state.h, state.h)
+    state = flat.initial_state(len(repeated))
+    after = flat.advance(state, Given(repeated), None)
+    assert torch.equal(after.l, state.l) and not torch.equal(after.h, state.h)
 
 
 def test_heads_without_mu_or_sigma_have_half_the_weights() -> None:
@@ -144,11 +144,11 @@ def test_a_random_z0_is_standard_normal_for_every_row_and_not_stored() -> None:
     model = build(guidance="none", z0="random", D=32)
     assert not model.z0_h.numel() and not model.z0_l.numel()
     inputs = torch.ones(200, LENGTH, dtype=torch.int64)
-    for part in model.initial_state(inputs, seeded(0)):
+    for part in model.initial_state(len(inputs), seeded(0)):
         assert part.shape == (200, LENGTH + 1, 32)
         assert abs(float(part.mean())) < 0.02 and abs(float(part.std()) - 1) < 0.02
         assert float(part.flatten(1).std(dim=0).min()) > 0.8  # rows have their own
-    h, l = model.initial_state(inputs, seeded(0))  # noqa: E741
+    h, l = model.initial_state(len(inputs), seeded(0))  # noqa: E741
     assert not torch.equal(h, l)
 
 
@@ -163,7 +163,8 @@ def test_rows_that_start_again_draw_their_z0_from_the_streams_generator(data_fol
         stream = Stream(split, model, config, seeded(seed))
         found = [stream.state.h.clone()]
         for _ in range(4):
-            stream.record(model(stream.state, stream.inputs), slice(config.batch_size))
+            step = model(stream.state, Given(stream.inputs), targets=stream.targets)
+            stream.record(step, slice(config.batch_size))
             stream.advance()
             found.append(stream.state.h.clone())
         return found

@@ -85,7 +85,9 @@ def test_puzzle_vector_has_a_group_of_its_own(decay: Any) -> None:
     *others, signed = optim.build_optimizer(
         model, TrainConfig(optimizer="adam_atan2", decay=decay)
     ).param_groups
-    assert signed["sign"] and len(signed["params"]) == 1 and signed["params"][0] is model.puzzle
+    assert (
+        signed["sign"] and len(signed["params"]) == 1 and signed["params"][0] is model.front.puzzle
+    )
     assert not any(group["sign"] for group in others)
     assert sum(len(group["params"]) for group in others) == len(list(model.parameters())) - 1
     assert isinstance(optim.build_optimizer(model, TrainConfig()), torch.optim.AdamW)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gram.models.autoregressive import Autoregressive
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network, Shape
+from gram.models.network import Given, Network, Shape
 from gram.models.rollout import rollout
 from gram.settings import TrainConfig
 from gram.settings.architectures.baselines import ArModel
@@ -41,7 +41,7 @@ def trained(toy: Any, fit_toy: Callable[[Network, int], Autoregressive]) -> Auto
 def enumerated(model: Autoregressive, toy: Any) -> Tensor:
     """p of every output for every input of the toy: [2, outputs]."""
     rows = [
-        model.log_likelihood(row.expand(len(toy.outputs), -1), toy.outputs).exp()
+        model.log_likelihood(Given(row.expand(len(toy.outputs), -1)), toy.outputs).exp()
         for row in toy.inputs
     ]
     return torch.stack(rows).detach()
@@ -50,7 +50,7 @@ def enumerated(model: Autoregressive, toy: Any) -> Tensor:
 def drawn(model: Autoregressive, toy: Any, seed: int = 0) -> Tensor:
     """How often each output is sampled: [2, outputs]."""
     inputs = toy.inputs.repeat_interleave(DRAWS, dim=0)
-    tokens = rollout(model, inputs, depth=1, generator=seeded_generator(CPU, seed)).tokens
+    tokens = rollout(model, Given(inputs), depth=1, generator=seeded_generator(CPU, seed)).tokens
     numbers = (tokens * torch.tensor([toy.shape.vocabulary, 1])).sum(dim=1).view(2, DRAWS)
     return torch.stack([row.bincount(minlength=len(toy.outputs)) for row in numbers])
 
@@ -65,7 +65,7 @@ def test_a_network_that_sees_the_answer_has_no_such_sum(
 ) -> None:
     leaking = small(toy.shape)
     for block in leaking.stack.blocks:
-        block.attention.causal = False
+        block.mixer.causal = False
     assert (enumerated(fit_toy(leaking, 150), toy).sum(dim=1) > 1.5).all()
 
 
@@ -112,10 +112,12 @@ def test_cached_logits_equal_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) 
         "answer",
         lambda logits, generator: (seen.append(logits), answer(logits, generator))[1],
     )
-    state = model.initial_state(inputs)
+    state = model.initial_state(len(inputs))
     with torch.no_grad():
-        tokens = model.roll(state, inputs, noise=None, generator=seeded_generator(CPU, 1)).tokens
-        whole = model(state, inputs, targets=tokens).logits
+        tokens = model.roll(
+            state, Given(inputs), noise=None, generator=seeded_generator(CPU, 1)
+        ).tokens
+        whole = model(state, Given(inputs), targets=tokens).logits
     assert len(seen) == model.calls == 9
     assert torch.allclose(torch.cat(seen, dim=1), whole, atol=1e-5)
 
@@ -123,13 +125,13 @@ def test_cached_logits_equal_those_of_one_pass(monkeypatch: pytest.MonkeyPatch) 
 def test_no_logit_depends_on_its_own_or_a_later_target() -> None:
     model = small(Shape(6, 3, slice(2, 6)))
     inputs, targets = torch.ones(1, 6, dtype=torch.int64), torch.tensor([[0, 1, 2, 1]])
-    state = model.initial_state(inputs)
-    logits = model(state, inputs, targets=targets).logits
+    state = model.initial_state(len(inputs))
+    logits = model(state, Given(inputs), targets=targets).logits
     assert logits.shape == (1, 4, 3)
     for i in range(4):
         other = targets.clone()
         other[0, i] = (other[0, i] + 1) % 3
-        changed = (model(state, inputs, targets=other).logits - logits).abs().amax(
+        changed = (model(state, Given(inputs), targets=other).logits - logits).abs().amax(
             dim=(0, 2)
         ) > 1e-6
         assert changed.tolist() == [j > i for j in range(4)]
@@ -142,7 +144,9 @@ def test_loss_is_the_exact_likelihood_per_token(
     inputs, targets = toy.inputs, torch.tensor([[1, 2], [3, 0]])
     done = supervise_fresh(model, inputs, targets)
     assert done.weights == {"cross_entropy": 1.0}
-    assert torch.allclose(done.terms["cross_entropy"], -model.log_likelihood(inputs, targets) / 2)
+    assert torch.allclose(
+        done.terms["cross_entropy"], -model.log_likelihood(Given(inputs), targets) / 2
+    )
 
 
 def test_stablemax_is_refused(toy: Any, supervise_fresh: Callable[..., Supervised]) -> None:

@@ -96,12 +96,32 @@ def test_both_weights_and_z0_are_there_under_the_models_own_names(
         )
 
 
+def test_weights_with_the_names_of_an_earlier_version_are_understood(
+    gram_run: Path, settings: RunSettings, tmp_path: Path
+) -> None:
+    tensors, _ = read_tensors(gram_run / "weights.safetensors")
+    renamed = {
+        name.replace("front.", "").replace("back.head", "decoder").replace("mixer", "attention"): t
+        for name, t in tensors.items()
+    }
+    assert "ema/low.blocks.0.attention.qkv.weight" in renamed and len(renamed) == len(tensors)
+    write_tensors(tmp_path / "weights.safetensors", renamed)
+    model = fresh(settings)
+    load_weights(tmp_path / "weights.safetensors", model, "raw")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, tensors[f"raw/{name}"])
+    del renamed["raw/decoder.down.weight"]
+    write_tensors(tmp_path / "weights.safetensors", renamed)
+    with pytest.raises(GramError, match=r"back.head.down.weight is absent in the file"):
+        load_weights(tmp_path / "weights.safetensors", model, "raw")
+
+
 @pytest.mark.parametrize(
     ("change", "tensor"),
     [
         ({"ffn_hidden": 12}, "high.blocks.0.ffn.down.weight"),
         ({"guidance": "none"}, "guidance."),
-        ({"layers": 2}, "high.blocks.1.attention.out.weight"),
+        ({"layers": 2}, "high.blocks.1.ffn.down.weight"),
         ({"puzzle_tokens": 0}, "z0_h"),
         ({"z0": "vector"}, "z0_h"),
     ],

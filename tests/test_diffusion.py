@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gram.models.diffusion import MaskedDiffusion
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network, Shape
+from gram.models.network import Given, Network, Shape
 from gram.models.rollout import rollout
 from gram.settings import TrainConfig
 from gram.settings.architectures.baselines import MdlmModel
@@ -68,7 +68,7 @@ def probabilities(model: MaskedDiffusion, x: Tensor, noisy: Tensor, t: float) ->
     """
     with torch.no_grad():
         return (
-            model.denoise(x.expand(len(noisy), -1), noisy, torch.full((len(noisy),), t))
+            model.denoise(Given(x.expand(len(noisy), -1)), noisy, torch.full((len(noisy),), t))
             .double()
             .softmax(dim=-1)
         )
@@ -131,7 +131,7 @@ def drawn(model: MaskedDiffusion, toy: Any) -> Tensor:
     """How often each output is sampled: [2, outputs]."""
     tokens = rollout(
         model,
-        toy.inputs.repeat_interleave(DRAWS, dim=0),
+        Given(toy.inputs.repeat_interleave(DRAWS, dim=0)),
         depth=1,
         generator=seeded_generator(CPU, 3),
     ).tokens
@@ -149,10 +149,7 @@ def test_loss_is_on_average_the_bound_per_token(
     model = small(Shape(3, 3), conditioned=conditioned)
     inputs, targets = torch.tensor([[1, 2, 0]]), torch.tensor([[2, 0, 1]])
     B = 20000
-    rows, noise = (
-        inputs.expand(B, -1),
-        model.training_noise(inputs.expand(B, -1), seeded_generator(CPU, 0)),
-    )
+    rows, noise = inputs.expand(B, -1), model.training_noise(B, seeded_generator(CPU, 0))
     with torch.no_grad():
         done = supervise_fresh(model, rows, targets.expand(B, -1), noise)
     losses = 3 * done.terms["bound"].double()
@@ -211,11 +208,10 @@ def test_training_finds_the_distribution_of_the_targets(
 
 
 def test_times_are_stratified_or_independent(toy: Any) -> None:
-    inputs = toy.inputs[:1].expand(1000, -1)
     for times, parts in (("stratified", 1000), ("independent", 632)):
         t = small(toy.shape, times=times, least_time=0.01).training_noise(
-            inputs, seeded_generator(CPU, 0)
-        )[0]
+            1000, seeded_generator(CPU, 0)
+        )[:, 0]
         assert t.min() >= 0.01 and t.max() <= 1
         filled = len(((t - 0.01) / 0.99 * 1000 - 1e-3).floor().clamp(min=0).unique())
         assert filled == pytest.approx(parts, abs=40)  # independent times fill 1 - 1/e of the parts
@@ -223,7 +219,7 @@ def test_times_are_stratified_or_independent(toy: Any) -> None:
 
 def test_stablemax_is_refused(toy: Any, supervise_fresh: Callable[..., Supervised]) -> None:
     model = small(toy.shape)
-    noise = model.training_noise(toy.inputs, seeded_generator(CPU, 0))
+    noise = model.training_noise(len(toy.inputs), seeded_generator(CPU, 0))
     with pytest.raises(
         GramError, match="stablemax: MaskedDiffusion draws its tokens from a softmax"
     ):
@@ -238,7 +234,7 @@ def test_stablemax_is_refused(toy: Any, supervise_fresh: Callable[..., Supervise
 def test_tokens_that_are_not_masked_are_kept(toy: Any) -> None:
     model = small(toy.shape)
     noisy = torch.tensor([[model.mask, 3], [2, model.mask]])
-    p = model.denoise(toy.inputs, noisy, torch.tensor([0.3, 0.9])).softmax(dim=-1)
+    p = model.denoise(Given(toy.inputs), noisy, torch.tensor([0.3, 0.9])).softmax(dim=-1)
     assert p.shape == (2, 2, 4)  # the mask is no output
     assert torch.equal(p[0, 1], torch.tensor([0.0, 0, 0, 1])) and torch.equal(
         p[1, 0], torch.tensor([0.0, 0, 1, 0])
@@ -248,11 +244,11 @@ def test_tokens_that_are_not_masked_are_kept(toy: Any) -> None:
 
 def test_share_of_masked_tokens_is_the_time() -> None:
     model = small(Shape(2000, 3))
-    noise = torch.cat(
-        (torch.tensor([[0.1, 0.5, 1.0]]), torch.rand(2000, 3, generator=seeded_generator(CPU, 0)))
-    )
+    times = torch.tensor([[0.1], [0.5], [1.0]])
+    uniform = torch.rand(3, 2000, generator=seeded_generator(CPU, 0))
+    noise = torch.cat((times, uniform), dim=1)
     noisy = model.corrupt(torch.ones(3, 2000, dtype=torch.int64), noise)
-    assert torch.allclose((noisy == model.mask).float().mean(dim=1), noise[0], atol=0.03)
+    assert torch.allclose((noisy == model.mask).float().mean(dim=1), noise[:, 0], atol=0.03)
     assert ((noisy == model.mask) | (noisy == 1)).all()
 
 
@@ -260,7 +256,7 @@ def test_share_of_masked_tokens_is_the_time() -> None:
 def test_no_mask_is_left(steps: int) -> None:
     model = small(Shape(9, 3), sampling_steps=steps)
     inputs = torch.ones(300, 9, dtype=torch.int64)
-    tokens = rollout(model, inputs, depth=1, generator=seeded_generator(CPU, 0)).tokens
+    tokens = rollout(model, Given(inputs), depth=1, generator=seeded_generator(CPU, 0)).tokens
     assert tokens.shape == (300, 9) and tokens.min() >= 0 and tokens.max() < model.mask
     assert model.calls == steps
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from gram.models.direct import Direct
 from gram.models.factory import build_model, parameter_count
 from gram.models.looped import Looped
-from gram.models.network import Network, Shape
+from gram.models.network import Given, Network, Shape
 from gram.settings import TrainConfig
 from gram.settings.architectures.baselines import DirectModel, LoopedModel
 from gram.system.provenance import seeded_generator
@@ -30,16 +30,16 @@ def small(config: Any) -> Any:
 
 
 def logits(model: Network, inputs: Tensor) -> Tensor:
-    return model(model.initial_state(inputs), inputs).logits
+    return model(model.initial_state(len(inputs)), Given(inputs)).logits
 
 
 def test_direct_is_one_pass_read_at_the_answer() -> None:
     model = small(DirectModel(**SMALL))
     assert isinstance(model, Direct) and not model.samples and model.calls == 1
-    h = model.embedding(INPUTS)
+    h = model.front(Given(INPUTS))
     for block in model.stack.blocks:
         h = block(h)
-    assert torch.equal(logits(model, INPUTS), model.head(h)[:, 3:])
+    assert torch.equal(logits(model, INPUTS), model.back.head(h)[:, 3:])
 
 
 def test_one_loop_is_direct() -> None:
@@ -52,9 +52,9 @@ def test_one_loop_is_direct() -> None:
 def test_input_is_added_again_before_every_loop() -> None:
     model = small(LoopedModel(**SMALL, loops=3))
     assert isinstance(model, Looped)
-    e_x = model.embedding(INPUTS)
+    e_x = model.front(Given(INPUTS))
     h = model.stack(model.stack(model.stack(e_x) + e_x) + e_x)
-    assert torch.allclose(logits(model, INPUTS), model.head(h)[:, 3:], atol=1e-6)
+    assert torch.allclose(logits(model, INPUTS), model.back.head(h)[:, 3:], atol=1e-6)
     assert not torch.allclose(
         logits(model, INPUTS), logits(small(LoopedModel(**SMALL, loops=2)), INPUTS), atol=1e-2
     )
@@ -76,13 +76,13 @@ def test_gradient_flows_through_the_last_loops(
         small(LoopedModel(**SMALL, loops=3, gradient_loops=gradient_loops)),
         small(DirectModel(**SMALL)),
     )
-    e_x = reference.embedding(INPUTS)
+    e_x = reference.front(Given(INPUTS))
     h = torch.zeros_like(e_x)
     for loop in range(3):
         h = reference.stack(h + e_x)
         if gradient_loops is not None and 3 - (loop + 1) == gradient_loops:
             h = h.detach()
-    p = reference.head(h)[:, 3:].softmax(dim=-1).gather(-1, TARGETS[..., None])
+    p = reference.back.head(h)[:, 3:].softmax(dim=-1).gather(-1, TARGETS[..., None])
     p.log().mean().neg().backward()
     expected = torch.cat([p.grad.flatten() for p in reference.stack.parameters()])
     assert torch.allclose(gradient(model, supervise_fresh), expected, atol=1e-6)

@@ -19,7 +19,7 @@ from gram.data.splits import load_split
 from gram.models.factory import build_model
 from gram.models.gram import GRAM
 from gram.models.guidance import Head
-from gram.models.network import Shape
+from gram.models.network import Given, Shape
 from gram.settings import GramModel, TrainConfig
 from gram.system.provenance import seeded_generator
 from gram.train import elbo
@@ -88,7 +88,7 @@ class Float64:
         model = self.model
         h, l = model.z0_h, model.z0_l  # noqa: E741
         padded = torch.zeros(1, CONFIG.D, dtype=torch.float64)
-        e_x = torch.cat([padded, model.embedding.table.weight[x] * CONFIG.D**0.5])
+        e_x = torch.cat([padded, model.front.embedding.table.weight[x] * CONFIG.D**0.5])
         assert model.guidance is not None
         e_y = torch.cat([padded, model.guidance.target_embedding.table.weight[y] * CONFIG.D**0.5])
         nll: list[Tensor] = []
@@ -104,7 +104,7 @@ class Float64:
                 last = t == len(of_step) - 1
                 source = q if last or uncharged == "posterior" else p
                 h = u + source.mean + source.stddev * draw
-            logits = model.decoder(h[CONFIG.puzzle_tokens :])
+            logits = model.back.head(h[CONFIG.puzzle_tokens :])
             nll.append(-logits.log_softmax(dim=-1)[torch.arange(LENGTH), y].sum())
         return nll, kls
 
@@ -117,7 +117,7 @@ class Float64:
 def test_bounds_agree_with_float64(charged: Any, uncharged_noise: Any) -> None:
     config = TrainConfig(N_sup=3, charged=charged, uncharged_noise=uncharged_noise)
     inputs, targets = some_pairs()
-    found = elbo.bounds(build(), inputs, targets, config, seeded_generator(CPU, 3))
+    found = elbo.bounds(build(), Given(inputs), targets, config, seeded_generator(CPU, 3))
     assert found is not None
     draws = seeded_generator(CPU, 3)
     shape = (CONFIG.T, BATCH, CONFIG.puzzle_tokens + LENGTH, CONFIG.D)
@@ -151,7 +151,8 @@ def test_an_untrained_posterior_is_the_prior() -> None:
     """Their output weights start at zero, so the KL is exactly zero and the bound is the
     cross-entropy alone.
     """
-    found = elbo.bounds(build(scale=None), *some_pairs(), TRAIN, seeded_generator(CPU, 0))
+    inputs, targets = some_pairs()
+    found = elbo.bounds(build(scale=None), Given(inputs), targets, TRAIN, seeded_generator(CPU, 0))
     assert found is not None and found["full"]["kl"] == found["surrogate"]["kl"] == 0
     # An untrained decoder knows little: about ln(vocabulary) per token.
     assert found["full"]["cross_entropy"] == pytest.approx(
@@ -165,21 +166,23 @@ def test_the_full_bound_lies_above_the_negative_log_likelihood() -> None:
     inputs, targets = some_pairs(batch=1)
     many = 4000
     found = elbo.bounds(
-        model, inputs.expand(many, -1), targets.expand(many, -1), config, seeded_generator(CPU, 5)
+        model,
+        Given(inputs.expand(many, -1)),
+        targets.expand(many, -1),
+        config,
+        seeded_generator(CPU, 5),
     )
     assert found is not None
-    state = model.initial_state(inputs.expand(many, -1))
+    state = model.initial_state(many)
     generator = seeded_generator(CPU, 6)
     with torch.no_grad():
         for _ in range(config.N_sup):
-            step = model(
-                state,
-                inputs.expand(many, -1),
-                noise=model.draw_noise(inputs.expand(many, -1), generator),
+            state = model.advance(
+                state, Given(inputs.expand(many, -1)), model.draw_noise(many, generator)
             )
-            state = step.state
+        logits = model.back(state.h)
     log_p = (
-        step.logits.double()
+        logits.double()
         .log_softmax(dim=-1)
         .gather(-1, targets.expand(many, -1)[..., None])
         .sum(dim=(1, 2))
@@ -194,21 +197,23 @@ def test_a_model_without_a_kl_has_no_bound() -> None:
     twin = build_model(
         GramModel(**{**vars(CONFIG), "guidance": "none"}), Shape(LENGTH, VOCABULARY), seed=0
     )
-    assert elbo.bounds(twin, *some_pairs(), TRAIN, seeded_generator(CPU, 0)) is None
+    inputs, targets = some_pairs()
+    assert elbo.bounds(twin, Given(inputs), targets, TRAIN, seeded_generator(CPU, 0)) is None
 
 
 def test_watched_pairs_are_pairs_of_the_split(data_folder: Path) -> None:
     split = load_split(data_folder, "train")
-    everything = elbo.watched_pairs(split, 10_000, CPU)
+    given, targets = elbo.watched_pairs(split, 10_000, CPU)
     owners = [index for index, count in enumerate(split.counts) for _ in range(count)]
-    assert torch.equal(everything[0], torch.from_numpy(split.inputs[owners]).long())
-    assert torch.equal(everything[1], torch.from_numpy(split.completions).long())
-    inputs, targets = elbo.watched_pairs(split, 7, CPU)
+    assert torch.equal(given.tokens, torch.from_numpy(split.inputs[owners]).long())
+    assert torch.equal(targets, torch.from_numpy(split.completions).long())
+    (inputs,), targets = elbo.watched_pairs(split, 7, CPU)
     assert len(inputs) == len(targets) == 7 and len(torch.unique(inputs, dim=0)) == 7
     for x, y in zip(inputs, targets, strict=True):
         index = (split.inputs == x.numpy()).all(axis=1).argmax()
         assert (split.of(int(index)) == y.numpy()).all(axis=1).any()
-    assert [len(tokens) for tokens in elbo.watched_pairs(split, 0, CPU)] == [0, 0]
+    (inputs,), targets = elbo.watched_pairs(split, 0, CPU)
+    assert len(inputs) == len(targets) == 0
 
 
 def test_what_each_supervision_step_pays_adds_up_to_the_surrogate(data_folder: Path) -> None:

@@ -14,14 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor
 
 from gram.data.splits import Split, build, load_split
 from gram.evaluate import evaluation
 from gram.evaluate.__main__ import main as evaluate_main
 from gram.evaluate.evaluation import draw, load_subject, samples_table
 from gram.evaluate.scoring import score
-from gram.models.network import Read, State
+from gram.models.network import Given, Read, State
 from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.system import files
@@ -54,17 +53,15 @@ class Scripted:
         self.samples = samples
         self.asked: dict[bytes, int] = dict.fromkeys(answers, 0)
 
-    def initial_state(self, inputs: Tensor, generator: torch.Generator) -> State:
-        zeros = torch.zeros(len(inputs), 1, 1)
+    def initial_state(self, rows: int, generator: torch.Generator) -> State:
+        zeros = torch.zeros(rows, 1, 1)
         return State(zeros, zeros)
 
-    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> None:
+    def draw_noise(self, rows: int, generator: torch.Generator) -> None:
         return None
 
-    def roll(
-        self, state: State, inputs: Tensor, *, noise: None, generator: torch.Generator
-    ) -> Read:
-        boards = [row.tobytes() for row in inputs.numpy().astype(np.uint8)]
+    def roll(self, state: State, given: Given, *, noise: None, generator: torch.Generator) -> Read:
+        boards = [row.tobytes() for row in given.tokens.numpy().astype(np.uint8)]
         rows, values = [], []
         for board in boards:
             place = self.asked[board] % len(self.answers[board])
@@ -229,11 +226,11 @@ def interrupted_at(batch: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """
     whole, sizes = evaluation.rollouts, []
 
-    def rollouts(model: Any, inputs: Tensor, **arguments: Any) -> Any:
-        sizes.append(len(inputs))
+    def rollouts(model: Any, given: Given, **arguments: Any) -> Any:
+        sizes.append(len(given.tokens))
         if len(sizes) == batch + 1:
             raise Interrupted
-        return whole(model, inputs, **arguments)
+        return whole(model, given, **arguments)
 
     monkeypatch.setattr(evaluation, "rollouts", rollouts)
     return sizes

@@ -18,7 +18,7 @@ from gram.models.building import in_sequence
 from gram.models.factory import build_model, parameter_count
 from gram.models.hrm import HRM
 from gram.models.layers import TRUNCATED_STD, Attention, Rotary
-from gram.models.network import Shape, State
+from gram.models.network import Given, Shape, State
 from gram.settings import RunSettings, TrainConfig
 from gram.settings.architectures.baselines import HrmModel, TrmModel
 from gram.train.objectives import Rows, supervise
@@ -46,7 +46,7 @@ def build(config: Config, shape: Shape = SHAPE) -> HRM:
     model = build_model(config, shape, seed=0)
     assert isinstance(model, HRM)
     with torch.no_grad():
-        for p in (model.puzzle, model.halt_head.weight):
+        for p in (model.front.puzzle, model.halt_head.weight):
             p.copy_(0.3 * torch.randn(p.shape, generator=seeded(1)))
     return model
 
@@ -106,7 +106,7 @@ class Reference:
         for i in range(self.c.layers):
             block = f"{name}.blocks.{i}"
             x = self.normalise(
-                x + torch.stack([self.attention(row, f"{block}.attention") for row in x])
+                x + torch.stack([self.attention(row, f"{block}.mixer") for row in x])
             )
             y = x @ self.w[f"{block}.ffn.gate_up.weight"].T
             gate, up = y[..., : self.c.ffn_hidden], y[..., self.c.ffn_hidden :]
@@ -120,9 +120,9 @@ class Reference:
     ) -> tuple[State, Tensor, Tensor]:
         """State, logits and halting logits; ``cut`` detaches what carries no gradient."""
         prefix = torch.zeros(len(inputs), self.c.puzzle_tokens, self.c.D, dtype=torch.float64)
-        prefix[:, 0] = self.w["puzzle"]
+        prefix[:, 0] = self.w["front.puzzle"]
         e_x = math.sqrt(self.c.D) * torch.cat(
-            [prefix, self.w["embedding.table.weight"][inputs]], dim=1
+            [prefix, self.w["front.embedding.table.weight"][inputs]], dim=1
         )
         hrm = isinstance(self.c, HrmModel)
         f_L, f_H = ("low" if hrm else "high"), "high"
@@ -136,7 +136,7 @@ class Reference:
                 l = self.network(l + (h + e_x), f_L)  # noqa: E741
             else:
                 h = self.network(h + l, f_H)
-        logits = h[:, self.c.puzzle_tokens :][:, SHAPE.answers] @ self.w["head.weight"].T
+        logits = h[:, self.c.puzzle_tokens :][:, SHAPE.answers] @ self.w["back.head.weight"].T
         return (
             State(h, l),
             logits,
@@ -154,10 +154,10 @@ def scalar(logits: Tensor, halt: Tensor) -> Tensor:
 @BOTH
 def test_three_supervision_steps_follow_the_equations(config: Config) -> None:
     model, inputs = build(config), tokens(2)
-    state = reference_state = model.initial_state(inputs)
+    state = reference_state = model.initial_state(len(inputs))
     reference = Reference(model, config)
     for _ in range(3):
-        step = model(state, inputs)
+        step = model(state, Given(inputs))
         reference_state, logits, halt = reference.step(reference_state, inputs)
         for found, expected in [
             *zip(step.state, reference_state, strict=True),
@@ -177,7 +177,7 @@ def test_three_supervision_steps_follow_the_equations(config: Config) -> None:
 @BOTH
 def test_gradient_reaches_exactly_the_calls_that_it_should(config: Config) -> None:
     model, inputs, state = build(config), tokens(2), carried(config, 3)
-    step = model(state, inputs)
+    step = model(state, Given(inputs))
     scalar(step.logits, step.halt).backward()
     found = {name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
     gradients = {}
@@ -202,7 +202,7 @@ def test_gradient_reaches_exactly_the_calls_that_it_should(config: Config) -> No
 def test_bf16_loses_no_gradient_of_the_calls_that_follow_those_without(config: Config) -> None:
     model = build(config)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        step = model(carried(config, 3), tokens(2))
+        step = model(carried(config, 3), Given(tokens(2)))
     (step.logits.float().square().sum() + step.halt.sum()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
 
@@ -251,20 +251,20 @@ def test_parameters_at_paper_size(config: Config, paper: float, exact: int) -> N
 def test_initial_weights(config: Config) -> None:
     model = build_model(dataclasses.replace(config, D=128, ffn_hidden=192), Shape(6, 400), seed=0)
     assert isinstance(model, HRM)
-    assert torch.equal(model.puzzle, torch.zeros(128)) and torch.equal(
+    assert torch.equal(model.front.puzzle, torch.zeros(128)) and torch.equal(
         model.halt_head.weight, torch.zeros(2, 128)
     )
     assert torch.equal(model.halt_head.bias, torch.full((2,), -5.0))
     block = model.high.blocks[0]
     matrices = [
-        model.head.weight,
-        block.attention.qkv.weight,
+        model.back.head.weight,
+        block.mixer.qkv.weight,
         block.ffn.gate_up.weight,
         block.ffn.down.weight,
     ]
     for weight in (
         *matrices,
-        model.embedding.table.weight,
+        model.front.embedding.table.weight,
     ):  # 1 / sqrt of the width of what each one reads; of D for the table
         unit = weight.detach() * math.sqrt(weight.shape[1])
         assert (
@@ -277,7 +277,7 @@ def test_initial_weights(config: Config) -> None:
         not torch.equal(model.z0_h, model.z0_l)
         and abs(float(torch.cat([model.z0_h, model.z0_l]).std()) - 1) < 0.15
     )
-    state = model.initial_state(tokens(0))
+    state = model.initial_state(3)
     assert torch.equal(state.h[2, 5], model.z0_h) and torch.equal(state.l[0, 0], model.z0_l)
 
 
@@ -307,11 +307,13 @@ def test_value_of_continuing_is_bootstrapped_from_the_next_step() -> None:
 def test_objective_is_stablemax_cross_entropy_and_half_the_halting_losses(config: Config) -> None:
     model, inputs, state = build(config), tokens(2), carried(config, 3)
     with torch.no_grad():
-        targets = model(state, inputs).logits.argmax(dim=-1)  # rows 0 and 2 are exact, row 1 is not
+        targets = model(state, Given(inputs)).logits.argmax(
+            dim=-1
+        )  # rows 0 and 2 are exact, row 1 is not
         targets[1, 0] = (targets[1, 0] + 1) % SHAPE.vocabulary
     last = torch.tensor([False, False, True])
     train = TrainConfig(N_sup=4, cross_entropy="stablemax", halt_weight=0.5)
-    done = supervise(model, train, 0, Rows(state, inputs, targets, None, last, AGE))
+    done = supervise(model, train, 0, Rows(state, Given(inputs), targets, None, last, AGE))
     total = sum(weight * done.terms[name] for name, weight in done.weights.items())
 
     reference = Reference(model, config)
@@ -353,7 +355,7 @@ def test_without_deep_supervision_nothing_continues() -> None:
     inputs = tokens(2)
     last = torch.ones(BATCH, dtype=torch.bool)
     targets = inputs[:, SHAPE.answers]
-    rows = Rows(model.initial_state(inputs), inputs, targets, None, last, AGE)
+    rows = Rows(model.initial_state(len(inputs)), Given(inputs), targets, None, last, AGE)
     done = supervise(model, TrainConfig(N_sup=1), 0, rows)
     assert set(done.weights) == {"cross_entropy", "halt_loss"}
 
@@ -361,17 +363,21 @@ def test_without_deep_supervision_nothing_continues() -> None:
 @BOTH
 def test_rollouts_are_deterministic_and_need_no_noise(config: Config) -> None:
     model, inputs = build(config), tokens(4)
-    assert not model.samples and model.draw_noise(inputs, seeded(0)) is None and not model.has_value
+    assert (
+        not model.samples
+        and model.draw_noise(len(inputs), seeded(0)) is None
+        and not model.has_value
+    )
     with torch.no_grad():
-        state = model.initial_state(inputs)
+        state = model.initial_state(len(inputs))
         for _ in range(3):
-            step = model(state, inputs)
+            step = model(state, Given(inputs))
             state = step.state
     for seed in (0, 1):
-        state = model.initial_state(inputs)
+        state = model.initial_state(len(inputs))
         with torch.no_grad():
             for _ in range(3):
-                read = model.roll(state, inputs, noise=None, generator=seeded(seed))
+                read = model.roll(state, Given(inputs), noise=None, generator=seeded(seed))
                 state = read.state
         assert torch.equal(read.tokens, step.logits.argmax(dim=-1)) and torch.equal(
             read.halts, model.halting(step.halt)
@@ -433,7 +439,7 @@ def test_rows_restart_from_z0_and_the_others_carry_their_state_on(
             State(*(z.clone() for z in stream.state)),
         )
         with torch.no_grad():
-            after = model(state, inputs)
+            after = model(state, Given(inputs))
         trainer.train_step()
         early = (
             (after.halt[:, 0] > after.halt[:, 1])
@@ -444,7 +450,7 @@ def test_rows_restart_from_z0_and_the_others_carry_their_state_on(
         assert torch.equal(stream.age, torch.where(done, 0, age + 1))
         assert torch.equal(stream.inputs[~done], inputs[~done])
         for found, start, on in zip(
-            stream.state, model.initial_state(inputs), after.state, strict=True
+            stream.state, model.initial_state(len(inputs)), after.state, strict=True
         ):
             assert torch.allclose(found, torch.where(done[:, None, None], start, on), atol=1e-5)
         ends += int(early.sum())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gram.evaluate import evaluation
 from gram.models.gram import GRAM
+from gram.models.network import Given
 from gram.models.rollout import Stop, rollouts
 
 CPU = torch.device("cpu")
@@ -35,17 +36,17 @@ def test_one_pass_serves_all_stops(subject: evaluation.Subject) -> None:
         return [
             tuple(rollout)
             for rollout in rollouts(
-                model, inputs, stops=stops, generator=subject.generator("stops")
+                model, Given(inputs), stops=stops, generator=subject.generator("stops")
             )
         ]
 
     # Untrained enough for its halting logits to be almost the same: their median splits the
     # trajectories.
-    state = subject.model.initial_state(inputs, subject.generator("median"))
-    noise = subject.model.draw_noise(inputs, subject.generator("median"))
-    model = shifted(
-        subject.model, float(subject.model(state, inputs, noise=noise).halt[:, 0].median())
-    )
+    state = subject.model.initial_state(len(inputs), subject.generator("median"))
+    noise = subject.model.draw_noise(len(inputs), subject.generator("median"))
+    after = subject.model.advance(state, Given(inputs), noise)
+    halt = subject.model.halt_head(after.h[:, 0])[:, 0]
+    model = shifted(subject.model, float(halt.median()))
     stops = [Stop(1), Stop(2), Stop(5), Stop(2, act=True), Stop(5, act=True)]
     together = read(*stops)
     for stop, found in zip(stops, together, strict=True):
@@ -66,22 +67,22 @@ def test_one_pass_serves_all_stops(subject: evaluation.Subject) -> None:
 def test_a_narrower_rollout_is_a_draw_of_the_narrower_prior(subject: evaluation.Subject) -> None:
     """Of one supervision step by hand, with the noise that the same generator gives."""
     inputs = torch.from_numpy(subject.split.inputs).long().repeat_interleave(3, dim=0)
-    state = subject.model.initial_state(inputs)
-    noise = subject.model.draw_noise(inputs, subject.generator("scaled"))
+    state = subject.model.initial_state(len(inputs))
+    noise = subject.model.draw_noise(len(inputs), subject.generator("scaled"))
     assert noise is not None
 
     def value(scale: float) -> Tensor:
         generator = subject.generator("scaled")
         stops = [Stop(1)]
         (read,) = rollouts(
-            subject.model, inputs, stops=stops, generator=generator, noise_scale=scale
+            subject.model, Given(inputs), stops=stops, generator=generator, noise_scale=scale
         )
         return read.value
 
     found = {}
     for scale in (0.0, 0.3, 1.0, 2.0):
         expected = subject.model.value(
-            subject.model(state, inputs, noise=scale * noise).state.h[:, 0]
+            subject.model.advance(state, Given(inputs), scale * noise).h[:, 0]
         )
         found[scale] = value(scale)
         assert torch.equal(found[scale], expected)

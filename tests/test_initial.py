@@ -40,7 +40,7 @@ def test_starts_from_the_averaged_weights(gram_run: Path, start: Any) -> None:
         assert all(
             torch.equal(tensor, averaged[name]) for name, tensor in model.state_dict().items()
         )
-    h, _ = trainer.model.initial_state(trainer.stream.inputs, trainer.draws)
+    h, _ = trainer.model.initial_state(len(trainer.stream.inputs), trainer.draws)
     torch.testing.assert_close(trainer.stream.state.h, h)  # the carry too starts at that run's z_0
 
 

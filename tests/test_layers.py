@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gram.models.building import in_sequence
-from gram.models.layers import Block, Embedding, Rotary
+from gram.models.layers import Attention, Block, Embedding, Rotary, SequenceMixer, SwiGLU
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -66,6 +67,20 @@ def test_axial_rope_scores_depend_on_the_distance_along_each_axis(halves: bool) 
     )
 
 
+def test_rope_in_real_numbers_is_that_in_complex_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the compiler is given, against the complex product, and both against float64."""
+    rotary = Rotary(in_sequence(16), 8, 100.0)
+    x = torch.randn(3, 16, 8, generator=seeded(0))
+    product = rotary(x, 0)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    real = rotary(x, 0)
+    pairs = torch.view_as_complex(x.double().view(3, 16, 4, 2))
+    exact = torch.view_as_real(pairs * rotary.rotation.to(torch.complex128)).flatten(-2)
+    for found in (product, real):
+        assert torch.allclose(found.double(), exact, atol=1e-6)
+    assert torch.equal(rotary(x[:, 5:6], 5), real[:, 5:6])
+
+
 def test_an_axis_has_its_share_of_the_channels_and_the_frequencies_of_a_head_so_wide() -> None:
     x = torch.randn(4, 8, generator=seeded(0))
     along = torch.arange(4)
@@ -74,8 +89,25 @@ def test_an_axis_has_its_share_of_the_channels_and_the_frequencies_of_a_head_so_
     assert torch.equal(turned[:, 4:], x[:, 4:])
 
 
-def test_blocks_give_unit_rms_whatever_comes_in() -> None:
-    block = Block(8, heads=2, ffn_hidden=6, rotary=Rotary(in_sequence(5), 4, 100.0), norm_eps=1e-5)
+@pytest.mark.parametrize(
+    "mixer",
+    [Attention(8, heads=2, rotary=Rotary(in_sequence(5), 4, 100.0)), SequenceMixer(5, 12)],
+    ids=lambda mixer: type(mixer).__name__,
+)
+def test_blocks_give_unit_rms_whatever_comes_in(mixer: Attention | SequenceMixer) -> None:
+    block = Block(mixer, SwiGLU(8, 6, 8), norm_eps=1e-5)
     for size in (0.1, 1.0, 1000.0):
         y = block(size * torch.randn(3, 5, 8, generator=seeded(0)))
         assert torch.allclose(y.square().mean(dim=-1), torch.ones(3, 5), atol=2e-3)
+
+
+def test_a_sequence_mixer_mixes_tokens_channel_by_channel() -> None:
+    mixer = SequenceMixer(5, 12)
+    x = torch.randn(3, 5, 8, generator=seeded(0))
+    gate, up = mixer.swiglu.gate_up.weight.chunk(2)
+    expected = torch.empty_like(x)
+    for channel in range(8):
+        column = x[:, :, channel]
+        hidden = F.silu(column @ gate.T) * (column @ up.T)
+        expected[:, :, channel] = hidden @ mixer.swiglu.down.weight.T
+    assert torch.allclose(mixer(x), expected, atol=1e-6)

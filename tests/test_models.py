@@ -19,7 +19,7 @@ from gram.models.building import in_place
 from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.models.guidance import Gaussian, Head
-from gram.models.network import Shape
+from gram.models.network import Given, Shape
 from gram.models.rollout import rollout
 from gram.settings import GramModel, TrainConfig
 from gram.settings.architectures.baselines import TrmModel
@@ -117,7 +117,12 @@ class Reference:
 
     def stack(self, name: str, x: Tensor) -> Tensor:
         for i in range(self.c.layers):
-            x = self.norm(x + self.attention(f"{name}.blocks.{i}.attention", x))
+            mixer = f"{name}.blocks.{i}.mixer"
+            if self.c.mixer == "sequence":
+                mixed = self.swiglu(f"{mixer}.swiglu", x.transpose(1, 2)).transpose(1, 2)
+            else:
+                mixed = self.attention(mixer, x)
+            x = self.norm(x + mixed)
             x = self.norm(x + self.swiglu(f"{name}.blocks.{i}.ffn", x))
         return x
 
@@ -158,7 +163,7 @@ class Reference:
         charges = []
         for t in range(self.c.T):
             last = t == self.c.T - 1
-            e_x = self.embed("embedding", x)
+            e_x = self.embed("front.embedding", x)
             for _ in range(self.c.K):
                 if self.c.hierarchy == "flat":
                     h = self.stack("high", h + e_x)
@@ -180,12 +185,12 @@ class Reference:
                         eps = q
                 h = u + eps.loc
                 if self.c.guidance != "mean" and (last or self.c.noise_in == "all"):
-                    h = h + eps.scale * noise[-1 if last else t]
+                    h = h + eps.scale * noise[:, -1 if last else t]
             if not last:
                 h = h.detach()
-        logits = self.swiglu("decoder", h[:, self.c.puzzle_tokens :])
+        logits = self.swiglu("back.head", h[:, self.c.puzzle_tokens :])
         if carry == "prior" and self.c.guidance != "none":
-            h = u + p.loc + (0 if self.c.guidance == "mean" else p.scale * noise[-1])
+            h = u + p.loc + (0 if self.c.guidance == "mean" else p.scale * noise[:, -1])
         return (h, l), logits, charges
 
     def loss(
@@ -211,13 +216,13 @@ def normal(*shape: int, generator: torch.Generator) -> Tensor:
 def draws(config: GramModel, seed: int, steps: int) -> list[Tensor]:
     """Standard normal noise for ``steps`` supervision steps.
 
-    [T, B, L', D] each; [1, ...] with noise in the last transition; [..., 1, D] where a board shares
-    it.
+    [B, T, L', D] each; [B, 1, ...] with noise in the last transition; [..., 1, D] where a board
+    shares it.
     """
     transitions = config.T if config.noise_in == "all" else 1
     tokens = 1 if config.noise == "board" else config.puzzle_tokens + LENGTH
     generator = seeded(seed)
-    shape = (transitions, BATCH, tokens, config.D)
+    shape = (BATCH, transitions, tokens, config.D)
     return [normal(*shape, generator=generator) for _ in range(steps)]
 
 
@@ -256,6 +261,7 @@ CASES = [
     {"noise_in": "last", "guidance": "mean"},
     {"noise_in": "last", "noise": "board", "carry": "prior"},
     {"z0": "vector", "puzzle_tokens": 0},
+    {"mixer": "sequence", "mixer_hidden": 5},
     *(
         {"carry": "prior", "guidance": g, "charge_all": c}
         for g, c in (("full", False), ("full", True), ("mean", False), ("none", False))
@@ -280,7 +286,7 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
     config = dataclasses.replace(TINY, **case)
     model, x, y, beta = build(config).double(), tokens(1), tokens(2), 0.3
     reference, noise = Reference(model, config), draws(config, 5, steps=2)
-    state: Any = model.initial_state(x, seeded(6))
+    state: Any = model.initial_state(len(x), seeded(6))
     shape = (BATCH, config.puzzle_tokens + LENGTH, config.D)
     z: Any = (
         tuple(z0.expand(shape) for z0 in reference.z0)
@@ -291,7 +297,7 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
         given = noise[n] if config.guidance != "mean" else None
         out = model(
             state,
-            x,
+            Given(x),
             targets=y,
             noise=given,
             uncharged_noise=uncharged,
@@ -302,7 +308,7 @@ def test_two_supervision_steps_and_their_gradients_equal_the_equations(
         assert (out.carried is None) == (carry == "posterior" or config.guidance == "none")
         if out.carried is not None:
             assert (
-                close(out.carried, reference.swiglu("decoder", z[0][:, config.puzzle_tokens :]))
+                close(out.carried, reference.swiglu("back.head", z[0][:, config.puzzle_tokens :]))
                 and not out.carried.requires_grad
             )
             assert not close(out.carried, logits)
@@ -353,15 +359,11 @@ def test_gradient_is_not_that_of_all_transitions(monkeypatch: pytest.MonkeyPatch
 def test_a_board_moves_as_one_where_it_shares_its_noise(noise: Any) -> None:
     config = dataclasses.replace(TINY, noise=noise, T=1)
     model, x = build(config), tokens(1)
-    drawn = model.draw_noise(x, seeded(0))
-    assert drawn is not None and drawn.shape == (
-        1,
-        BATCH,
-        1 if noise == "board" else config.puzzle_tokens + LENGTH,
-        config.D,
-    )
+    drawn = model.draw_noise(len(x), seeded(0))
+    own = 1 if noise == "board" else config.puzzle_tokens + LENGTH
+    assert drawn is not None and drawn.shape == (BATCH, 1, own, config.D)
     still, moved = (
-        model(model.initial_state(x), x, noise=scale * drawn).state.h for scale in (0.0, 1.0)
+        model.advance(model.initial_state(BATCH), Given(x), scale * drawn).h for scale in (0.0, 1.0)
     )
     across_tokens = (moved - still).std(dim=1)
     assert (across_tokens.max() < 1e-6) == (noise == "board")
@@ -374,38 +376,76 @@ def test_noise_in_the_last_transition_is_all_that_differs_between_rollouts() -> 
     it.
     """
     model, x = build(dataclasses.replace(TINY, noise_in="last", T=3)), tokens(1)
-    state = model.initial_state(x)
-    one, other = (model.draw_noise(x, seeded(seed)) for seed in (1, 2))
-    assert one is not None and other is not None and one.shape[0] == 1
-    steps = [model(state, x, noise=noise) for noise in (one, other)]
-    assert torch.equal(steps[0].state.l, steps[1].state.l)  # l of the last transition saw no noise
-    assert not torch.equal(steps[0].state.h, steps[1].state.h)
+    state = model.initial_state(len(x))
+    one, other = (model.draw_noise(len(x), seeded(seed)) for seed in (1, 2))
+    assert one is not None and other is not None and one.shape[1] == 1
+    after = [model.advance(state, Given(x), noise) for noise in (one, other)]
+    assert torch.equal(after[0].l, after[1].l)  # l of the last transition saw no noise
+    assert not torch.equal(after[0].h, after[1].h)
     everywhere = build(dataclasses.replace(TINY, T=3))
-    assert everywhere.draw_noise(x, seeded(1)).shape[0] == 3
+    assert everywhere.draw_noise(len(x), seeded(1)).shape[1] == 3
 
 
-def test_without_targets_nothing_depends_on_the_posterior() -> None:
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"guidance": "none"},
+        {"guidance": "mean"},
+        {"hierarchy": "flat"},
+        {"noise": "board", "noise_in": "last"},
+    ],
+    ids=lambda case: ",".join(map(str, case.values())) or "as it is",
+)
+def test_two_steps_of_a_rollout_equal_the_equations(
+    case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tensor, "float", Tensor.double)
+    config = dataclasses.replace(TINY, **case)
+    model, x = build(config).double(), tokens(1)
+    reference, noise = Reference(model, config), draws(config, 5, steps=2)
+    state, z = model.initial_state(BATCH), tuple(z0.expand(BATCH, -1, -1) for z0 in reference.z0)
+    for n in range(2):
+        drawn = None if config.guidance in ("none", "mean") else noise[n]
+        read = model.roll(state, Given(x), noise=drawn, generator=seeded(0))
+        z, logits, charges = reference.step(z, x, None, noise[n], "prior", False)
+        assert close(read.state.h, z[0]) and close(read.state.l, z[1]) and not charges
+        assert torch.equal(read.tokens, logits.argmax(dim=-1))
+        assert close(read.value, model.value(z[0][:, 0]))
+        state = read.state
+
+
+def test_a_rollout_does_not_depend_on_the_posterior() -> None:
     model, x = build(), tokens(1)
-    noise = model.draw_noise(x, seeded(3))
+    noise = model.draw_noise(BATCH, seeded(3))
 
-    def run(**more: Any) -> list[Tensor]:
-        out = model(model.initial_state(x), x, noise=noise, **more)
-        return [out.logits, out.state.h, out.state.l, out.halt, out.value]
+    def rolled() -> list[Tensor]:
+        read = model.roll(model.initial_state(BATCH), Given(x), noise=noise, generator=seeded(0))
+        return [read.tokens, *read.state, read.value, read.halts]
 
-    before, before_posterior = run(uncharged_noise="posterior"), run(targets=tokens(2))
+    def trained() -> Tensor:
+        logits: Tensor = model(
+            model.initial_state(BATCH), Given(x), targets=tokens(2), noise=noise
+        ).logits
+        return logits
+
+    before, before_posterior = rolled(), trained()
     with torch.no_grad():
         for name, parameter in model.guidance.named_parameters():  # type: ignore[union-attr]
             if not name.startswith("prior."):
                 parameter.add_(1.0)
-    assert all(
-        torch.equal(a, b) for a, b in zip(before, run(uncharged_noise="posterior"), strict=True)
-    )
-    assert not torch.equal(before_posterior[0], run(targets=tokens(2))[0])
+    assert all(torch.equal(a, b) for a, b in zip(before, rolled(), strict=True))
+    assert not torch.equal(before_posterior, trained())
 
 
 def test_auxiliary_heads_send_no_gradient_into_the_core() -> None:
     model, x = build(), tokens(1)
-    out = model(model.initial_state(x), x, targets=tokens(2), noise=model.draw_noise(x, seeded(0)))
+    out = model(
+        model.initial_state(len(x)),
+        Given(x),
+        targets=tokens(2),
+        noise=model.draw_noise(len(x), seeded(0)),
+    )
     (out.halt.sum() + out.value.sum()).backward()
     moved = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
     assert moved == {"halt_head.weight", "halt_head.bias", "value_head.weight", "value_head.bias"}
@@ -449,9 +489,8 @@ def test_rope_counts_tokens_or_the_axes_of_the_task(config: GramModel | TrmModel
     answers = []
     for each in (dataclasses.replace(config, D=16), axial, diagonal):
         model = build_model(each, shape, seed=0)
-        answers.append(
-            model(model.initial_state(x), x, noise=model.draw_noise(x, seeded(0))).logits
-        )
+        state, noise = model.initial_state(len(x)), model.draw_noise(len(x), seeded(0))
+        answers.append(model.roll(state, Given(x), noise=noise, generator=seeded(0)).state.h)
     assert all(
         not torch.allclose(one, other, atol=1e-3)
         for one, other in itertools.combinations(answers, 2)
@@ -471,10 +510,10 @@ def test_sixteen_puzzle_tokens_by_default() -> None:
     assert GramModel().puzzle_tokens == 16
     config = dataclasses.replace(GramModel(), D=8, heads=2)
     model = build_model(config, Shape(LENGTH, VOCABULARY), seed=0)
-    x = tokens(1)
-    assert model.initial_state(x).h.shape == (BATCH, 16 + LENGTH, 8)
-    noise = model.draw_noise(x, seeded(0))
-    assert model(model.initial_state(x), x, noise=noise).logits.shape == (BATCH, LENGTH, VOCABULARY)
+    state, noise = model.initial_state(BATCH), model.draw_noise(BATCH, seeded(0))
+    assert state.h.shape == (BATCH, 16 + LENGTH, 8)
+    read = model.roll(state, Given(tokens(1)), noise=noise, generator=seeded(0))
+    assert read.tokens.shape == (BATCH, LENGTH)
 
 
 def test_same_seed_same_weights_and_the_twin_starts_from_the_same_core() -> None:
@@ -491,7 +530,12 @@ def test_same_seed_same_weights_and_the_twin_starts_from_the_same_core() -> None
     differ = {
         name for name, tensor in c.state_dict().items() if not torch.equal(tensor, weights[name])
     }
-    assert {"z0_h", "z0_l", "embedding.table.weight", "low.blocks.0.ffn.down.weight"} <= differ
+    assert {
+        "z0_h",
+        "z0_l",
+        "front.embedding.table.weight",
+        "low.blocks.0.ffn.down.weight",
+    } <= differ
 
 
 def test_initial_noise_has_the_configured_size_and_no_mean() -> None:
@@ -513,7 +557,7 @@ def test_z0_is_a_standard_normal_draw_that_is_saved_but_not_trained() -> None:
         assert abs(float(z0.mean())) < 0.06 and abs(float(z0.std()) - 1) < 0.05
     vector = build_model(dataclasses.replace(config, z0="vector"), Shape(64, VOCABULARY), seed=0)
     assert vector.z0_h.shape == (1, 64)
-    state = vector.initial_state(torch.ones(3, 64, dtype=torch.int64))
+    state = vector.initial_state(3)
     assert state.h.shape == (3, 66, 64) and torch.equal(state.h[2, 65], vector.z0_h[0])
 
 
@@ -538,11 +582,11 @@ def test_state_stays_bounded_over_two_hundred_steps(scale: float) -> None:
         for name, parameter in model.named_parameters():
             if name.startswith("guidance."):
                 parameter.mul_(0.25)
-        state: Any = model.initial_state(x)
+        state: Any = model.initial_state(len(x))
         for _ in range(200):
-            out = model(state, x, noise=model.draw_noise(x, generator))
-            state = out.state
-    assert torch.isfinite(out.logits).all()
+            state = model.advance(state, Given(x), model.draw_noise(len(x), generator))
+        logits = model.back(state.h)
+    assert torch.isfinite(logits).all()
     assert float(state.l.square().mean()) == pytest.approx(1, abs=1e-2)
     assert 0.8 < float(state.h.square().mean().sqrt()) < 3
 
@@ -559,7 +603,12 @@ def test_gaussian_samples_have_its_mean_and_deviation() -> None:
 def test_guidance_is_computed_in_fp32_under_autocast() -> None:
     model, x, y = build(), tokens(1), tokens(2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model(model.initial_state(x), x, targets=y, noise=model.draw_noise(x, seeded(0)))
+        out = model(
+            model.initial_state(len(x)),
+            Given(x),
+            targets=y,
+            noise=model.draw_noise(len(x), seeded(0)),
+        )
     assert out.logits.dtype == torch.bfloat16
     for gaussian in (out.charges[0].q, out.charges[0].p):
         assert gaussian.mu.dtype == gaussian.sigma.dtype == torch.float32
@@ -583,7 +632,7 @@ def test_deterministic_twin_answers_alike_and_gram_does_not(repeated: Tensor) ->
     assert not twin.samples and gram.samples
 
     def values(model: GRAM, seed: int) -> Tensor:
-        return rollout(model, repeated, depth=3, generator=seeded(seed)).value
+        return rollout(model, Given(repeated), depth=3, generator=seeded(seed)).value
 
     assert torch.equal(values(twin, 0), values(twin, 1)) and len(set(values(twin, 0).tolist())) == 1
     assert torch.equal(values(gram, 0), values(gram, 0))
@@ -595,14 +644,13 @@ def test_deterministic_twin_answers_alike_and_gram_does_not(repeated: Tensor) ->
 
 def test_rollout_chains_supervision_steps(repeated: Tensor) -> None:
     model, generator = build(), seeded(4)
-    state: Any = model.initial_state(repeated)
+    state: Any = model.initial_state(len(repeated))
     for depth in range(1, 4):
-        out = model(state, repeated, noise=model.draw_noise(repeated, generator))
-        state = out.state
-        result = rollout(model, repeated, depth=depth, generator=seeded(4))
-        assert torch.equal(result.tokens, out.logits.argmax(dim=-1)) and torch.equal(
-            result.value, out.value
-        )
+        noise = model.draw_noise(len(repeated), generator)
+        read = model.roll(state, Given(repeated), noise=noise, generator=generator)
+        state = read.state
+        result = rollout(model, Given(repeated), depth=depth, generator=seeded(4))
+        assert torch.equal(result.tokens, read.tokens) and torch.equal(result.value, read.value)
         assert result.steps.tolist() == [depth] * 8
 
 
@@ -610,23 +658,18 @@ def test_act_keeps_the_answer_of_the_first_step_that_halts(monkeypatch: pytest.M
     model, x = build(), tokens(1)
     halts = torch.tensor(
         [[1.0, -1, -1, 1], [1, -1, 1, -1], [-1, 1, 1, -1]]
-    )  # [step, row]: sign of the halting logit
-    outs = []
-    forward: Callable[..., Any] = model.forward
+    )  # [step, row]: above 0 the trajectory would halt
+    reads = []
+    roll: Callable[..., Any] = model.roll
 
     def scripted(*args: Any, **more: Any) -> Any:
-        out = forward(*args, **more)
-        outs.append(
-            out._replace(
-                halt=torch.stack([halts[len(outs)], torch.tensor([9.0, -9, 9, -9])], dim=-1)
-            )
-        )
-        return outs[-1]
+        reads.append(roll(*args, **more)._replace(halts=halts[len(reads)] > 0))
+        return reads[-1]
 
-    monkeypatch.setattr(model, "forward", scripted)
-    result = rollout(model, x, depth=3, generator=seeded(0), act=True)
+    monkeypatch.setattr(model, "roll", scripted)
+    result = rollout(model, Given(x), depth=3, generator=seeded(0), act=True)
     assert result.steps.tolist() == [1, 3, 2, 1]
     for row, step in enumerate(result.steps.tolist()):
-        assert torch.equal(result.tokens[row], outs[step - 1].logits[row].argmax(dim=-1))
-        assert result.value[row] == outs[step - 1].value[row]
-    assert len({float(out.value[0]) for out in outs}) == 3  # so the steps can be told apart
+        assert torch.equal(result.tokens[row], reads[step - 1].tokens[row])
+        assert result.value[row] == reads[step - 1].value[row]
+    assert len({float(read.value[0]) for read in reads}) == 3  # so the steps can be told apart

@@ -18,7 +18,7 @@ from torch import Tensor
 from gram.data.splits import Split, load_split
 from gram.evaluate import evaluation
 from gram.evaluate.scoring import Drawn
-from gram.models.network import Read, State
+from gram.models.network import Given, Read, State
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import Sampler, make_sampler
 from gram.models.samplers.antithetic import Antithetic
@@ -55,22 +55,21 @@ class Urn:
         self.m, self.shape, self.halts = m, shape, halts
         self.rows = 0  # supervision steps, over all trajectories
 
-    def initial_state(self, inputs: Tensor, generator: torch.Generator) -> State:
-        zeros = torch.zeros(len(inputs), 1, 1)
+    def initial_state(self, rows: int, generator: torch.Generator) -> State:
+        zeros = torch.zeros(rows, 1, 1)
         return State(zeros, zeros)
 
-    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        return torch.randn(2, len(inputs), *self.shape, generator=generator)
+    def draw_noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(rows, 2, *self.shape, generator=generator)
 
     def roll(
-        self, state: State, inputs: Tensor, *, noise: Tensor, generator: torch.Generator
+        self, state: State, given: Given, *, noise: Tensor, generator: torch.Generator
     ) -> Read:
-        self.rows += len(inputs)
-        uniform = torch.special.ndtr(noise[0].double()).view(len(inputs), 1, 1)
+        rows = len(given.tokens)
+        self.rows += rows
+        uniform = torch.special.ndtr(noise[:, 0].double()).view(rows, 1, 1)
         h = torch.where(state.h > 0, state.h, 1 + (uniform * self.m).floor().float())
-        return Read(
-            State(h, h), h[:, :, 0].long(), h[:, 0, 0], torch.full((len(inputs),), self.halts > 0)
-        )
+        return Read(State(h, h), h[:, :, 0].long(), h[:, 0, 0], torch.full((rows,), self.halts > 0))
 
 
 def answers(
@@ -79,7 +78,7 @@ def answers(
     """The answers [N, W] to N inputs, and the rollout that they are from."""
     inputs = torch.zeros(N * W, 1, dtype=torch.int64)
     (read,) = rollouts(
-        model, inputs, stops=[Stop(depth, act)], generator=seeded(N, W), sampler=sampler
+        model, Given(inputs), stops=[Stop(depth, act)], generator=seeded(N, W), sampler=sampler
     )  # type: ignore[arg-type]
     return read.tokens.view(N, W).numpy(), read
 
@@ -105,10 +104,9 @@ def kolmogorov_smirnov(values: Tensor) -> float:
 
 def noise_of(sampler: Sampler, N: int, W: int) -> Tensor:
     """Noise by trajectory: [W, T, N, L', D]."""
-    inputs = torch.zeros(N * W, 1, dtype=torch.int64)
-    noise = sampler.noise(Urn(2, (5, 7)), inputs, seeded("noise", W))  # type: ignore[arg-type]
-    assert noise is not None and noise.shape == (2, N * W, 5, 7) and noise.dtype == torch.float32
-    return noise.view(2, N, W, 5, 7).movedim(2, 0)
+    noise = sampler.noise(Urn(2, (5, 7)), N * W, seeded("noise", W))  # type: ignore[arg-type]
+    assert noise is not None and noise.shape == (N * W, 2, 5, 7) and noise.dtype == torch.float32
+    return noise.view(N, W, 2, 5, 7).permute(1, 2, 0, 3, 4)
 
 
 @pytest.mark.parametrize("sampler", [Antithetic, Quasi])

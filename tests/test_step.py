@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from gram.models.network import Given
 from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
 from gram.system import files
@@ -115,10 +116,16 @@ def test_supervision_all_is_the_mean_over_the_steps_of_a_fresh_batch(
     model, stream, tc = other.model, other.stream, config.train
     assert stream.age.eq(0).all()
     for _ in range(2):
-        inputs, targets, state = stream.inputs, stream.targets, model.initial_state(stream.inputs)
+        inputs, targets = stream.inputs, stream.targets
+        state = model.initial_state(len(inputs))
         total, summaries = torch.zeros(()), []
         for _ in range(tc.N_sup):
-            out = model(state, inputs, targets=targets, noise=model.draw_noise(inputs, other.noise))
+            out = model(
+                state,
+                Given(inputs),
+                targets=targets,
+                noise=model.draw_noise(len(inputs), other.noise),
+            )
             state = out.state
             exact = (out.logits.argmax(-1) == targets).all(-1)
             cross_entropy = losses.cross_entropy(out.logits, targets, "softmax")
@@ -206,8 +213,8 @@ def test_the_first_supervision_step_pays_its_factor_of_the_kl(
         for factors in ((1.0,), (3.0, 1.0))
     )
     model, stream, config = plain.model, plain.stream, plain.config
-    noise = model.training_noise(stream.inputs, seeded_generator(CPU, settings.seed, "noise"))
-    rows = Rows(stream.state, stream.inputs, stream.targets, noise, stream.last, stream.age)
+    noise = model.training_noise(len(stream.inputs), seeded_generator(CPU, settings.seed, "noise"))
+    rows = Rows(stream.state, Given(stream.inputs), stream.targets, noise, stream.last, stream.age)
     with torch.no_grad():
         for parameters in zip(model.parameters(), dear.model.parameters(), strict=True):
             parameters[0].normal_(std=0.3, generator=torch.Generator().manual_seed(1))

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from gram.data.splits import build, load_split
+from gram.models.network import Given
 from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
 from gram.settings.config import Experiment, resolve
@@ -260,8 +261,10 @@ def test_value_loss_teaches_all_states_of_finished_trajectories(
     compared = 0
     for _ in range(7):
         stream = trainer.stream
-        noise = trainer.model.draw_noise(stream.inputs, trainer.noise)
-        step = trainer.model(stream.state, stream.inputs, targets=stream.targets, noise=noise)
+        noise = trainer.model.draw_noise(len(stream.inputs), trainer.noise)
+        step = trainer.model(
+            stream.state, Given(stream.inputs), targets=stream.targets, noise=noise
+        )
         stream.record(step, slice(None))
         for row in range(8):
             kept[row].append(step.summary[row])
@@ -463,7 +466,7 @@ def test_nan_stops_with_the_step_and_keeps_the_last_good_state(
     """Found when the history is written, or else before the next save."""
     settings = change(settings, log_every=log_every)
     trainer = Trainer(settings, data_folder, tmp_path, CPU)
-    step, bad = trainer.train_step, trainer.model.decoder.down.weight
+    step, bad = trainer.train_step, trainer.model.back.head.down.weight
 
     def poisoned() -> None:
         if trainer.step == 12 and where == "weight":
@@ -503,7 +506,7 @@ def test_nan_in_the_last_step_is_not_written(
 
     def poisoned() -> None:
         if trainer.step == 2:
-            trainer.model.decoder.down.weight.data[0, 0] = torch.nan
+            trainer.model.back.head.down.weight.data[0, 0] = torch.nan
         step()
 
     monkeypatch.setattr(trainer, "train_step", poisoned)

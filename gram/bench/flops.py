@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from gram.models.factory import build_model
-from gram.models.network import Network, Shape
+from gram.models.network import Given, Network, Shape
 from gram.settings import RunSettings
 from gram.system.provenance import seeded_generator
 from gram.tasks import make_task
@@ -35,9 +35,9 @@ def supervised_loss(model: Network, settings: RunSettings, rows: int) -> Tensor:
     shape, train = shape_of(settings), settings.train
     inputs = torch.ones(rows, shape.length, dtype=torch.int64)
     generator = seeded_generator(inputs.device, 0, "cost")
-    state, noise = model.initial_state(inputs, generator), model.training_noise(inputs, generator)
+    state, noise = model.initial_state(rows, generator), model.training_noise(rows, generator)
     age = torch.zeros(rows, dtype=torch.int64)
-    taken = Rows(state, inputs, inputs[:, shape.answers], noise, last=age > 0, age=age)
+    taken = Rows(state, Given(inputs), inputs[:, shape.answers], noise, last=age > 0, age=age)
     done = supervise(model, train, 0, taken)
     return sum(
         (weight * done.terms[name].mean() for name, weight in done.weights.items()),

@@ -19,7 +19,7 @@ from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
 from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network, Shape, forward_in
+from gram.models.network import Given, Network, Shape, forward_in
 from gram.models.rollout import Stop, rollouts
 from gram.models.samplers import make_sampler
 from gram.runs import checkpoint
@@ -71,7 +71,7 @@ def draw_at(
             )
             part = rollouts(
                 model,
-                batch,
+                Given(batch),
                 stops=stops,
                 generator=generator,
                 sampler=sampler,

@@ -28,7 +28,7 @@ from gram.evaluate.evaluation import load_model
 from gram.evaluate.scoring import Drawn, score
 from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
-from gram.models.network import Network, State
+from gram.models.network import Given, Network, State
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import Sampler
 from gram.runs.trained import META, WEIGHTS, Trained, read_trained
@@ -177,8 +177,8 @@ class Watched(Sampler):
         self.after_step = after_step
         self.noisy = noise
 
-    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        drawn = super().noise(model, inputs, generator)
+    def noise(self, model: Network, rows: int, generator: torch.Generator) -> Tensor | None:
+        drawn = super().noise(model, rows, generator)
         return drawn if self.noisy or drawn is None else torch.zeros_like(drawn)
 
     def move(self, state: State) -> State:
@@ -308,7 +308,7 @@ def solve(
             rows = rows.expand(min(BATCH, draws - start), -1)
             part = rollouts(
                 model,
-                rows,
+                Given(rows),
                 stops=stops,
                 generator=generator,
                 sampler=sampler,

@@ -7,9 +7,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gram.models.building import build, in_sequence, plain_stack
+from gram.models.building import build, in_sequence, stack_of
 from gram.models.layers import Cache, Embedding, Stack, linear
-from gram.models.network import Network, Read, Shape, State, Step, draw_tokens
+from gram.models.network import Given, Network, Read, Shape, State, Step, draw_tokens
 from gram.settings.architectures.baselines import ArModel
 
 
@@ -18,9 +18,8 @@ class Autoregressive(Network):
     predicts y_{i+1}.
 
     Args:
-        answers: positions of the input that the answer belongs to; only their number counts here,
-            since the output has positions of its own, after all of the input's.
-        outputs: tokens of the output, L_out.
+        outputs: tokens of the output, L_out. They have positions of their own, after all of the
+            input's.
         D: width of a token.
         vocabulary: size of the vocabulary; input and output tokens have an embedding of their own.
         stack: causal blocks, with positions for L + L_out - 1 tokens.
@@ -30,14 +29,13 @@ class Autoregressive(Network):
     def __init__(
         self,
         *,
-        answers: slice,
         outputs: int,
         D: int,
         vocabulary: int,
         stack: Stack,
         temperature: float,
     ) -> None:
-        super().__init__(answers=answers)
+        super().__init__()
         self.outputs = self.calls = outputs
         self.temperature = temperature
         self.embedding = Embedding(vocabulary, D)
@@ -52,7 +50,7 @@ class Autoregressive(Network):
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
@@ -63,26 +61,26 @@ class Autoregressive(Network):
         assert targets is not None, (
             "the next token depends on the targets before it; roll() draws them"
         )
-        e = torch.cat((self.embedding(inputs), self.output_embedding(targets[:, :-1])), dim=1)
-        h = self.stack(e)
-        return self.step(state, self.head(h[:, inputs.shape[1] - 1 :]))
+        e_x = self.embedding(given.tokens)
+        h = self.stack(torch.cat((e_x, self.output_embedding(targets[:, :-1])), dim=1))
+        return self.step(state, self.head(h[:, e_x.shape[1] - 1 :]))
 
-    def log_likelihood(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """log p(outputs | inputs) at temperature 1, in nats and exact: [B, L], [B, L_out] int64 ->
-        fp32 [B].
+    def log_likelihood(self, given: Given, outputs: Tensor) -> Tensor:
+        """log p(outputs | inputs) at temperature 1, in nats and exact: [B, L_out] int64 -> fp32
+        [B].
         """
-        logits = self(self.initial_state(inputs), inputs, targets=outputs).logits
+        logits = self(self.initial_state(len(outputs)), given, targets=outputs).logits
         return logits.float().log_softmax(dim=-1).gather(-1, outputs[..., None]).sum(dim=(1, 2))
 
     def roll(
-        self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
+        self, state: State, given: Given, *, noise: Tensor | None, generator: torch.Generator
     ) -> Read:
         """Draw the whole output, token by token; keys and values of earlier tokens are kept, not
         computed again.
         """
         caches = [Cache() for _ in self.stack.blocks]
-        e = self.embedding(inputs)
-        tokens = torch.empty(len(inputs), 0, dtype=torch.int64, device=inputs.device)
+        e = self.embedding(given.tokens)
+        tokens = torch.empty(len(e), 0, dtype=torch.int64, device=e.device)
         for _ in range(self.outputs):
             logits = self.head(self.stack(e, caches)[:, -1:])
             token = self.answer(logits, generator)
@@ -101,10 +99,9 @@ class Autoregressive(Network):
 def _(config: ArModel, shape: Shape) -> Autoregressive:
     """AR."""
     return Autoregressive(
-        answers=shape.answers,
         outputs=shape.outputs,
         D=config.D,
         vocabulary=shape.vocabulary,
-        stack=plain_stack(config, in_sequence(shape.length + shape.outputs - 1), causal=True),
+        stack=stack_of(config, in_sequence(shape.length + shape.outputs - 1), causal=True),
         temperature=config.temperature,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gram.models.layers import Block, Rotary, Stack
+from gram.models.layers import Attention, Block, Rotary, SequenceMixer, Stack, SwiGLU
 from gram.models.network import Network, Shape
 from gram.settings import GramModel
 from gram.settings.agreement import check_axes
@@ -56,26 +56,25 @@ def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) 
     return positions
 
 
-def plain_stack(
+def stack_of(
     config: GramModel | Transformer,
     positions: Tensor,
     *,
     causal: bool = False,
     halves: bool = False,
 ) -> Stack:
-    """The layers of ``config`` for tokens at ``positions`` [L, axes]; ``halves`` as of
-    :class:`gram.models.layers.Rotary`.
+    """The layers of ``config`` for tokens at ``positions`` [L, axes], with the mixer that it says;
+    ``halves`` as of :class:`gram.models.layers.Rotary`.
     """
     rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
+
+    def mixer() -> Attention | SequenceMixer:
+        if isinstance(config, GramModel | InPlace) and config.mixer == "sequence":
+            return SequenceMixer(len(positions), config.mixer_hidden)
+        return Attention(config.D, heads=config.heads, rotary=rotary, causal=causal)
+
     blocks = [
-        Block(
-            config.D,
-            heads=config.heads,
-            ffn_hidden=config.ffn_hidden,
-            rotary=rotary,
-            norm_eps=config.norm_eps,
-            causal=causal,
-        )
+        Block(mixer(), SwiGLU(config.D, config.ffn_hidden, config.D), norm_eps=config.norm_eps)
         for _ in range(config.layers)
     ]
     return Stack(*blocks)

@@ -11,8 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gram.models.building import build, in_sequence
-from gram.models.layers import Embedding, ModulatedBlock, Modulation, Rotary, linear
-from gram.models.network import Network, Read, Shape, State, Step, draw_tokens
+from gram.models.layers import (
+    Attention,
+    Embedding,
+    ModulatedBlock,
+    Modulation,
+    Rotary,
+    SwiGLU,
+    linear,
+)
+from gram.models.network import Given, Network, Read, Shape, State, Step, draw_tokens
 from gram.settings.architectures.baselines import MdlmModel
 
 
@@ -50,7 +58,6 @@ class MaskedDiffusion(Network):
     is parametrised as SUBS: it never predicts the mask, and keeps every token that is not masked.
 
     Args:
-        answers: positions of the input that the answer belongs to; only their number counts here.
         outputs: tokens of the output, L_out.
         D: width of a token.
         vocabulary: size of the vocabulary; the mask is one token more, of the noisy output only.
@@ -67,7 +74,6 @@ class MaskedDiffusion(Network):
     def __init__(
         self,
         *,
-        answers: slice,
         outputs: int,
         D: int,
         vocabulary: int,
@@ -78,7 +84,7 @@ class MaskedDiffusion(Network):
         stratified: bool,
         least_time: float,
     ) -> None:
-        super().__init__(answers=answers)
+        super().__init__()
         self.outputs = outputs
         self.mask = vocabulary
         self.calls = self.steps = steps
@@ -94,41 +100,41 @@ class MaskedDiffusion(Network):
     def samples(self) -> bool:
         return True
 
-    def training_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """The time of every row, then a uniform number for each of its output tokens: fp32 [1 +
-        L_out, B].
+    def training_noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """The time of every row, then a uniform number for each of its output tokens: fp32 [rows,
+        1 + L_out].
         """
-        B = len(inputs)
-        noise = torch.rand(1 + self.outputs, B, generator=generator, device=generator.device)
+        noise = torch.rand(1 + self.outputs, rows, generator=generator, device=generator.device)
         if self.stratified:
-            noise[0] = (noise[0] + torch.arange(B, device=noise.device)) / B
+            noise[0] = (noise[0] + torch.arange(rows, device=noise.device)) / rows
         noise[0] = self.least_time + (1 - self.least_time) * noise[0]
-        return noise
+        return noise.T
 
     def corrupt(self, targets: Tensor, noise: Tensor) -> Tensor:
-        """z_t, the targets with every token masked that ``noise`` says: [B, L_out], [1 + L_out, B]
+        """z_t, the targets with every token masked that ``noise`` says: [B, L_out], [B, 1 + L_out]
         -> int64 [B, L_out].
         """
-        return torch.where(noise[1:].T < noise[:1].T, self.mask, targets)
+        return torch.where(noise[:, 1:] < noise[:, :1], self.mask, targets)
 
-    def denoise(self, inputs: Tensor, noisy: Tensor, t: Tensor) -> Tensor:
-        """Logits of the clean output: [B, L], [B, L_out] with masks, [B] -> [B, L_out, vocabulary].
+    def denoise(self, given: Given, noisy: Tensor, t: Tensor) -> Tensor:
+        """Logits of the clean output: [B, L_out] with masks, [B] -> [B, L_out, vocabulary].
 
         Where a token is not masked, it has all the probability.
         """
         condition = self.time(t if self.conditioned else torch.zeros_like(t))
-        h = torch.cat((self.embedding(inputs), self.noisy_embedding(noisy)), dim=1)
+        e_x = self.embedding(given.tokens)
+        h = torch.cat((e_x, self.noisy_embedding(noisy)), dim=1)
         for block in self.blocks:
             h = block(h, condition)
         shift, scale = self.modulation(condition)
-        logits = self.head((1 + scale) * h[:, inputs.shape[1] :] + shift)
+        logits = self.head((1 + scale) * h[:, e_x.shape[1] :] + shift)
         kept = torch.where(F.one_hot(noisy, self.mask + 1)[..., :-1] > 0, 0.0, -math.inf)
         return torch.where((noisy == self.mask)[..., None], logits.float(), kept)
 
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
@@ -137,18 +143,19 @@ class MaskedDiffusion(Network):
         assert targets is not None and noise is not None, (
             "a training pass restores targets; roll() draws an answer"
         )
-        return self.step(state, self.denoise(inputs, self.corrupt(targets, noise), noise[0]))
+        return self.step(state, self.denoise(given, self.corrupt(targets, noise), noise[:, 0]))
 
     def roll(
-        self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
+        self, state: State, given: Given, *, noise: Tensor | None, generator: torch.Generator
     ) -> Read:
         """Ancestral sampling: from t to s a masked token is revealed with probability (t - s) / t,
         in the last step with 1.
         """
-        tokens = torch.full((len(inputs), self.outputs), self.mask, device=inputs.device)
+        rows, device = len(given.tokens), given.tokens.device
+        tokens = torch.full((rows, self.outputs), self.mask, device=device)
         for left in range(self.steps, 0, -1):
-            t = torch.full((len(inputs),), left / self.steps, device=inputs.device)
-            drawn = draw_tokens(self.denoise(inputs, tokens, t), generator)
+            t = torch.full((rows,), left / self.steps, device=device)
+            drawn = draw_tokens(self.denoise(given, tokens, t), generator)
             uniform = torch.rand(tokens.shape, generator=generator, device=generator.device)
             tokens = torch.where((tokens == self.mask) & (uniform < 1 / left), drawn, tokens)
         return self.read(state, tokens)
@@ -162,17 +169,14 @@ def _(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
     )
     blocks = [
         ModulatedBlock(
-            config.D,
-            condition=config.condition,
-            heads=config.heads,
-            ffn_hidden=config.ffn_hidden,
-            rotary=rotary,
+            Attention(config.D, heads=config.heads, rotary=rotary),
+            SwiGLU(config.D, config.ffn_hidden, config.D),
+            Modulation(config.condition, config.D, parts=6),
             norm_eps=config.norm_eps,
         )
         for _ in range(config.layers)
     ]
     return MaskedDiffusion(
-        answers=shape.answers,
         outputs=shape.outputs,
         D=config.D,
         vocabulary=shape.vocabulary,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from gram.models.building import build, in_place, plain_stack
-from gram.models.layers import Embedding, Stack, linear
-from gram.models.network import Network, Shape, State, Step
+from gram.models.building import build, in_place, stack_of
+from gram.models.ends import Answer, Cells
+from gram.models.layers import Stack, linear
+from gram.models.network import Given, Network, Shape, State, Step
 from gram.settings.architectures.baselines import DirectModel
 
 
@@ -14,17 +15,16 @@ class Direct(Network):
     """One pass of the embedded input through a stack of blocks, and a linear map to logits.
 
     Args:
-        answers: positions of the input at which the answer is read.
-        D: width of a token.
-        vocabulary: size of the vocabulary.
+        front: input -> e_x.
         stack: the blocks.
+        back: what they give -> logits.
     """
 
-    def __init__(self, *, answers: slice, D: int, vocabulary: int, stack: Stack) -> None:
-        super().__init__(answers=answers)
-        self.embedding = Embedding(vocabulary, D)
+    def __init__(self, *, front: Cells, stack: Stack, back: Answer) -> None:
+        super().__init__()
+        self.front = front
         self.stack = stack
-        self.head = linear(D, vocabulary)
+        self.back = back
 
     def encode(self, e_x: Tensor) -> Tensor:
         """The embedded input, to what the head reads: [B, L, D] -> [B, L, D]."""
@@ -33,22 +33,18 @@ class Direct(Network):
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Step:
         """One pass; neither ``targets`` nor ``noise`` is used."""
-        h = self.encode(self.embedding(inputs))
-        return self.step(state, self.head(h[:, self.answers]))
+        return self.step(state, self.back(self.encode(self.front(given))))
 
 
 @build.register
 def _(config: DirectModel, shape: Shape) -> Direct:
     """Direct Pred."""
-    return Direct(
-        answers=shape.answers,
-        D=config.D,
-        vocabulary=shape.vocabulary,
-        stack=plain_stack(config, in_place(config, shape)),
-    )
+    stack = stack_of(config, in_place(config, shape))
+    front = Cells(shape, config.D)
+    return Direct(front=front, stack=stack, back=Answer(shape, linear(config.D, shape.vocabulary)))

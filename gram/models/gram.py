@@ -5,13 +5,13 @@ its ablations (Table 3).
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gram.models.building import build, in_place, plain_stack
+from gram.models.building import build, in_place, stack_of
+from gram.models.ends import Answer, Cells
 from gram.models.guidance import Guidance, Source
-from gram.models.layers import Embedding, Stack, SwiGLU, linear
-from gram.models.network import Charge, Network, Shape, State, Step, draw_tokens
+from gram.models.layers import Stack, SwiGLU, linear
+from gram.models.network import Charge, Given, Network, Read, Shape, State, Step, draw_tokens
 from gram.settings import GramModel
 
 
@@ -19,17 +19,16 @@ class GRAM(Network):
     """The recursive model.
 
     Args:
-        answers: positions of the input at which the answer is decoded.
         D: width of the latent state.
         K: low-level updates per transition; of a flat state, updates before the one that gives u.
         T: transitions per supervision step.
-        puzzle_tokens: zero tokens in front of the input.
-        z0: fixed initial state (h, l), stored and never trained; [1, D] or [puzzle_tokens + L, D]
-            each, or [0, D] where every trajectory draws its own.
-        embedding: tokens -> e_x.
+        z0: fixed initial state (h, l), stored and never trained; [1, D] or [L', D] each, or [0, D]
+            where every trajectory draws its own.
+        front: input -> e_x, one latent token [D] for each of its L' tokens; the heads for halting
+            and value read what becomes of the first.
         low: f_L, or None for a flat state: h alone is looped through f_H, and l stays as it is.
         high: f_H.
-        decoder: h -> logits, per token.
+        back: h -> logits.
         guidance: the noise model, or None for the deterministic twin.
         noisy_transitions: how many transitions of a supervision step draw noise: its last ones. The
             transitions before them take the prior's mean.
@@ -44,28 +43,26 @@ class GRAM(Network):
     def __init__(
         self,
         *,
-        answers: slice,
         D: int,
         K: int,
         T: int,
-        puzzle_tokens: int,
         z0: State,
-        embedding: Embedding,
+        front: Cells,
         low: Stack | None,
         high: Stack,
-        decoder: SwiGLU,
+        back: Answer,
         guidance: Guidance | None,
         noisy_transitions: int,
         sampled_decoding: bool,
     ) -> None:
-        super().__init__(answers=answers)
-        self.K, self.T, self.puzzle_tokens = K, T, puzzle_tokens
+        super().__init__()
+        self.K, self.T = K, T
         self.register_buffer("z0_h", z0.h)
         self.register_buffer("z0_l", z0.l)
-        self.embedding = embedding
+        self.front = front
         self.low = low
         self.high = high
-        self.decoder = decoder
+        self.back = back
         self.guidance = guidance
         self.noisy_transitions = noisy_transitions
         self.sampled_decoding = sampled_decoding
@@ -82,28 +79,28 @@ class GRAM(Network):
             or (self.guidance is not None and self.guidance.draws)
         )
 
-    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        """Independent N(0, I) for one supervision step of ``inputs`` [B, L].
+    def draw_noise(self, rows: int, generator: torch.Generator) -> Tensor | None:
+        """Independent N(0, I) for one supervision step of as many rows.
 
-        fp32 [noisy_transitions, B, puzzle_tokens + L, D], or [noisy_transitions, B, 1, D] if all
-        tokens share one vector; None where guidance draws nothing. Noise is an input of the
-        network, so that whoever runs it decides how rows share it.
+        fp32 [rows, noisy_transitions, L', D], or [rows, noisy_transitions, 1, D] if all tokens
+        share one vector; None where guidance draws nothing. Noise is an input of the network, so
+        that whoever runs it decides how rows share it.
         """
         if self.guidance is None or not self.guidance.draws:
             return None
-        B, L = inputs.shape
-        tokens = 1 if self.guidance.shared else self.puzzle_tokens + L
-        shape = (self.noisy_transitions, B, tokens, self.z0_h.shape[-1])
-        return torch.randn(
+        tokens = 1 if self.guidance.shared else self.front.tokens
+        # Drawn transition by transition, so that those of one lie together in memory.
+        shape = (self.noisy_transitions, rows, tokens, self.z0_h.shape[-1])
+        noise = torch.randn(
             shape, generator=generator, device=generator.device, dtype=self.z0_h.dtype
         )
+        return noise.transpose(0, 1)
 
-    def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
-        """z_0 for every row of ``inputs`` [B, L]; from ``generator``, N(0, I), where every
-        trajectory draws its own.
+    def initial_state(self, rows: int, generator: torch.Generator | None = None) -> State:
+        """z_0 for as many rows; from ``generator``, N(0, I), where every trajectory draws its
+        own.
         """
-        B, L = inputs.shape
-        shape = (B, self.puzzle_tokens + L, self.z0_h.shape[-1])
+        shape = (rows, self.front.tokens, self.z0_h.shape[-1])
         if self.draws_z0:
             assert generator is not None, "a model that draws z_0 needs a generator"
             return State(
@@ -128,9 +125,15 @@ class GRAM(Network):
             l = self.low(l + injected)  # noqa: E741
         return l, self.high(h + l)
 
-    def decode(self, state: State) -> Tensor:
-        """Logits at the answer's positions: [B, L_out, vocabulary]."""
-        return self.decoder(state.h[:, self.puzzle_tokens :][:, self.answers])
+    def drawn(self, noise: Tensor | None, t: int) -> Tensor | None:
+        """What transition t of a supervision step draws of its ``noise``; None where it takes the
+        mean.
+        """
+        assert noise is not None or self.guidance is None or not self.guidance.draws, (
+            "a model whose guidance draws needs noise"
+        )
+        draw = t - (self.T - self.noisy_transitions)
+        return None if noise is None or draw < 0 else noise[:, draw]
 
     def value(self, summary: Tensor) -> Tensor:
         """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]."""
@@ -144,10 +147,45 @@ class GRAM(Network):
             return super().answer(logits, generator)
         return draw_tokens(logits, generator)
 
+    def advance(self, state: State, given: Given, noise: Tensor | None) -> State:
+        """One supervision step that sees no target: T transitions h = u + eps, eps from the prior
+        p(eps | u) (section 2.2).
+
+        Args:
+            state: from :meth:`initial_state` or the previous step.
+            given: the rows' inputs.
+            noise: from :meth:`draw_noise`.
+        """
+        e_x = self.front(given)
+        for t in range(self.T):
+            l, u = self.transition(state, e_x)  # noqa: E741
+            h = u
+            if self.guidance is not None:
+                h = u + self.guidance.prior(u).sample(self.drawn(noise, t))
+            state = State(h, l)
+        return state
+
+    def roll(
+        self, state: State, given: Given, *, noise: Tensor | None, generator: torch.Generator
+    ) -> Read:
+        """One step of a rollout from the prior; arguments as of :meth:`advance`.
+
+        Args:
+            generator: source of what sampled decoding draws.
+        """
+        state = self.advance(state, given, noise)
+        summary = state.h[:, 0]
+        return Read(
+            state,
+            self.answer(self.back(state.h), generator),
+            self.value(summary),
+            self.halting(self.halt_head(summary).float()),
+        )
+
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
@@ -155,65 +193,53 @@ class GRAM(Network):
         charge_all: bool = False,
         carry: Source = "posterior",
     ) -> Step:
-        """One supervision step: T transitions, gradient through the last, then decode.
+        """One supervision step in training (section 2.3): the charged noise comes from the
+        posterior, which sees the targets, and gradients flow through the last transition only.
 
         Args:
-            state: from :meth:`initial_state` or the previous step.
-            inputs: [B, L] int64 tokens.
-            targets: [B, L_out] int64 tokens; with them the charged noise comes from the posterior,
-                without them all noise comes from the prior.
-            noise: from :meth:`draw_noise`.
+            state, given, noise: as of :meth:`advance`.
+            targets: [B, L_out] int64 tokens.
             uncharged_noise: source of the noise in transitions whose KL is not charged.
             charge_all: charge every transition that draws noise, not only the last.
-            carry: with targets, the source of the last noise in the state that goes on to the next
-                supervision step, and that the heads for halting and value read; the logits are
-                always those of the posterior.
+            carry: the source of the last noise in the state that goes on to the next supervision
+                step, and that the heads for halting and value read; the logits are always those of
+                the posterior.
         """
-        e_x = F.pad(self.embedding(inputs), (0, 0, self.puzzle_tokens, 0))
-        e_y = None
-        if self.guidance is not None and targets is not None:
-            start, stop, _ = self.answers.indices(inputs.shape[1])
-            e_y = self.guidance.embed_target(
-                targets, self.puzzle_tokens + start, inputs.shape[1] - stop
-            )
+        assert targets is not None, "a training step sees targets; roll() sees none"
+        training = torch.is_grad_enabled()
+        guidance = self.guidance
+        e_x = self.front(given)
+        e_y = None if guidance is None else self.front.place(guidance.embed_target(targets))
         charges: list[Charge] = []
         p = q = drawn = None
         for t in range(self.T):
             last = t == self.T - 1
-            draw = t - self.T + self.noisy_transitions  # below 0: this transition draws nothing
-            guided = e_y is not None and draw >= 0
-            charged = guided and (last or charge_all)
-            with torch.set_grad_enabled(last and torch.is_grad_enabled()):
+            with torch.set_grad_enabled(training and last):
                 l, u = self.transition(state, e_x)  # noqa: E741
             h = u
-            if self.guidance is not None:
-                use_posterior = charged or (guided and uncharged_noise == "posterior")
-                with torch.set_grad_enabled((last or charged) and torch.is_grad_enabled()):
-                    # u has no gradient before the last transition: there the heads alone learn from
-                    # the charge.
-                    p = self.guidance.prior(u) if charged or not use_posterior else None
-                    q = (
-                        self.guidance.posterior(u, e_y)
-                        if use_posterior and e_y is not None
-                        else None
-                    )
+            if guidance is not None and e_y is not None:
+                drawn = self.drawn(noise, t)
+                guided = t >= self.T - self.noisy_transitions
+                charged = guided and (last or charge_all)
+                steered = charged or (guided and uncharged_noise == "posterior")
+                # u has no gradient before the last transition: there the heads alone learn from the
+                # charge.
+                with torch.set_grad_enabled(training and (last or charged)):
+                    p = guidance.prior(u) if charged or not steered else None
+                    q = guidance.posterior(u, e_y) if steered else None
                 if charged and p is not None and q is not None:
                     charges.append(Charge(q, p, tokens=u.shape[1]))
                 source = q if q is not None else p
                 assert source is not None
-                assert noise is not None or not self.guidance.draws, (
-                    "a model whose guidance draws needs noise"
-                )
-                drawn = None if noise is None or draw < 0 else noise[draw]
                 h = u + (source if last else source.detach()).sample(drawn)
             state = State(h, l)
-        logits = self.decode(state)
+        logits = self.back(state.h)
         going_on = State(state.h.detach(), state.l.detach())
         carried = None
         if carry == "prior" and q is not None and p is not None:
             with torch.no_grad():
                 going_on = State(u + p.sample(drawn), going_on.l)
-                carried = self.decode(going_on)
+                carried = self.back(going_on.h)
         summary = going_on.h[:, 0]
         return Step(
             state=going_on,
@@ -230,14 +256,13 @@ class GRAM(Network):
 def _(config: GramModel, shape: Shape) -> GRAM:
     """GRAM, its deterministic twin or another ablation of it."""
     positions = in_place(config, shape, config.puzzle_tokens)
-    tokens = len(positions)
-    z0_tokens = {"tokens": tokens, "vector": 1, "random": 0}[config.z0]
+    z0_tokens = {"tokens": len(positions), "vector": 1, "random": 0}[config.z0]
     z0 = State(*(nn.init.normal_(torch.empty(z0_tokens, config.D)) for _ in range(2)))
-    low = plain_stack(config, positions) if config.hierarchy == "two" else None
-    high = plain_stack(config, positions)
-    guidance = None
-    embedding = Embedding(shape.vocabulary, config.D)
+    low = stack_of(config, positions) if config.hierarchy == "two" else None
+    high = stack_of(config, positions)
+    front = Cells(shape, config.D, config.puzzle_tokens)
     decoder = SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    guidance = None
     if config.guidance != "none":
         guidance = Guidance(
             D=config.D,
@@ -250,16 +275,14 @@ def _(config: GramModel, shape: Shape) -> GRAM:
             shared=config.noise == "board",
         )
     return GRAM(
-        answers=shape.answers,
         D=config.D,
         K=config.K,
         T=config.T,
-        puzzle_tokens=config.puzzle_tokens,
         z0=z0,
-        embedding=embedding,
+        front=front,
         low=low,
         high=high,
-        decoder=decoder,
+        back=Answer(shape, decoder, config.puzzle_tokens),
         guidance=guidance,
         noisy_transitions=config.T if config.noise_in == "all" else 1,
         sampled_decoding=config.decoding == "sample",

@@ -150,14 +150,10 @@ class Guidance(nn.Module):
         self.shared = shared
         self.draws = kind != "mean"
 
-    def embed_target(self, targets: Tensor, before: int, after: int = 0) -> Tensor:
-        """e_y: [B, L_out] int64 -> [B, before + L_out + after, D], zeros at the tokens that are no
-        part of the answer.
-        """
-        e_y = self.target_embedding(targets)
-        if self.pooled:
-            e_y = e_y.mean(dim=1, keepdim=True).expand_as(e_y)
-        return F.pad(e_y, (0, 0, before, after))
+    def embed_target(self, targets: Tensor) -> Tensor:
+        """The embedded target, token by token: [B, L_out] int64 -> [B, L_out, D]."""
+        e_y: Tensor = self.target_embedding(targets)
+        return e_y.mean(dim=1, keepdim=True).expand_as(e_y) if self.pooled else e_y
 
     def posterior(self, u: Tensor, e_y: Tensor) -> Gaussian:
         """q(eps | u, y); concatenated rather than added, because an added target dominates u."""

@@ -5,12 +5,12 @@ as in their own repositories.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gram.models.building import build, in_place, plain_stack
-from gram.models.layers import TRUNCATED_STD, Embedding, Stack, linear, widen
-from gram.models.network import Network, Shape, State, Step
+from gram.models.building import build, in_place, stack_of
+from gram.models.ends import Answer, PuzzleCells
+from gram.models.layers import TRUNCATED_STD, Stack, linear, widen
+from gram.models.network import Given, Network, Shape, State, Step
 from gram.settings.architectures.baselines import HrmModel, TrmModel
 
 HALT_BIAS = (
@@ -23,9 +23,7 @@ class HRM(Network):
     is TRM.
 
     Args:
-        answers: positions of the input at which the answer is read.
         D: width of both states.
-        vocabulary: size of the vocabulary.
         K: low-level updates per cycle (n of TRM).
         T: cycles per supervision step.
         gradient_updates: low-level updates of the last cycle, counted from its end, that carry
@@ -34,10 +32,12 @@ class HRM(Network):
         learns_continue: whether the second output of the halting head is the value of continuing,
             with which that of halting is compared (HRM); otherwise a trajectory halts when its
             halting probability exceeds 0.5, and that output is unused.
-        puzzle_tokens: tokens in front of the input. The first is a learned vector (the tasks here
-            are one puzzle each), and the halting head reads it; the others are zeros.
+        z0: initial state (h, l), one vector [D] each for all tokens, stored and never trained.
+        front: input -> e_x; its first token is a learned vector (the tasks here are one puzzle
+            each), and the halting head reads what becomes of it.
         low: f_L, or None where f_H serves both levels.
         high: f_H.
+        back: h -> logits.
     """
 
     z0_h: Tensor
@@ -46,30 +46,26 @@ class HRM(Network):
     def __init__(
         self,
         *,
-        answers: slice,
         D: int,
-        vocabulary: int,
         K: int,
         T: int,
         gradient_updates: int,
         learns_continue: bool,
-        puzzle_tokens: int,
+        z0: State,
+        front: PuzzleCells,
         low: Stack | None,
         high: Stack,
+        back: Answer,
     ) -> None:
-        super().__init__(answers=answers)
+        super().__init__()
         self.K, self.T, self.gradient_updates = K, T, gradient_updates
         self.learns_continue = learns_continue
-        self.puzzle_tokens = puzzle_tokens
-        for name in ("z0_h", "z0_l"):  # one vector for all tokens, stored and never trained
-            self.register_buffer(
-                name, nn.init.trunc_normal_(torch.empty(D), a=-2, b=2) / TRUNCATED_STD
-            )
-        self.embedding = Embedding(vocabulary, D)
-        self.puzzle = nn.Parameter(torch.zeros(D))
+        self.register_buffer("z0_h", z0.h)
+        self.register_buffer("z0_l", z0.l)
+        self.front = front
         self.low = low
         self.high = high
-        self.head = linear(D, vocabulary)
+        self.back = back
         self.halt_head = linear(D, 2, scale=0.0, bias=True)
         nn.init.constant_(self.halt_head.bias, HALT_BIAS)
         widen(self)
@@ -77,29 +73,21 @@ class HRM(Network):
     @property
     def signed(self) -> list[nn.Parameter]:
         """The puzzle vector, which both repositories train by SignSGD."""
-        return [self.puzzle]
+        return [self.front.puzzle]
 
-    def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
-        """z_0 for every row of ``inputs`` [B, L]."""
-        B, L = inputs.shape
-        shape = (B, self.puzzle_tokens + L, len(self.z0_h))
+    def initial_state(self, rows: int, generator: torch.Generator | None = None) -> State:
+        """z_0 for as many rows."""
+        shape = (rows, self.front.tokens, len(self.z0_h))
         return State(self.z0_h.expand(shape), self.z0_l.expand(shape))
 
     def halting(self, halt: Tensor) -> Tensor:
         """Whether a trajectory halts, from its logits of (halt, continue): [B, 2] -> bool [B]."""
         return halt[:, 0] > halt[:, 1] if self.learns_continue else super().halting(halt)
 
-    def embed(self, inputs: Tensor) -> Tensor:
-        """e_x: [B, L] int64 -> [B, puzzle_tokens + L, D], the puzzle vector scaled as the tokens
-        are.
-        """
-        puzzle = F.pad(self.embedding.scale * self.puzzle[None], (0, 0, 0, self.puzzle_tokens - 1))
-        return torch.cat((puzzle.expand(len(inputs), -1, -1), self.embedding(inputs)), dim=1)
-
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
@@ -110,7 +98,7 @@ class HRM(Network):
         """
         low = self.high if self.low is None else self.low
         training = torch.is_grad_enabled()
-        e_x = self.embed(inputs)
+        e_x = self.front(given)
         h, l = state  # noqa: E741
         for t in range(self.T):
             last = t == self.T - 1
@@ -122,9 +110,8 @@ class HRM(Network):
                     l = low(l + injected)  # noqa: E741
             with torch.set_grad_enabled(training and last):
                 h = self.high(h + l)
-        logits = self.head(h[:, self.puzzle_tokens :][:, self.answers])
         return self.step(
-            State(h.detach(), l.detach()), logits, halt=self.halt_head(h[:, 0]).float()
+            State(h.detach(), l.detach()), self.back(h), halt=self.halt_head(h[:, 0]).float()
         )
 
 
@@ -133,17 +120,22 @@ def _(config: HrmModel | TrmModel, shape: Shape) -> HRM:
     """HRM or TRM."""
     hrm = isinstance(config, HrmModel)
     positions = in_place(config, shape, config.puzzle_tokens)
-    low = plain_stack(config, positions, halves=True) if hrm else None
-    high = plain_stack(config, positions, halves=True)
+    low = stack_of(config, positions, halves=True) if hrm else None
+    high = stack_of(config, positions, halves=True)
+    h, l = (  # noqa: E741
+        nn.init.trunc_normal_(torch.empty(config.D), a=-2, b=2) / TRUNCATED_STD for _ in range(2)
+    )
+    front = PuzzleCells(shape, config.D, config.puzzle_tokens)
+    back = Answer(shape, linear(config.D, shape.vocabulary), config.puzzle_tokens)
     return HRM(
-        answers=shape.answers,
         D=config.D,
-        vocabulary=shape.vocabulary,
         K=config.K,
         T=config.T,
         gradient_updates=1 if hrm else config.K,
         learns_continue=hrm,
-        puzzle_tokens=config.puzzle_tokens,
+        z0=State(h, l),
+        front=front,
         low=low,
         high=high,
+        back=back,
     )

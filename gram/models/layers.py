@@ -69,8 +69,10 @@ class Rotary(nn.Module):
     all frequencies from 1 down to about 1 / theta.
 
     A pair is one complex number and its rotation one product, which is faster than splitting and
-    joining halves. With ``halves`` channel i and channel i + head_dim / 2 form a pair instead, as
-    in HRM and TRM: the same but for the order of the channels of queries and keys.
+    joining halves. Not where it is compiled: the compiler leaves complex numbers to kernels of
+    their own, and joins real products with what stands around them. The two agree to the last bits
+    of fp32. With ``halves`` channel i and channel i + head_dim / 2 form a pair instead, as in HRM
+    and TRM: the same but for the order of the channels of queries and keys.
 
     Args:
         positions: int64 [L, axes]; ``head_dim`` is a multiple of 2 x axes.
@@ -79,7 +81,8 @@ class Rotary(nn.Module):
         halves: see above.
     """
 
-    rotation: Tensor
+    rotation: Tensor  # [L, head_dim / 2] complex64
+    parts: Tensor  # the same as [L, head_dim / 2, 2] fp32: cosine and sine
 
     def __init__(
         self, positions: Tensor, head_dim: int, theta: float, *, halves: bool = False
@@ -90,21 +93,24 @@ class Rotary(nn.Module):
         frequencies = theta ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
         angles = (positions.double()[:, :, None] * frequencies).flatten(1)  # [L, head_dim / 2]
         rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-        self.register_buffer(
-            "rotation", torch.view_as_real(rotation) if halves else rotation, persistent=False
-        )
+        self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("parts", torch.view_as_real(rotation).clone(), persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Rotate queries or keys at the positions from ``start`` on: [..., L, head_dim] -> the
         same, in the same dtype.
         """
-        rotation = self.rotation[start : start + x.shape[-2]]
+        positions = slice(start, start + x.shape[-2])
+        if not self.halves and not torch.compiler.is_compiling():
+            pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+            return torch.view_as_real(pairs * self.rotation[positions]).flatten(-2).to(x.dtype)
+        cos, sin = self.parts[positions].unbind(dim=-1)
         if self.halves:
             a, b = x.float().chunk(2, dim=-1)
-            cos, sin = rotation.unbind(dim=-1)
             return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
-        pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-        return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+        a, b = x.float().view(*x.shape[:-1], -1, 2).unbind(dim=-1)
+        turned = torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1)
+        return turned.flatten(-2).to(x.dtype)
 
 
 class Cache:
@@ -176,30 +182,46 @@ class SwiGLU(nn.Module):
         return self.down(F.silu(gate) * up)
 
 
-class Block(nn.Module):
-    """[attention + SwiGLU] with post-norm residuals, x = norm(x + f(x)), which keeps the recursive
-    state bounded.
+class SequenceMixer(nn.Module):
+    """A SwiGLU over the sequence, channel by channel, in attention's place (Sudoku, section B.1; as
+    TRM's for fixed small boards). What it learns belongs to the places of one task.
+
+    Args:
+        tokens: length of the sequence.
+        hidden: inner width.
     """
 
-    def __init__(
-        self,
-        D: int,
-        *,
-        heads: int,
-        ffn_hidden: int,
-        rotary: Rotary,
-        norm_eps: float,
-        causal: bool = False,
-    ) -> None:
+    def __init__(self, tokens: int, hidden: int) -> None:
         super().__init__()
-        self.attention = Attention(D, heads=heads, rotary=rotary, causal=causal)
-        self.ffn = SwiGLU(D, ffn_hidden, D)
+        self.swiglu = SwiGLU(tokens, hidden, tokens)
+
+    def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
+        """[B, L, D] -> [B, L, D]; all tokens see each other, so that no cache can serve."""
+        assert cache is None, "a cache serves causal attention"
+        mixed: Tensor = self.swiglu(x.transpose(1, 2))
+        return mixed.transpose(1, 2)
+
+
+class Block(nn.Module):
+    """[mixer + feed-forward network] with post-norm residuals, x = norm(x + f(x)), which keeps the
+    recursive state bounded.
+
+    Args:
+        mixer: what brings tokens together: attention, or a :class:`SequenceMixer`.
+        ffn: [B, L, D] -> [B, L, D], token by token.
+        norm_eps: epsilon of the norms.
+    """
+
+    def __init__(self, mixer: Attention | SequenceMixer, ffn: SwiGLU, *, norm_eps: float) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.ffn = ffn
         self.norm_eps = norm_eps
 
     def forward(self, x: Tensor, cache: Cache | None = None) -> Tensor:
         """[B, L, D] -> [B, L, D]; ``cache`` as of :class:`Attention`."""
         shape = (x.shape[-1],)
-        x = F.rms_norm(x + self.attention(x, cache), shape, eps=self.norm_eps)
+        x = F.rms_norm(x + self.mixer(x, cache), shape, eps=self.norm_eps)
         return F.rms_norm(x + self.ffn(x), shape, eps=self.norm_eps)
 
 
@@ -223,29 +245,31 @@ class ModulatedBlock(nn.Module):
     + scale) * x + shift)).
 
     A branch's input has unit RMS already, since the block is post-norm.
+
+    Args:
+        mixer, ffn, norm_eps: as of :class:`Block`.
+        modulation: the condition -> shift, scale and gate of either branch.
     """
 
     def __init__(
         self,
-        D: int,
+        mixer: Attention | SequenceMixer,
+        ffn: SwiGLU,
+        modulation: Modulation,
         *,
-        condition: int,
-        heads: int,
-        ffn_hidden: int,
-        rotary: Rotary,
         norm_eps: float,
     ) -> None:
         super().__init__()
-        self.attention = Attention(D, heads=heads, rotary=rotary)
-        self.ffn = SwiGLU(D, ffn_hidden, D)
-        self.modulation = Modulation(condition, D, parts=6)
+        self.mixer = mixer
+        self.ffn = ffn
+        self.modulation = modulation
         self.norm_eps = norm_eps
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """[B, L, D], [B, condition] -> [B, L, D]."""
         shape = (x.shape[-1],)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = self.modulation(condition)
-        x = F.rms_norm(x + gate * self.attention((1 + scale) * x + shift), shape, eps=self.norm_eps)
+        x = F.rms_norm(x + gate * self.mixer((1 + scale) * x + shift), shape, eps=self.norm_eps)
         return F.rms_norm(
             x + ffn_gate * self.ffn((1 + ffn_scale) * x + ffn_shift), shape, eps=self.norm_eps
         )

@@ -9,9 +9,10 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from gram.models.building import build, in_place, plain_stack
+from gram.models.building import build, in_place, stack_of
 from gram.models.direct import Direct
-from gram.models.layers import Stack
+from gram.models.ends import Answer, Cells
+from gram.models.layers import Stack, linear
 from gram.models.network import Shape
 from gram.settings.architectures.baselines import LoopedModel
 
@@ -21,7 +22,7 @@ class Looped(Direct):
     last loop.
 
     Args:
-        answers, D, vocabulary, stack: as of :class:`gram.models.direct.Direct`.
+        front, stack, back: as of :class:`gram.models.direct.Direct`.
         loops: how often the stack is applied.
         gradient_loops: how many of them, counted from the end, carry gradient; all of them if None.
     """
@@ -29,14 +30,13 @@ class Looped(Direct):
     def __init__(
         self,
         *,
-        answers: slice,
-        D: int,
-        vocabulary: int,
+        front: Cells,
         stack: Stack,
+        back: Answer,
         loops: int,
         gradient_loops: int | None = None,
     ) -> None:
-        super().__init__(answers=answers, D=D, vocabulary=vocabulary, stack=stack)
+        super().__init__(front=front, stack=stack, back=back)
         self.loops = loops
         self.without_gradient = 0 if gradient_loops is None else max(loops - gradient_loops, 0)
 
@@ -52,11 +52,12 @@ class Looped(Direct):
 @build.register
 def _(config: LoopedModel, shape: Shape) -> Looped:
     """Looped TF."""
+    stack = stack_of(config, in_place(config, shape))
+    front = Cells(shape, config.D)
     return Looped(
-        answers=shape.answers,
-        D=config.D,
-        vocabulary=shape.vocabulary,
-        stack=plain_stack(config, in_place(config, shape)),
+        front=front,
+        stack=stack,
+        back=Answer(shape, linear(config.D, shape.vocabulary)),
         loops=config.loops,
         gradient_loops=config.gradient_loops,
     )

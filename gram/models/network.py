@@ -38,6 +38,18 @@ class Shape(NamedTuple):
         return cls(task.length, task.vocabulary, task.answers, task.coordinates)
 
 
+class Given(NamedTuple):
+    """What a network is given of some rows. What a task has to say beside its tokens, such as which
+    puzzle a row belongs to, comes in here.
+    """
+
+    tokens: Tensor  # [B, L] int64
+
+    def part(self, rows: slice) -> Given:
+        """Some of these rows."""
+        return Given(self.tokens[rows])
+
+
 class State(NamedTuple):
     """The latent state z = (h, l); both [B, L', D], of zero width where a network carries none."""
 
@@ -92,17 +104,15 @@ class Network(nn.Module):
 
     The defaults are those of a method that answers in one pass: without a state, noise, halting or
     a value.
-
-    Args:
-        answers: positions of the input at which the answer's L_out tokens are read.
     """
 
     calls = 1  # passes through the network that one step of a rollout takes
     has_value = False  # whether there is a value head, which reads summaries
 
-    def __init__(self, *, answers: slice) -> None:
-        super().__init__()
-        self.answers = answers
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
 
     @property
     def samples(self) -> bool:
@@ -114,24 +124,21 @@ class Network(nn.Module):
         """Parameters that AdamATan2 trains by the sign of their gradient alone."""
         return []
 
-    def initial_state(self, inputs: Tensor, generator: torch.Generator | None = None) -> State:
-        """z_0 for every row of ``inputs`` [B, L]; from ``generator`` where every trajectory draws
-        its own.
-        """
-        nothing = torch.zeros(len(inputs), 0, 0, device=inputs.device)
+    def initial_state(self, rows: int, generator: torch.Generator | None = None) -> State:
+        """z_0 for as many rows; from ``generator`` where every trajectory draws its own."""
+        nothing = torch.zeros(rows, 0, 0, device=self.device)
         return State(nothing, nothing)
 
-    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        """Independent noise for one step of a rollout of ``inputs`` [B, L]: fp32 [..., B, ...], B
-        second; or None.
+    def draw_noise(self, rows: int, generator: torch.Generator) -> Tensor | None:
+        """Independent noise for one step of a rollout of as many rows: fp32 [rows, ...]; or None.
 
         Noise is an input of the network, so that whoever runs it decides how rows share it.
         """
         return None
 
-    def training_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
+    def training_noise(self, rows: int, generator: torch.Generator) -> Tensor | None:
         """The same for a supervision step in training."""
-        return self.draw_noise(inputs, generator)
+        return self.draw_noise(rows, generator)
 
     def value(self, summary: Tensor) -> Tensor:
         """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]; zeros
@@ -146,32 +153,33 @@ class Network(nn.Module):
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Step:
-        """One supervision step.
+        """One supervision step in training.
 
         Args:
             state: from :meth:`initial_state` or the previous step.
-            inputs: [B, L] int64 tokens.
-            targets: [B, L_out] int64 tokens, in training.
-            noise: from :meth:`training_noise` or :meth:`draw_noise`.
+            given: the rows' inputs.
+            targets: [B, L_out] int64 tokens; of no use to a method that does not see them.
+            noise: from :meth:`training_noise`.
         """
         raise NotImplementedError
 
     def roll(
-        self, state: State, inputs: Tensor, *, noise: Tensor | None, generator: torch.Generator
+        self, state: State, given: Given, *, noise: Tensor | None, generator: torch.Generator
     ) -> Read:
-        """One step of a rollout, which never sees a target.
+        """One step of a rollout, which never sees a target; that of a method whose training does
+        not see any either.
 
         Args:
-            state, inputs: as of :meth:`forward`.
+            state, given: as of :meth:`forward`.
             noise: from :meth:`draw_noise`.
             generator: source of what else a method draws when it answers.
         """
-        step = self(state, inputs, noise=noise)
+        step = self(state, given, noise=noise)
         return Read(
             step.state, self.answer(step.logits, generator), step.value, self.halting(step.halt)
         )

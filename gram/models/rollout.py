@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gram.models.network import Network, State
+from gram.models.network import Given, Network, State
 from gram.models.samplers import Sampler
 from gram.system.progress import progress_of_part
 
@@ -46,40 +46,39 @@ def _where(mask: Tensor, a: tuple[Tensor, ...], b: tuple[Tensor, ...]) -> list[T
 @torch.no_grad()
 def rollouts(
     model: Network,
-    inputs: Tensor,
+    given: Given,
     *,
     stops: Sequence[Stop],
     generator: torch.Generator,
     sampler: Sampler | None = None,
     noise_scale: float = 1.0,
 ) -> list[Rollout]:
-    """Run every row of ``inputs`` from z_0 with noise from the prior, and read it at each of
-    ``stops``.
+    """Run every row from z_0 with noise from the prior, and read it at each of ``stops``.
 
     Args:
         model: the network.
-        inputs: [B, L] int64; to draw several trajectories of an input, repeat it. A sampler with
-        groups wants whole groups.
+        given: the rows' inputs; to draw several trajectories of an input, repeat it. A sampler with
+            groups wants whole groups.
         stops: where to read; the deepest is the number of supervision steps.
-        generator: source of the noise, on the device of ``inputs``.
+        generator: source of the noise, on the device of the model.
         sampler: how the trajectories of one input share their noise and steps; independent without
             one. Where it compares answers, these are what the last stop reads.
         noise_scale: factor of the prior's width in every draw; at 0 every transition takes its
             mean.
     """
     sampler = sampler or Sampler()
-    state = model.initial_state(inputs, generator)
-    B = len(inputs)
-    born = torch.zeros(B, dtype=torch.int64, device=inputs.device)
-    halted = torch.zeros(B, dtype=torch.bool, device=inputs.device)
+    B, device = len(given.tokens), given.tokens.device
+    state = model.initial_state(B, generator)
+    born = torch.zeros(B, dtype=torch.int64, device=device)
+    halted = torch.zeros(B, dtype=torch.bool, device=device)
     kept: Rollout | None = None
     found: dict[Stop, Rollout] = {}
     depth = max(stop.depth for stop in stops)
     for n in progress_of_part(iterable=range(1, depth + 1), desc="supervision steps", unit="step"):
-        noise = sampler.noise(model, inputs, generator)
+        noise = sampler.noise(model, B, generator)
         if noise is not None and noise_scale != 1.0:
             noise = noise_scale * noise
-        read = model.roll(state, inputs, noise=noise, generator=generator)
+        read = model.roll(state, given, noise=noise, generator=generator)
         now = Rollout(read.tokens, read.value, n - born, halted | read.halts)
         kept = Rollout(*_where(halted, kept, now)) if kept else now
         halted = now.halted
@@ -87,14 +86,14 @@ def rollouts(
         state = sampler.move(read.state)
         again = sampler.restarts(n, (kept if stops[-1].act else now).tokens)
         if again is not None:
-            state = State(*_where(again, model.initial_state(inputs, generator), state))
+            state = State(*_where(again, model.initial_state(B, generator), state))
             born = torch.where(again, n, born)
             halted = halted & ~again
     return [found[stop] for stop in stops]
 
 
 def rollout(
-    model: Network, inputs: Tensor, *, depth: int, generator: torch.Generator, act: bool = False
+    model: Network, given: Given, *, depth: int, generator: torch.Generator, act: bool = False
 ) -> Rollout:
     """The answers of independent trajectories at one :class:`Stop`; see :func:`rollouts`."""
-    return rollouts(model, inputs, stops=[Stop(depth, act)], generator=generator)[0]
+    return rollouts(model, given, stops=[Stop(depth, act)], generator=generator)[0]

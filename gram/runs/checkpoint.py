@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,38 @@ def load_weights(path: Path, model: nn.Module, which: str) -> None:
     load_strictly(model, read_weights(path, which), path)
 
 
+# What version 0.1 called the parts that have another name now: the end of a name here, and there.
+FORMER = (
+    ("front.", ("",)),
+    ("back.head.", ("decoder.", "head.")),
+    (".mixer.", (".attention.",)),
+)
+
+
+def with_names_of(own: Iterable[str], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names that a model has, where they have those of :data:`FORMER`."""
+    found = dict(tensors)
+    for name in own:
+        if name in tensors:
+            continue
+        former = [name]
+        for here, there in FORMER:
+            former = [one.replace(here, other) for one in former for other in there]
+        before = next((one for one in former if one in found), None)
+        if before is not None:
+            found[name] = found.pop(before)
+    return found
+
+
 def load_strictly(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load ``tensors`` into ``model``; every name, shape and kind of number must agree, and all be
-    finite.
+    finite. Names that a part had before are understood.
 
     Raises:
         GramError: names the first tensor that differs, or that holds NaN or an infinity.
     """
     own = model.state_dict()
+    tensors = with_names_of(own, tensors)
     for name in sorted(own.keys() | tensors.keys()):
         here = tuple(own[name].shape) if name in own else "absent"
         there = tuple(tensors[name].shape) if name in tensors else "absent"

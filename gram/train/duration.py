@@ -48,7 +48,7 @@ def pass_seconds(trainer: Trainer, rows: int) -> float:
     stream, config, device = trainer.stream, trainer.config, trainer.device
     some = stream.taken(None).part(slice(rows))
     generator = seeded_generator(device, 0, "duration")
-    some = some._replace(noise=trainer.model.training_noise(some.inputs, generator))
+    some = some._replace(noise=trainer.model.training_noise(len(some.last), generator))
 
     def once() -> None:
         with trainer.precision():

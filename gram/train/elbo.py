@@ -18,7 +18,7 @@ from torch import Tensor
 from gram.data.splits import Split, spread_rows
 from gram.models.gram import GRAM
 from gram.models.guidance import Source, kl_divergence
-from gram.models.network import Network
+from gram.models.network import Given, Network
 from gram.settings import TrainConfig
 from gram.system.progress import progress_of_part
 from gram.train import losses
@@ -28,27 +28,29 @@ Bounds = dict[str, dict[str, float]]  # {full, surrogate} -> {cross_entropy, kl}
 GROUPS = {"1": (1, 1), "2 to 3": (2, 3), "4 to 6": (4, 6), "7 and more": (7, None)}
 
 
-def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """At most ``limit`` (input, target) pairs, spread evenly over a split: int64 [B, L] and [B,
-    L_out].
+def watched_pairs(split: Split, limit: int, device: torch.device) -> tuple[Given, Tensor]:
+    """At most ``limit`` (input, target) pairs, spread evenly over a split: inputs, and targets
+    int64 [B, L_out].
     """
     return pairs_at(split, spread_rows(len(split.completions), limit), device)
 
 
-def pairs_at(split: Split, rows: NDArray[np.int64], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The pairs of a split whose completions stand at ``rows`` [B]: int64 [B, L] and [B, L_out]."""
+def pairs_at(split: Split, rows: NDArray[np.int64], device: torch.device) -> tuple[Given, Tensor]:
+    """The pairs of a split whose completions stand at ``rows`` [B]: inputs, and targets int64 [B,
+    L_out].
+    """
     owners = np.searchsorted(split.offsets, rows, side="right") - 1
     inputs, targets = (
         torch.from_numpy(tokens).long().to(device)
         for tokens in (split.inputs[owners], split.completions[rows])
     )
-    return inputs, targets
+    return Given(inputs), targets
 
 
 @torch.no_grad()
 def supervised_pass(
     model: GRAM,
-    inputs: Tensor,
+    given: Given,
     targets: Tensor,
     config: TrainConfig,
     generator: torch.Generator,
@@ -60,23 +62,23 @@ def supervised_pass(
 
     Args:
         model: the network.
-        inputs: [B, L] int64.
+        given: the rows' inputs.
         targets: [B, L_out] int64.
         config: N_sup and the normaliser of the cross-entropy.
-        generator: source of the noise, on the device of ``inputs``.
+        generator: source of the noise, on the device of the model.
         uncharged_noise, charge_all: as of :meth:`gram.models.gram.GRAM.forward`.
 
     Returns:
         -log p(y | z) summed over tokens, and KL(q || p) summed over tokens, channels and the step's
         charged transitions; both fp32 [N_sup, B], in nats per board. None for a model without a KL.
     """
-    state = model.initial_state(inputs, generator)
+    state = model.initial_state(len(targets), generator)
     cross_entropy, kl = [], []
     for _ in progress_of_part(iterable=range(config.N_sup), desc="bounds", unit="step"):
-        noise = model.draw_noise(inputs, generator)
+        noise = model.draw_noise(len(targets), generator)
         step = model(
             state,
-            inputs,
+            given,
             targets=targets,
             noise=noise,
             uncharged_noise=uncharged_noise,
@@ -98,12 +100,12 @@ def supervised_pass(
 
 
 def pass_as_trained(
-    model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+    model: GRAM, given: Given, targets: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor] | None:
     """:func:`supervised_pass` with noise and charges as the run's settings say."""
     return supervised_pass(
         model,
-        inputs,
+        given,
         targets,
         config,
         generator,
@@ -113,7 +115,7 @@ def pass_as_trained(
 
 
 def bounds(
-    model: GRAM, inputs: Tensor, targets: Tensor, config: TrainConfig, generator: torch.Generator
+    model: GRAM, given: Given, targets: Tensor, config: TrainConfig, generator: torch.Generator
 ) -> Bounds | None:
     """The full negative ELBO and the surrogate of some pairs; one sample of the noise each, the
     same for both.
@@ -129,10 +131,10 @@ def bounds(
 
     Args:
         model: the network.
-        inputs: [B, L] int64, B at least 1.
+        given: the rows' inputs, at least one.
         targets: [B, L_out] int64.
         config: the run's settings.
-        generator: source of the noise, on the device of ``inputs``.
+        generator: source of the noise, on the device of the model.
 
     Returns:
         {full, surrogate} -> {cross_entropy, kl} in nats per board, means over the batch; None for a
@@ -140,10 +142,10 @@ def bounds(
     """
     start = generator.get_state()
     full = supervised_pass(
-        model, inputs, targets, config, generator, uncharged_noise="posterior", charge_all=True
+        model, given, targets, config, generator, uncharged_noise="posterior", charge_all=True
     )
     generator.set_state(start)
-    as_trained = pass_as_trained(model, inputs, targets, config, generator)
+    as_trained = pass_as_trained(model, given, targets, config, generator)
     if full is None or as_trained is None:
         return None
     cross_entropy, kl = full
@@ -167,8 +169,8 @@ def watched_bounds(
     """
     if not isinstance(model, GRAM):
         return None
-    inputs, targets = watched_pairs(split, config.eval_inputs, generator.device)
-    return bounds(model, inputs, targets, config, generator) if len(inputs) else None
+    given, targets = watched_pairs(split, config.eval_inputs, generator.device)
+    return bounds(model, given, targets, config, generator) if len(targets) else None
 
 
 def by_supervision_step(

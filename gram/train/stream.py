@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gram.data.splits import Split
-from gram.models.network import Network, State, Step
+from gram.models.network import Given, Network, State, Step
 from gram.settings import RunSettings, TrainConfig
 from gram.settings.agreement import check_halting
 from gram.system.errors import GramError
@@ -186,9 +186,7 @@ class Stream:
 
     def _start(self) -> State:
         """z_0 for every row."""
-        z0 = self.model.initial_state(
-            self.inputs[:1].expand(self.config.batch_size, -1), self.generator
-        )
+        z0 = self.model.initial_state(self.config.batch_size, self.generator)
         return State(*(part[self._rows] for part in z0))
 
     def _draw_least(self) -> Tensor:
@@ -224,10 +222,8 @@ class Stream:
         return self.age + 1 >= self.config.N_sup
 
     def taken(self, noise: Tensor | None) -> Rows:
-        """What the present supervision step takes of all rows, with the noise [..., b, ...] for
-        them.
-        """
-        return Rows(self.state, self.inputs, self.targets, noise, self.last, self.age)
+        """What the present supervision step takes of all rows, with the noise [b, ...] for them."""
+        return Rows(self.state, Given(self.inputs), self.targets, noise, self.last, self.age)
 
     @property
     def finishing(self) -> Tensor:

@@ -199,13 +199,11 @@ class Trainer:
             The reward r of each row, if this is its last step: fp32 [b].
         """
         config, stream = self.config, self.stream
-        taken = stream.taken(None)
-        inputs = taken.inputs
         # Drawn for the rows of all processes, so that theirs do not depend on how many there are.
-        noise = self.model.training_noise(inputs[:1].expand(config.batch_size, -1), self.noise)
-        taken = taken._replace(noise=noise[:, self.rows] if noise is not None else None)
+        noise = self.model.training_noise(config.batch_size, self.noise)
+        taken = stream.taken(noise[self.rows] if noise is not None else None)
         rewards = []
-        for start in range(0, len(inputs), self.micro_batch):
+        for start in range(0, len(taken.last), self.micro_batch):
             rows = slice(start, start + self.micro_batch)
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]

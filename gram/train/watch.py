@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gram.data.splits import Split, spread_rows
-from gram.models.network import Network
+from gram.models.network import Given, Network
 from gram.models.rollout import rollout
 from gram.settings import TrainConfig
 from gram.tasks import Task
@@ -76,7 +76,7 @@ def rollout_counts(
     if not len(chosen):
         return counts
     tokens = torch.from_numpy(inputs).long().to(generator.device)
-    result = rollout(model, tokens, depth=config.N_sup, generator=generator)
+    result = rollout(model, Given(tokens), depth=config.N_sup, generator=generator)
     valid = task.is_valid(inputs, result.tokens.cpu().numpy().astype("uint8"))
     several = split.counts[chosen] > 1
     for key, mask in (("one", ~several), ("several", several)):

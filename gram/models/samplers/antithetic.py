@@ -16,9 +16,9 @@ class Antithetic(Grouped):
     pair decides both ways.
     """
 
-    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        eps = self.draw(model, inputs, generator, rows=(self.group + 1) // 2)
-        return torch.stack((eps, -eps), dim=3).flatten(2, 3)[:, :, : self.group].flatten(1, 2)
+    def noise(self, model: Network, rows: int, generator: torch.Generator) -> Tensor:
+        eps = self.draw(model, rows // self.group, generator, each=(self.group + 1) // 2)
+        return torch.stack((eps, -eps), dim=2).flatten(1, 2)[:, : self.group].flatten(0, 1)
 
 
 SAMPLER = Antithetic

@@ -35,11 +35,11 @@ class Sampler:
         """
         return cls()
 
-    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor | None:
-        """The noise of one supervision step of ``inputs`` [B, L], shaped as ``model.draw_noise``
-        does: [T, B, ...].
+    def noise(self, model: Network, rows: int, generator: torch.Generator) -> Tensor | None:
+        """The noise of one supervision step of as many rows, shaped as ``model.draw_noise`` does:
+        [rows, ...].
         """
-        return model.draw_noise(inputs, generator)
+        return model.draw_noise(rows, generator)
 
     def move(self, state: State) -> State:
         """The state [B, L', D] from which the next supervision step starts."""
@@ -74,18 +74,18 @@ class Grouped(Sampler):
         """The rows of a batch as a table of inputs and trajectories: [B, ...] -> [N, W, ...]."""
         return rows.reshape(-1, self.group, *rows.shape[1:])
 
-    def draw(self, model: Network, inputs: Tensor, generator: torch.Generator, rows: int) -> Tensor:
-        """Independent noise for the first ``rows`` trajectories of every input: [T, N, rows, ...].
+    def draw(self, model: Network, inputs: int, generator: torch.Generator, each: int) -> Tensor:
+        """Independent noise for ``each`` trajectories of every one of the inputs: [inputs, each,
+        ...].
 
         Raises:
             GramError: a model whose trajectories differ for another reason than noise in its
                 transitions.
         """
-        chosen = self.by_input(inputs)[:, :rows].flatten(0, 1)
-        noise = model.draw_noise(chosen, generator)
+        noise = model.draw_noise(inputs * each, generator)
         if noise is None:
             raise GramError(
                 "evaluate: sampler: this model draws no noise in its transitions that could be"
                 " shared; use iid"
             )
-        return noise.view(len(noise), -1, rows, *noise.shape[2:])
+        return noise.view(inputs, each, *noise.shape[1:])

@@ -20,13 +20,14 @@ class Quasi(Grouped):
     coordinates at a time anyway. Stratifying each coordinate alone is exact at any W.
     """
 
-    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        order, within = (self.draw(model, inputs, generator, rows=self.group) for _ in range(2))
+    def noise(self, model: Network, rows: int, generator: torch.Generator) -> Tensor:
+        inputs = rows // self.group
+        order, within = (self.draw(model, inputs, generator, each=self.group) for _ in range(2))
         # The ranks of independent values are a random permutation; the normal CDF makes the second
         # draw uniform. In float64, where neither end of (0, 1) can be reached by rounding.
-        rank = order.argsort(dim=2).argsort(dim=2)
+        rank = order.argsort(dim=1).argsort(dim=1)
         uniform = (rank + torch.special.ndtr(within.double())) / self.group
-        return torch.special.ndtri(uniform).to(order.dtype).flatten(1, 2)
+        return torch.special.ndtri(uniform).to(order.dtype).flatten(0, 1)
 
 
 SAMPLER = Quasi

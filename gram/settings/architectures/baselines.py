@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gram.settings.architectures.gram import ROPE
+from gram.settings.architectures.gram import MIXER, ROPE
 from gram.settings.field import setting
 from gram.settings.limits import BASE, HEADS, LAYERS, REPEATS, TOKENS, WIDTH
 
@@ -49,6 +49,17 @@ class InPlace(Transformer):
     """What those share that read the answer at the input's own tokens."""
 
     rope: Literal["sequence", "axial", "diagonal"] = setting("sequence", ROPE, gap="See GRAM.")
+    mixer: Literal["attention", "sequence"] = setting(
+        "attention",
+        MIXER,
+    )
+    mixer_hidden: int = setting(
+        512,
+        "with mixer: sequence: inner width of that SwiGLU",
+        gap="See GRAM.",
+        least=1,
+        most=WIDTH,
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,11 @@ ROPE = (
     " those, their sum and their difference"
 )
 
+MIXER = (
+    "what brings tokens together in a layer: attention, or a SwiGLU over the sequence, which the"
+    " paper has for Sudoku"
+)
+
 
 @dataclass(frozen=True)
 class GramModel:
@@ -147,6 +152,20 @@ class GramModel:
         "argmax",
         "answer of a rollout: the most probable tokens, or each drawn from its softmax at"
         " temperature 1 (Table 3); training does not depend on it",
+    )
+    mixer: Literal["attention", "sequence"] = setting(
+        "attention",
+        MIXER,
+    )
+    mixer_hidden: int = setting(
+        512,
+        "with mixer: sequence: inner width of that SwiGLU",
+        gap=(
+            "Open. TRM's is 8/3 of the sequence, rounded up to a multiple of 256: 512 for 81 + 16"
+            " tokens."
+        ),
+        least=1,
+        most=WIDTH,
     )
     rope: Literal["sequence", "axial", "diagonal"] = setting(
         "sequence",

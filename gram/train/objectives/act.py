@@ -34,7 +34,7 @@ def continue_loss(halt: Tensor, following: Tensor, last: Tensor) -> Tensor:
 
 @supervise.register
 def _(model: HRM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
-    step = model(rows.state, rows.inputs)
+    step = model(rows.state, rows.given)
     hits = step.logits.argmax(dim=-1) == rows.targets
     exact = hits.all(dim=-1)
     terms = {
@@ -47,7 +47,7 @@ def _(model: HRM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
         with (
             torch.no_grad()
         ):  # no target network and no replay: the step that follows, by the same weights
-            following = model(step.state, rows.inputs).halt
+            following = model(step.state, rows.given).halt
         terms["continue_loss"] = continue_loss(step.halt, following, rows.last)
         weights["continue_loss"] = config.halt_weight
     return Supervised(step, hits, terms, weights)

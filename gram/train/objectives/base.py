@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from gram.models.network import Network, State, Step
+from gram.models.network import Given, Network, State, Step
 from gram.settings import TrainConfig, agreement
 
 
@@ -15,7 +15,7 @@ class Rows(NamedTuple):
     """Some rows of the carry, as a supervision step takes them."""
 
     state: State  # where they stand, [B, L', D]
-    inputs: Tensor  # [B, L] int64
+    given: Given
     targets: Tensor  # [B, L_out] int64
     noise: Tensor | None  # from Network.training_noise
     last: Tensor  # [B] bool, whether this is the N_sup-th step of the row
@@ -25,9 +25,9 @@ class Rows(NamedTuple):
         """Some of these rows."""
         return Rows(
             State(self.state.h[rows], self.state.l[rows]),
-            self.inputs[rows],
+            self.given.part(rows),
             self.targets[rows],
-            None if self.noise is None else self.noise[:, rows],
+            None if self.noise is None else self.noise[rows],
             self.last[rows],
             self.age[rows],
         )

@@ -14,7 +14,7 @@ from gram.train.objectives.base import Rows, Supervised, supervise
 def _(model: GRAM, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     step = model(
         rows.state,
-        rows.inputs,
+        rows.given,
         targets=rows.targets,
         noise=rows.noise,
         uncharged_noise=config.uncharged_noise,

@@ -16,7 +16,7 @@ from gram.train.objectives.base import Rows, Supervised, check_softmax, supervis
 def _(model: Direct | Autoregressive, config: TrainConfig, number: int, rows: Rows) -> Supervised:
     if isinstance(model, Autoregressive):
         check_softmax(model, config)
-    step = model(rows.state, rows.inputs, targets=rows.targets)
+    step = model(rows.state, rows.given, targets=rows.targets)
     hits = step.logits.argmax(dim=-1) == rows.targets
     terms = {
         "cross_entropy": losses.cross_entropy(step.logits, rows.targets, config.cross_entropy),

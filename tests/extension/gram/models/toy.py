@@ -7,50 +7,50 @@ from gram.settings.architectures.toy import ToyModel
 from torch import Tensor
 
 from gram.models.building import build
-from gram.models.layers import Embedding, linear
-from gram.models.network import Network, Shape, State, Step
+from gram.models.ends import Answer, Cells
+from gram.models.layers import linear
+from gram.models.network import Given, Network, Shape, State, Step
 
 
 class Toy(Network):
     """Embedding, noise, and a linear map to logits.
 
     Args:
-        answers: positions of the input at which the answer is read.
+        shape: of the task.
         D: width of a token.
-        vocabulary: size of the vocabulary.
         noise: standard deviation.
     """
 
-    def __init__(self, *, answers: slice, D: int, vocabulary: int, noise: float) -> None:
-        super().__init__(answers=answers)
+    def __init__(self, shape: Shape, *, D: int, noise: float) -> None:
+        super().__init__()
         self.D, self.noise = D, noise
-        self.embedding = Embedding(vocabulary, D)
-        self.head = linear(D, vocabulary)
+        self.front = Cells(shape, D)
+        self.back = Answer(shape, linear(D, shape.vocabulary))
 
     @property
     def samples(self) -> bool:
         return True
 
-    def draw_noise(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """N(0, I), fp32 [1, B, 1, D]."""
-        shape = (1, len(inputs), 1, self.D)
+    def draw_noise(self, rows: int, generator: torch.Generator) -> Tensor:
+        """N(0, I), fp32 [rows, 1, D]."""
+        shape = (rows, 1, self.D)
         return torch.randn(shape, generator=generator, device=generator.device)
 
     def forward(
         self,
         state: State,
-        inputs: Tensor,
+        given: Given,
         *,
         targets: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> Step:
         """One pass."""
-        h = self.embedding(inputs)
+        h = self.front(given)
         if noise is not None:
-            h = h + self.noise * noise[0]
-        return self.step(state, self.head(h[:, self.answers]))
+            h = h + self.noise * noise
+        return self.step(state, self.back(h))
 
 
 @build.register
 def _(config: ToyModel, shape: Shape) -> Toy:
-    return Toy(answers=shape.answers, D=config.D, vocabulary=shape.vocabulary, noise=config.noise)
+    return Toy(shape, D=config.D, noise=config.noise)

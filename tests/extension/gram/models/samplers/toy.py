@@ -12,12 +12,9 @@ from gram.models.samplers.base import Grouped
 class Same(Grouped):
     """One draw per input, for all of its trajectories."""
 
-    def noise(self, model: Network, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        return (
-            self.draw(model, inputs, generator, rows=1)
-            .repeat_interleave(self.group, 2)
-            .flatten(1, 2)
-        )
+    def noise(self, model: Network, rows: int, generator: torch.Generator) -> Tensor:
+        noise = self.draw(model, rows // self.group, generator, each=1)
+        return noise.repeat_interleave(self.group, 1).flatten(0, 1)
 
 
 SAMPLER = Same
