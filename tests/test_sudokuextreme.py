@@ -28,7 +28,7 @@ from gram.settings.tasks import FAMILIES
 from gram.settings.tasks.sudokuextreme import PUZZLES, TEST, TRAIN
 from gram.system.errors import GramError
 from gram.tasks import make_task
-from gram.tasks.forms import Forms
+from gram.tasks.canonical import CanonicalForms
 from gram.tasks.grids import BLANK, BOXES, FIRST_DIGIT, Grids
 from gram.tasks.search import Search
 from gram.tasks.sudokuextreme import Puzzles, read_puzzles
@@ -130,7 +130,7 @@ def test_no_puzzles() -> None:
     assert Search(NINE).solve(np.zeros((0, 81), dtype=np.uint8)).counts.shape == (0,)
 
 
-# Forms --------------------------------------------------------------------------------------------
+# CanonicalForms --------------------------------------------------------------------------------------------
 
 
 def first_form(grid: NDArray[Any]) -> bytes:
@@ -156,7 +156,7 @@ def first_form(grid: NDArray[Any]) -> bytes:
 
 
 def test_a_canonical_form_is_the_first_of_all(made: tuple[NDArray[Any], NDArray[Any]]) -> None:
-    found = Forms().of_grids(made[1][:2])
+    found = CanonicalForms().of_grids(made[1][:2])
     assert [form.tobytes() for form in found] == [first_form(grid) for grid in made[1][:2]]
 
 
@@ -182,7 +182,7 @@ def test_symmetries_keep_validity_the_one_solution_and_the_canonical_form(
         len({bytes(np.append(*both).astype(np.uint8)) for both in zip(places, tokens, strict=True)})
         == 1000
     )
-    forms = Forms()
+    forms = CanonicalForms()
     own = forms.of_puzzles(puzzles, solutions)
     assert len(np.unique(own, axis=0)) == len(puzzles)  # no two are forms of one another
     asked, answers = (
@@ -200,7 +200,7 @@ def test_other_givens_are_another_form(made: tuple[NDArray[Any], NDArray[Any]]) 
     shown = puzzles.copy()
     cell = np.flatnonzero(puzzles[0] == BLANK)[0]
     shown[0, cell] = solutions[0, cell]
-    one, other = Forms().of_puzzles(puzzles, solutions), Forms().of_puzzles(shown, solutions)
+    one, other = CanonicalForms().of_puzzles(puzzles, solutions), CanonicalForms().of_puzzles(shown, solutions)
     assert (one[:, :81] == other[:, :81]).all() and (one != other).sum() > 0
 
 
@@ -208,7 +208,7 @@ def test_a_grid_with_symmetries_of_its_own_has_one_form() -> None:
     """The most symmetric grid: of many symmetries that give its form, the puzzle takes one."""
     rows = [[(3 * r + r // 3 + c) % 9 + FIRST_DIGIT for c in range(9)] for r in range(9)]
     grid = np.array([rows], dtype=np.uint8).reshape(1, 81)
-    random, forms = Random(3), Forms()
+    random, forms = Random(3), CanonicalForms()
     puzzle = np.where(np.random.default_rng(0).random((1, 81)) < 0.5, grid, np.uint8(BLANK))
     own = forms.of_puzzles(puzzle, grid)
     for _ in range(10):

@@ -22,7 +22,7 @@ from gram.settings.tasks.sudokuextreme import TEST, TRAIN, SudokuExtremeGenerato
 from gram.system import files, regular
 from gram.system.errors import GramError, short
 from gram.tasks.base import Examples, Tokens
-from gram.tasks.forms import Forms
+from gram.tasks.canonical import CanonicalForms
 from gram.tasks.grids import BLANK
 from gram.tasks.search import Search
 from gram.tasks.sudoku import SudokuRules
@@ -140,7 +140,7 @@ class SudokuExtreme(SudokuRules):
         solved = Search(self.grids).solve(questions)
         refuse(solved.counts != 1, "the puzzle has not one solution")
         refuse((solved.first != answers).any(axis=1), "the answer is not the puzzle's solution")
-        _, groups = np.unique(Forms().of_puzzles(questions, answers), axis=0, return_inverse=True)
+        _, groups = np.unique(CanonicalForms().of_puzzles(questions, answers), axis=0, return_inverse=True)
         refuse(
             tested & np.isin(groups, groups[~tested]),
             "the puzzle is a form of one in training, under the symmetries of Sudoku",

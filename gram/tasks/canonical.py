@@ -39,7 +39,7 @@ def _first_of(rows: Tokens, owners: NDArray[np.int64]) -> NDArray[np.bool_]:
     return found
 
 
-class Forms:
+class CanonicalForms:
     """Canonical forms of 9x9 grids, and of puzzles with their solutions."""
 
     def __init__(self) -> None:
