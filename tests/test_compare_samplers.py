@@ -77,7 +77,7 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
         (sampler, width, seed) for sampler in SAMPLERS for width in (2, 3) for seed in (0, 1)
     }
     # Each is an evaluation of its own, with the noise of its width and seed.
-    subject = evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    subject = evaluation.load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
     config = EvaluateConfig(depth=2, width=3, seed=1, sampler="antithetic")
     drawn = evaluation.draw(
         subject.model, subject.split, config, subject.generator("compare_samplers", 1, 3)

@@ -1,5 +1,5 @@
-"""What torch.compile is given: every network's training step is one graph, without what the compiler
-leaves to slow kernels of their own.
+"""What torch.compile is given: every step in training is one graph, and nothing in it is left to
+slow kernels of their own.
 """
 
 from __future__ import annotations

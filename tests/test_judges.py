@@ -18,7 +18,8 @@ from gram.evaluate import metrics, scoring
 from gram.evaluate.judges import JUDGES, Chunk, Judge
 from gram.evaluate.judges.base import in_bins
 from gram.evaluate.pool import pool
-from gram.evaluate.scoring import Drawn, majority, score
+from gram.evaluate.scoring import Drawn, score
+from gram.evaluate.votes import majority, most_frequent
 from gram.settings.tasks import FAMILIES
 from gram.system import files, shapes
 from gram.system.errors import GramError
@@ -130,6 +131,7 @@ def test_exact_by_hand() -> None:
         "accuracy": (3, 12),
         "accuracy_tokens": ((3 + 0 + 0 + 2) + (2 + 3 + 3 + 0) + (0 + 1 + 0 + 1), 36),
         "accuracy_vote": (1, 3),  # B, A and A
+        "accuracy_vote2": (2, 3),  # B or A, A or C, and A or C
         "accuracy_lprm": (0, 3),  # B, C and A
         "accuracy_best": (2, 3),
         "accuracy_verified": (2, 3),  # the first word of equal letters: A, A and A
@@ -290,6 +292,11 @@ def test_completions_of_another_input_are_not_met() -> None:
     split = split_of([[1, 2], [2, 2]], [[5, 5], [6, 6]], [0, 1, 2])
     tokens = np.array([[[5, 5], [6, 6]], [[5, 5], [6, 6]]], dtype=np.uint8)
     assert met(train, split, tokens).tolist() == [[False, True], [False, False]]
+
+
+def test_the_second_of_a_vote_is_another_answer_if_there_is_one() -> None:
+    answers = np.array([[3, 1, 1, 3, 2], [5, 5, 5, 5, 5], [4, 3, 2, 1, 0]])
+    assert most_frequent(answers, 2).tolist() == [[0, 1], [0, 0], [0, 1]]
 
 
 def test_a_majority_is_the_earliest_of_the_most_frequent() -> None:

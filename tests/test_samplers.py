@@ -304,7 +304,7 @@ def test_repulsion_of_a_pair_and_of_equal_states() -> None:
 @pytest.fixture(scope="module")
 def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
 
 
 def drawn(subject: evaluation.Subject, **config: Any) -> Drawn:
@@ -381,7 +381,7 @@ def test_widths_are_told_from_subsets_of_independent_samples_only(
 ) -> None:
     for sampler in SAMPLERS:
         config = EvaluateConfig(depth=2, width=4, sampler=sampler, reseed_every=1)  # type: ignore[arg-type]
-        subject = evaluation.load_subject(gram_run, data_folder, "test", config.weights, CPU)
+        subject = evaluation.load_subject(gram_run, data_folder, "test", config, CPU)
         content, _ = evaluation.evaluate(subject, config)
         assert content["run"]["sampler"] == sampler
         assert [row["width"] for row in content["by_width"]] == (

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from gram.data.checksums import add_checksums_argument
 from gram.data.splits import SPLITS, Split, load_split
 from gram.evaluate import metrics
+from gram.evaluate.forms import Forms, draw_forms
 from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
 from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Given, Network, Shape, forward_in
-from gram.models.rollout import Stop, rollouts
+from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import make_sampler
 from gram.runs import checkpoint
 from gram.runs.trained import KEPT, WEIGHTS, read_trained
@@ -42,9 +44,10 @@ def draw_at(
     config: EvaluateConfig,
     generator: torch.Generator,
     partial: PartialDraws | None = None,
+    forms: Forms | None = None,
 ) -> list[Drawn]:
-    """W prior samples of every input; a deterministic model answers once, and its answer stands for
-    all W.
+    """W prior samples of every input; a deterministic model answers each form of it once, and its
+    answers stand for all W.
 
     Args:
         model: the network.
@@ -53,10 +56,12 @@ def draw_at(
         config: width, batch size and sampler.
         generator: source of the noise, on the device of the model.
         partial: where what is drawn is saved on the way, and goes on from.
+        forms: of the inputs, which its trajectories take in turn.
     """
-    draws = config.width if model.samples else 1
+    draws = draws_of(model, config)
     sampler = make_sampler(config, draws)
     index = np.repeat(np.arange(len(split.inputs)), draws)
+    form = np.arange(len(index)) % draws % config.forms
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
     parts = partial.resume(generator) if partial else []
     done = sum(len(part[0].tokens) for part in parts)
@@ -64,33 +69,54 @@ def draw_at(
     with forward, progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
         bar.update(done)
         for start in range(done, len(index), rows):
-            batch = (
-                torch.from_numpy(split.inputs[index[start : start + rows]])
-                .long()
-                .to(generator.device)
-            )
+            some = slice(start, start + rows)
+            inputs = split.inputs[index[some]]
+            if forms is not None:
+                inputs = forms.changed(inputs, form[some])
             part = rollouts(
                 model,
-                Given(batch),
+                Given(torch.from_numpy(inputs).long().to(generator.device)),
                 stops=stops,
                 generator=generator,
                 sampler=sampler,
                 noise_scale=config.noise_scale,
             )
-            parts.append(part)
-            bar.update(len(batch))
+            parts.append([compact(read, forms, form[some]) for read in part])
+            bar.update(len(inputs))
             if partial:
                 partial.save_if_due(parts, generator)
     shape = (len(split.inputs), draws)
     drawn = []
     for read in zip(*parts, strict=True):
-        stacked = [
-            torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
-            for column in zip(*read, strict=True)
-        ]
-        tokens, *others = (np.repeat(column, config.width // draws, axis=1) for column in stacked)
-        drawn.append(Drawn(tokens.astype(np.uint8), *others))
+        columns = []
+        for column in zip(*read, strict=True):
+            stacked = torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
+            if draws < config.width:
+                stacked = np.repeat(stacked, config.width // draws, axis=1)
+            columns.append(stacked)
+        tokens, *others = columns
+        drawn.append(Drawn(tokens.astype(np.uint8, copy=False), *others))
     return drawn
+
+
+def draws_of(model: Network, config: EvaluateConfig) -> int:
+    """Trajectories that are computed per input."""
+    return config.width if model.samples else config.forms
+
+
+def compact(read: Rollout, forms: Forms | None, form: NDArray[np.int64]) -> Rollout:
+    """What was read of a batch, on the CPU, with its tokens as uint8 and as answers to the inputs
+    themselves.
+
+    Args:
+        read: of B trajectories.
+        forms: in which the inputs were.
+        form: [B], in which of them.
+    """
+    tokens = read.tokens.to(torch.uint8).cpu()
+    if forms is not None:
+        tokens = torch.from_numpy(forms.undone(tokens.numpy(), form))
+    return Rollout(tokens, *(column.cpu() for column in read[1:]))
 
 
 def draw(
@@ -99,9 +125,11 @@ def draw(
     config: EvaluateConfig,
     generator: torch.Generator,
     partial: PartialDraws | None = None,
+    forms: Forms | None = None,
 ) -> Drawn:
     """:func:`draw_at` the depth of ``config``."""
-    return draw_at(model, split, [Stop(config.depth, config.act)], config, generator, partial)[0]
+    stops = [Stop(config.depth, config.act)]
+    return draw_at(model, split, stops, config, generator, partial, forms)[0]
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
@@ -133,12 +161,22 @@ def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.Dat
     )
 
 
+def test_time_only(architecture: str, config: EvaluateConfig) -> dict[str, Any]:
+    """The settings of ``config`` that act on this architecture alone, such as a temperature."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if architecture in field.metadata["only"]
+    }
+
+
 def load_model(
-    settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device
+    settings: RunSettings, task: Task, weights: Path, config: EvaluateConfig, device: torch.device
 ) -> Network:
-    """The trained network of a run, ready for rollouts."""
+    """The trained network of a run, ready for rollouts that answer as ``config`` says."""
     model = build_model(settings.model, Shape.of(task), seed=0)
-    checkpoint.load_weights(weights, model, which)
+    checkpoint.load_weights(weights, model, config.weights)
+    model.answer_as(config)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -191,11 +229,13 @@ class Subject:
             "act": config.act,
             "sampler": config.sampler,
             "noise_scale": config.noise_scale,
+            **test_time_only(settings.model.architecture, config),
             "weights": config.weights,
             "precision": config.precision,
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
             "rollout_seed": config.seed,
-            "draws": config.width if self.model.samples else 1,
+            "draws": draws_of(self.model, config),
+            **({"forms": config.forms} if config.forms > 1 else {}),
             "calls": self.model.calls,
             "ema": config.weights == "ema",
             "parameters": parameter_count(self.model),
@@ -223,9 +263,10 @@ class Subject:
 
 
 def load_subject(
-    run_folder: Path, data: Path, split_name: str, which: str, device: torch.device
+    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
 ) -> Subject:
-    """A run and the split it is evaluated on, with ``which`` weights ("ema" or "raw").
+    """A run and the split it is evaluated on, with the weights, and the way to answer, of
+    ``config``.
 
     Raises:
         GramError: missing or foreign files, or other data than the run was trained on.
@@ -243,7 +284,7 @@ def load_subject(
                 f" {data} has {one.md5}: test inputs could have been seen; train again"
             )
     weights = run_folder / WEIGHTS
-    model = load_model(settings, task, weights, which, device)
+    model = load_model(settings, task, weights, config, device)
     return Subject(
         settings, meta, weights, weights_md5, task, split_name, split, train, model, device
     )
@@ -253,7 +294,7 @@ def load_subjects(
     run_folders: Sequence[Path],
     data: Sequence[Path],
     split_name: str,
-    which: str,
+    config: EvaluateConfig,
     device: torch.device,
 ) -> list[Subject]:
     """:func:`load_subject` for one run, or for the run of every fold with its data.
@@ -266,7 +307,7 @@ def load_subjects(
             f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}"
         )
     return [
-        load_subject(run, folder, split_name, which, device)
+        load_subject(run, folder, split_name, config, device)
         for run, folder in zip(run_folders, data, strict=True)
     ]
 
@@ -279,7 +320,8 @@ def evaluate(
     """
     split = subject.split
     generator = subject.generator("evaluate", config.seed)
-    drawn = draw(subject.model, split, config, generator, partial)
+    forms = draw_forms(subject.task, config)
+    drawn = draw(subject.model, split, config, generator, partial, forms)
     family = family_of(subject.settings.task)
     judge = JUDGES[family.judge](subject.train, family.bins)
     scored = score(subject.task, split, drawn, judge)

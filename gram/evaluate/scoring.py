@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gram.data.splits import Split
 from gram.evaluate.judges import Chunk, Judge
 from gram.evaluate.metrics import Samples
+from gram.evaluate.votes import answer_numbers, majority
 from gram.system.errors import GramError
 from gram.tasks import Task, Tokens
 
@@ -33,23 +34,6 @@ class Drawn(NamedTuple):
         return Drawn(
             self.tokens[inputs], self.value[inputs], self.steps[inputs], self.halted[inputs]
         )
-
-
-def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
-    """A number for every answer, the same for equal ones: :func:`canonical` [N, W, L] -> [N, W]."""
-    N, W, L = tokens.shape
-    return np.unique(tokens.reshape(-1, L), axis=0, return_inverse=True)[1].reshape(N, W)
-
-
-def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sample that most samples of the same input equal, the earliest of them:
-    :func:`answer_numbers` [N, W] -> [N].
-    """
-    chosen = np.empty(len(answers), dtype=np.int64)
-    for i, row in enumerate(answers):
-        _, number, times = np.unique(row, return_inverse=True, return_counts=True)
-        chosen[i] = times[number].argmax()
-    return chosen
 
 
 def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:

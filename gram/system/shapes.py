@@ -186,8 +186,9 @@ MEASURED = (
 OF_VALIDITY = "accuracy distinct seen seen_answers entropy".split()
 # What is measured where an input has one right answer.
 OF_EXACT = (
-    "accuracy accuracy_tokens accuracy_vote accuracy_lprm accuracy_best accuracy_verified".split()
-)
+    "accuracy accuracy_tokens accuracy_vote accuracy_vote2 accuracy_lprm accuracy_best "
+    "accuracy_verified"
+).split()
 
 
 def measured(**known: Schema) -> Schema:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gram.evaluate.judges.base import ACCURACY, BEST, LPRM, VOTE, Chunk, Judge, Metric, in_bins
 from gram.evaluate.metrics import Samples, ratio
+from gram.evaluate.votes import answer_numbers, most_frequent
 from gram.system.errors import GramError
 from gram.tasks.base import PAD
 
@@ -33,6 +34,9 @@ class Exact(Judge):
             " ones too"
         ),
         "accuracy_vote": VOTE,
+        "accuracy_vote2": Metric(
+            "inputs of whose two most frequent answers one is right: two attempts, as ARC allows"
+        ),
         "accuracy_lprm": LPRM,
         "accuracy_best": BEST,
         "accuracy_verified": Metric(
@@ -52,7 +56,9 @@ class Exact(Judge):
     )
 
     def columns(self, chunk: Chunk) -> dict[str, NDArray[Any]]:
-        """``right_tokens`` [n, W] and, of the right answer, ``tokens`` [n], both without padding.
+        """``right_tokens`` [n, W] and, of the right answer, ``tokens`` [n], both without padding;
+        ``second`` [n], the first sample of the second most frequent answer; and the facts of which
+        there are bins.
 
         Raises:
             GramError: an input has several right answers, or none.
@@ -69,6 +75,7 @@ class Exact(Judge):
         return {
             "right_tokens": equal.sum(axis=2),
             "tokens": asked.sum(axis=1),
+            "second": most_frequent(answer_numbers(chunk.tokens), count=2)[:, 1],
         } | {name: values for name, values in split.facts.items() if name in self.bins}
 
     def sections(self, scored: Samples, independent: bool) -> dict[str, Any]:
@@ -90,17 +97,20 @@ def measured(scored: Samples) -> dict[str, dict[str, float | None]]:
     # Of one right answer the number is 0; what has another number keeps all rules and is not it.
     right, valid = scored.found == 0, scored.found >= 0
     inputs = np.arange(N)
-    chosen = scored.answers | {"verified": valid.argmax(axis=1)}
+    vote, lprm = (scored.answers[rule] for rule in ("vote", "lprm"))
+    attempts = right[inputs, vote] | right[inputs, scored.columns["second"]]
+    verified = valid.argmax(axis=1)  # the first, where none is
     result = {
         "accuracy": ratio(right.sum(), right.size),
         "accuracy_tokens": ratio(
             scored.columns["right_tokens"].sum(), W * scored.columns["tokens"].sum()
         ),
+        "accuracy_vote": ratio(right[inputs, vote].sum(), N),
+        "accuracy_vote2": ratio(attempts.sum(), N),
+        "accuracy_lprm": ratio(right[inputs, lprm].sum(), N),
+        "accuracy_best": ratio(right.any(axis=1).sum(), N),
+        "accuracy_verified": ratio(right[inputs, verified].sum(), N),
     }
-    for rule in ("vote", "lprm"):
-        result[f"accuracy_{rule}"] = ratio(right[inputs, chosen[rule]].sum(), N)
-    result["accuracy_best"] = ratio(right.any(axis=1).sum(), N)
-    result["accuracy_verified"] = ratio(right[inputs, chosen["verified"]].sum(), N)
     for name, times in scored.violations.items():
         result[f"{name}_mean"] = ratio(times.sum(), times.size)
     return result
