@@ -130,7 +130,7 @@ def test_no_puzzles() -> None:
     assert Search(NINE).solve(np.zeros((0, 81), dtype=np.uint8)).counts.shape == (0,)
 
 
-# CanonicalForms --------------------------------------------------------------------------------------------
+# Canonical forms ---------------------------------------------------------------------------------
 
 
 def first_form(grid: NDArray[Any]) -> bytes:
@@ -200,7 +200,10 @@ def test_other_givens_are_another_form(made: tuple[NDArray[Any], NDArray[Any]]) 
     shown = puzzles.copy()
     cell = np.flatnonzero(puzzles[0] == BLANK)[0]
     shown[0, cell] = solutions[0, cell]
-    one, other = CanonicalForms().of_puzzles(puzzles, solutions), CanonicalForms().of_puzzles(shown, solutions)
+    one, other = (
+        CanonicalForms().of_puzzles(puzzles, solutions),
+        CanonicalForms().of_puzzles(shown, solutions),
+    )
     assert (one[:, :81] == other[:, :81]).all() and (one != other).sum() > 0
 
 
@@ -296,8 +299,28 @@ def test_another_file_is_one_line(sources: Path, content: bytes | None, message:
 def test_other_sizes_and_no_folder_are_one_line() -> None:
     with pytest.raises(GramError, match="sudokuextreme6: the puzzles of Sudoku-Extreme are 9x9"):
         make_task("sudokuextreme6", {})
-    with pytest.raises(GramError, match=r"read from files; give --sources FOLDER with train.csv"):
+    with pytest.raises(GramError, match="read from files; give their folder with --sources"):
         make_task("sudokuextreme9", {}).examples()
+    with pytest.raises(GramError, match="emptysudokuextreme4: the puzzles of Sudoku-Extreme are"):
+        make_task("emptysudokuextreme4", {})
+
+
+def test_boards_from_nothing_are_their_solutions_and_forms_of_these(
+    sources: Path, made: tuple[NDArray[Any], NDArray[Any]]
+) -> None:
+    """Equally many of each, all different, and the same twice."""
+    task = make_task("emptysudokuextreme9", {"boards": 60})
+    found = task.examples(sources)
+    assert (found.completions == task.examples(sources).completions).all()
+    assert len(np.unique(found.completions, axis=0)) == 60 and found.split_by == "pairs"
+    assert task.is_valid(np.repeat(found.inputs, 60, axis=0), found.completions).all()
+    forms = CanonicalForms()
+    _, times = np.unique(forms.of_grids(found.completions), axis=0, return_counts=True)
+    assert times.tolist() == [3] * 20
+    lines = (sources / TRAIN).read_text().splitlines()[1:]
+    write(sources, [line_of(made[0][0], made[0][0] + (made[0][0] == BLANK)), *lines[1:]], [])
+    with pytest.raises(GramError, match=r"train.csv: line 2: the answer is no full grid"):
+        task.examples(sources)
 
 
 def test_a_network_trains_on_them(sources: Path, tmp_path: Path, train_run: Any) -> None:

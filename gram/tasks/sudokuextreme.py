@@ -85,6 +85,27 @@ def _tokens(rows: list[str]) -> Tokens:
     return (cells - ord("0") + BLANK).astype(np.uint8).reshape(-1, SIZE * SIZE)
 
 
+def check_size(name: str, size: int) -> None:
+    """Refuse another size than that of the puzzles.
+
+    Raises:
+        GramError: says so.
+    """
+    if size != SIZE:
+        raise GramError(f"{name}: the puzzles of Sudoku-Extreme are {SIZE}x{SIZE}")
+
+
+def check_sources(name: str, sources: Path | None) -> Path:
+    """The folder with the files.
+
+    Raises:
+        GramError: none was given.
+    """
+    if sources is None:
+        raise GramError(f"{name}: its boards are read from files; give their folder with --sources")
+    return sources
+
+
 class SudokuExtreme(SudokuRules):
     """The puzzles of the two files.
 
@@ -107,8 +128,7 @@ class SudokuExtreme(SudokuRules):
         Raises:
             GramError: another size than that of the puzzles.
         """
-        if size != SIZE:
-            raise GramError(f"{name}: the puzzles of Sudoku-Extreme are {SIZE}x{SIZE}")
+        check_size(name, size)
         return cls(name, settings)
 
     def examples(self, sources: Path | None = None) -> Examples:
@@ -117,11 +137,7 @@ class SudokuExtreme(SudokuRules):
         Raises:
             GramError: no folder, an unreadable file, or puzzles that are not what they should be.
         """
-        if sources is None:
-            raise GramError(
-                f"{self.name}: its puzzles are read from files; give --sources FOLDER with"
-                f" {TRAIN} and {TEST}"
-            )
+        sources = check_sources(self.name, sources)
         train, test = read_puzzles(sources / TRAIN), read_puzzles(sources / TEST)
         count = min(self.settings.test_puzzles, len(test.questions))
         chosen = np.arange(count) * len(test.questions) // count
@@ -140,7 +156,9 @@ class SudokuExtreme(SudokuRules):
         solved = Search(self.grids).solve(questions)
         refuse(solved.counts != 1, "the puzzle has not one solution")
         refuse((solved.first != answers).any(axis=1), "the answer is not the puzzle's solution")
-        _, groups = np.unique(CanonicalForms().of_puzzles(questions, answers), axis=0, return_inverse=True)
+        _, groups = np.unique(
+            CanonicalForms().of_puzzles(questions, answers), axis=0, return_inverse=True
+        )
         refuse(
             tested & np.isin(groups, groups[~tested]),
             "the puzzle is a form of one in training, under the symmetries of Sudoku",
