@@ -30,6 +30,10 @@ class EmptyBoards(SudokuRules):
 
     complete = False
 
+    def __init__(self, name: str, n: int) -> None:
+        super().__init__(name, n)
+        self.nothing = np.full(self.length, BLANK, dtype=np.uint8)
+
     def boards(self, drawn: Iterable[Tokens], count: int) -> Examples:
         """The empty board with the first ``count`` different ones of endless boards [n * n], in
         ascending order.
@@ -45,7 +49,7 @@ class EmptyBoards(SudokuRules):
         )
         boards = np.frombuffer(b"".join(sorted(found)), dtype=np.uint8).reshape(-1, self.length)
         return Examples(
-            inputs=np.full((1, self.length), BLANK, dtype=np.uint8),
+            inputs=self.nothing[None],
             completions=boards,
             offsets=np.array([0, len(boards)]),
             given=np.zeros(1, dtype=np.int64),
