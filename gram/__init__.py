@@ -38,6 +38,7 @@ COMMANDS = {
     "checksums": "data",
     "compare_samplers": "evaluate",
     "config": "settings",
+    "draw": "figures",
     "fetch": "data",
     "keep": "runs",
     "launch": "system",

@@ -30,6 +30,7 @@ KEYS = (
     "fact",
     "least",
     "bin",
+    "times",
 )  # rows of a table are matched by these
 SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler", "noise_scale")
 
