@@ -1,5 +1,5 @@
-"""The shape of the code: import order, what the workflow may import, file length, and no global
-random generators.
+"""The shape of the code: import order, what the workflow may import, file length, no comprehension
+inside another, and no global random generators.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -24,6 +24,24 @@ MAX_ENTRIES = 14
 OF_PACKAGE = {"__version__", "COMMANDS", "ROOMS"}
 
 MAX_LINES = 600
+
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+# What still has a comprehension inside another; the list is to become empty.
+NESTED = {
+    "gram/figures/samplers.py",
+    "gram/figures/scaling.py",
+    "gram/tables/comparison.py",
+    "gram/tables/costs.py",
+    "gram/tables/layout.py",
+    "gram/tables/render.py",
+    "gram/tables/reported.py",
+    "gram/tables/summary.py",
+    "tests/test_figures_scaling.py",
+    "tests/test_reports_whole_table.py",
+    "tests/test_tables.py",
+    "tests/test_tables_costs.py",
+    "tests/test_tables_whole.py",
+}
 
 SEEDED_NUMPY = {"Generator", "SeedSequence", "default_rng", "BitGenerator", "PCG64", "Philox"}
 GLOBAL_TORCH = {
@@ -160,6 +178,23 @@ def length_problems(root: Path) -> list[str]:
     return problems
 
 
+def nested_problems(root: Path, left: Collection[str] = NESTED) -> list[str]:
+    """Comprehensions inside a comprehension, which have to be read from the inside to the outside:
+    a named function, or a loop, is read from top to bottom.
+    """
+    problems = []
+    for folder in ("gram", "workflow", "tests"):
+        for path in sorted((root / folder).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            if name in left:
+                continue
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), name)):
+                parts = ast.walk(node) if isinstance(node, COMPREHENSIONS) else ()
+                if any(part is not node and isinstance(part, COMPREHENSIONS) for part in parts):
+                    problems.append(f"{name}:{node.lineno}: a comprehension inside another")
+    return problems
+
+
 class GlobalDraws(ast.NodeVisitor):
     """Collects calls that use or change a generator that no run owns.
 
@@ -239,6 +274,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     circle_problems,
     workflow_problems,
     length_problems,
+    nested_problems,
     random_problems,
 ]
 
@@ -279,6 +315,9 @@ def plant(root: Path, name: str, source: str) -> None:
         (workflow_problems, "workflow/scripts/summary.py", "import os, numpy as np"),
         (length_problems, "gram/train/losses.py", "\n" * (MAX_LINES + 1)),
         (length_problems, "workflow/schemas/config.schema.yaml", "\n" * (MAX_LINES + 1)),
+        (nested_problems, "gram/tables/rows.py", "[[x for x in row] for row in ()]"),
+        (nested_problems, "workflow/report.py", "sum(max(x for x in row) for row in ())"),
+        (nested_problems, "tests/test_rows.py", "{k: {x for x in v} for k, v in {}.items()}"),
         (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.seed(0)"),
         (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.rand(3)"),
         (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.default_rng()"),
@@ -337,12 +376,18 @@ def test_planted_violation_is_found(
         ),
         ("gram/data/splits.py", "import numpy as np\nnp.random.default_rng(1).random()"),
         ("gram/train/losses.py", "\n" * MAX_LINES),
+        ("gram/train/losses.py", "[x for row in () for x in row] + [sorted(y) for y in ()]"),
         ("workflow/rules/common.smk", "# from the paper, without torch\nimport json"),
     ],
 )
 def test_what_is_allowed_is_not_reported(name: str, source: str, tmp_path: Path) -> None:
     plant(tmp_path, name, source)
     assert [problem for check in CHECKS for problem in check(tmp_path)] == []
+
+
+def test_the_list_of_nested_comprehensions_names_only_files_that_have_some() -> None:
+    problems = nested_problems(ROOT, left=())
+    assert {problem.partition(":")[0] for problem in problems} == NESTED
 
 
 def test_a_circle_within_a_room_is_found(tmp_path: Path) -> None:

@@ -96,10 +96,9 @@ def test_right_sums_pass(
     checked = json.loads((tmp_path / "checked.json").read_text(encoding="utf-8"))
     facts = json.loads(card.read_text(encoding="utf-8"))
     assert (checked["task"], checked["listed"]) == ("nqueens5", True)
-    assert checked["tables"] == {
-        name: {key: table[key] for key in ("rows", "md5")}
-        for name, table in facts["tables"].items()
-    }
+    assert checked["tables"].keys() == facts["tables"].keys()
+    for name, table in facts["tables"].items():
+        assert checked["tables"][name] == {"rows": table["rows"], "md5": table["md5"]}
 
 
 def test_an_unlisted_data_set_passes_with_a_note(

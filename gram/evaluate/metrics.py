@@ -46,11 +46,12 @@ class Samples:
 
     def where(self, mask: NDArray[np.bool_]) -> Samples:
         """Only the inputs under ``mask`` [N]."""
-        parts = (
-            {name: values[mask] for name, values in group.items()}
-            for group in (self.answers, self.violations, self.columns)
-        )
-        return Samples(self.counts[mask], self.found[mask], *parts)
+
+        def part(group: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            return {name: values[mask] for name, values in group.items()}
+
+        groups = map(part, (self.answers, self.violations, self.columns))
+        return Samples(self.counts[mask], self.found[mask], *groups)
 
 
 def ratio(numerator: float, denominator: float, **more: float | None) -> dict[str, float | None]:
