@@ -197,7 +197,9 @@ def costs(
     if paid[None] and sum(paid[None].values()):
         rows.append({"task": OTHER_PODS, **_dollars(paid[None])})
     here = [meta for meta in metas if KEPT not in meta]
-    everything = {purpose: sum(sums[purpose] for sums in paid.values()) for purpose in PURPOSES}
+    everything = {}
+    for purpose in PURPOSES:
+        everything[purpose] = sum(sums[purpose] for sums in paid.values())
     rows.append({"task": TOTAL, **_taken(here), **_dollars(everything)})
     columns = [
         "task",
