@@ -355,7 +355,7 @@ class Fleet:
             raise RunPodError(
                 f"the first {self._failed} jobs of run {self.run} have failed and none has"
                 f" succeeded, the last one with: {job.outcome} ({job.folder / 'log.txt'}); nothing"
-                " more is submitted, and its pods are ended; mend the cause and start again"
+                " more is submitted, and its pods are ended; fix the cause and start again"
                 " (runpod-max-failures says after how many)"
             )
 

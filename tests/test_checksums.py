@@ -175,9 +175,9 @@ def test_the_mend_of_a_changed_fold_lists_all_folds_at_once(
 
     error = verify(folds[1]).err
     assert f"build all folds with `snakemake {tmp_path}/nqueens5-fold{{0..2}}/card.json`" in error
-    mend = error.split("then run `")[1].split("`")[0]
+    fix = error.split("then run `")[1].split("`")[0]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(["bash", "-c", mend], cwd=ROOT, check=True, env=os.environ | {"PATH": path})
+    subprocess.run(["bash", "-c", fix], cwd=ROOT, check=True, env=os.environ | {"PATH": path})
     assert [verify(fold).code for fold in folds] == [0, 0, 0]
 
 

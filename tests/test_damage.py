@@ -127,7 +127,7 @@ class World:
     def data_set(self) -> str:
         split = load_split(self.data, "train")
         sums = checksums.measure(self.data / "card.json")
-        checksums.record_mend(self.data / "card.json", Path("x"))
+        checksums.record_fix(self.data / "card.json", Path("x"))
         return digest(split.md5, split.inputs.tolist(), split.completions.tolist(), sums)
 
     def subject(self) -> str:

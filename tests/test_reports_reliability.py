@@ -99,8 +99,8 @@ def test_a_step_is_compared_with_that_of_before(tmp_path: Path) -> None:
 
 def test_a_finding_says_what_became_of_it(tmp_path: Path) -> None:
     one = "faults:\n  - {id: H1, seen: a thing, now: %s, tests: %s}\n"
-    files.write_text(tmp_path / FINDINGS, one % ("mended", "['tests/a.py::test_b']"))
-    assert "| H1 | a thing | mended | `tests/a.py::test_b` |" in findings(tmp_path)
+    files.write_text(tmp_path / FINDINGS, one % ("fixed", "['tests/a.py::test_b']"))
+    assert "| H1 | a thing | fixed | `tests/a.py::test_b` |" in findings(tmp_path)
     files.write_text(tmp_path / FINDINGS, one % ("left", "[]"))
     assert "| H1 | a thing | left | — |" in findings(tmp_path)
     files.write_text(tmp_path / FINDINGS, one % ("null", "[]"))

@@ -128,7 +128,7 @@ def test_settings_added_later_have_their_defaults(
         check(kept, config(change(settings, grad_clip=0.5)), data_folder / "card.json")
 
 
-def test_settings_that_are_no_more_are_named_with_the_mend(
+def test_settings_that_are_no_more_are_named_with_the_fix(
     kept: Path, config: Any, data_folder: Path
 ) -> None:
     edit(kept / "config.json", lambda content: content["train"].update(momentum=0.9))

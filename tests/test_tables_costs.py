@@ -189,7 +189,7 @@ def test_a_ledger_that_is_not_there_cut_off_or_damaged(tmp_path: Path) -> None:
     ):
         path.write_text(f"{json.dumps(line(1.0))}\n{damaged}\n", encoding="utf-8")
         with pytest.raises(
-            GramError, match=r"ledger.jsonl:2: no line of a ledger .*; mend or delete this line"
+            GramError, match=r"ledger.jsonl:2: no line of a ledger .*; fix or delete this line"
         ):
             read_ledger(path)
 

@@ -58,12 +58,12 @@ def check_file(folder: Path, meta: dict[str, Any], name: str) -> str:
     path, noted = folder / name, md5_of(meta, name)
     found = files.md5(path)
     if noted not in (None, found):
-        mend = (
+        fix = (
             "restore both with git"
             if KEPT in meta
             else "damaged, or of another run; delete it and train the run again"
         )
-        raise GramError(f"{path}: MD5 {found}, but its {META} says {noted}; {mend}")
+        raise GramError(f"{path}: MD5 {found}, but its {META} says {noted}; {fix}")
     return found
 
 

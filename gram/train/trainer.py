@@ -25,7 +25,7 @@ from gram.settings.config import check_card
 from gram.system import files
 from gram.system.code_version import code_hash
 from gram.system.errors import GramError, Interrupted, short
-from gram.system.machine import explained, micro_batch_mend
+from gram.system.machine import explained, micro_batch_fix
 from gram.system.provenance import peak_memory_bytes, provenance, seeded_generator
 from gram.system.seeds import child_seed
 from gram.system.stopping import named
@@ -159,7 +159,7 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         with explained(
             f"{self.output}: step {self.step}",
-            lambda: f"{micro_batch_mend(self.micro_batch)}; {self._kept()}",
+            lambda: f"{micro_batch_fix(self.micro_batch)}; {self._kept()}",
         ):
             for n in range(self.supervision_steps):
                 if n > 0:
