@@ -302,7 +302,7 @@ def test_one_process_meets_nobody() -> None:
     assert (
         alone.gather(tensor) is tensor
         and alone.device("cpu") == CPU
-        and alone.speaks(GramError("x"))
+        and alone.prints_error(GramError("x"))
     )
 
 
@@ -339,16 +339,16 @@ def test_only_the_first_to_ask_speaks() -> None:
         asked.append(1)
         return len(asked) == 1
 
-    assert Processes(1, 2, asks_first).speaks(GramError("x")) and not Processes(
+    assert Processes(1, 2, asks_first).prints_error(GramError("x")) and not Processes(
         0, 2, asks_first
-    ).speaks(PeerLost("y"))
+    ).prints_error(PeerLost("y"))
 
     def gone() -> bool:
         raise RuntimeError("the store is gone")
 
-    assert Processes(1, 2, gone).speaks(GramError("x")) and not Processes(1, 2, gone).speaks(
-        PeerLost("y")
-    )
+    assert Processes(1, 2, gone).prints_error(GramError("x")) and not Processes(
+        1, 2, gone
+    ).prints_error(PeerLost("y"))
 
 
 def test_torchrun_ends_with_a_line_in_the_place_of_a_traceback(tmp_path: Path) -> None:

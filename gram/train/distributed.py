@@ -166,7 +166,7 @@ class Processes:
             if waiting:
                 waiting.since = None
 
-    def speaks(self, error: BaseException) -> bool:
+    def prints_error(self, error: BaseException) -> bool:
         """Whether this process is the one to print ``error``: the first that asks. The others end
         silently.
         """
