@@ -36,7 +36,7 @@ def train(trainer: Trainer, *, refuses_long: bool = False, limit: TimeLimit | No
         PeerLost: another process of the run has ended.
     """
     with listening() as stops, stops.deferred():
-        stops.guard, stops.farewell = trainer.changing, trainer.farewell
+        stops.guard, stops.last_message = trainer.changing, trainer.last_message
         if not trainer.gives_up_steps:
             stops.patience = STEP_PATIENCE
         with (limit or TimeLimit()).kept(stops.patience, trainer.model) as kept:

@@ -401,7 +401,7 @@ class Trainer:
         again = "run the same command again to go on"
         return Interrupted(f"{where}: state saved at step {self.step}; {again}", number)
 
-    def farewell(self, number: int) -> str:
+    def last_message(self, number: int) -> str:
         """What a thread says before it ends the process within a step, whose result is lost."""
         if self.gives_up_steps:
             return str(self.stopped(number))
