@@ -170,7 +170,7 @@ class Trainer:
                 (config.lprm_weight * value_loss).backward()  # type: ignore[no-untyped-call]
                 terms["value_loss"] = value_loss.detach()
                 terms["loss"] = terms["loss"] + config.lprm_weight * terms["value_loss"]
-            self.processes.sum_([*self.gradients, *terms.values()])
+            self.processes.all_reduce_sum([*self.gradients, *terms.values()])
             terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), config.grad_clip or math.inf
             )
@@ -243,7 +243,7 @@ class Trainer:
         stream = self.stream
         weight = (stream.visited & stream.finishing[:, None]).float()
         states = weight.sum()
-        self.processes.sum_([states])
+        self.processes.all_reduce_sum([states])
         error = losses.value_loss(self.model.value(stream.summaries), reward[:, None])
         return (error * weight).sum() / states.clamp(min=1)
 
@@ -365,7 +365,7 @@ class Trainer:
                 "draws": self._draw_states(),
             }
             carry = {
-                name: self.processes.gather(tensor) for name, tensor in before["stream"].items()
+                name: self.processes.all_gather(tensor) for name, tensor in before["stream"].items()
             }
             tensors = (
                 checkpoint.prefixed("model", self.model.state_dict())
@@ -393,7 +393,7 @@ class Trainer:
         To be called by all processes.
         """
         where = f"{self.output}: {named(number)}"
-        if self.step == 0 and not self.processes.most(len(self.history)):
+        if self.step == 0 and not self.processes.all_reduce_max(len(self.history)):
             return Interrupted(
                 f"{where}: stopped before the first step, with nothing to save", number
             )
@@ -464,8 +464,8 @@ class Trainer:
             GramError: a weight is not finite, or a file cannot be written; the resume state stays.
         """
         self.check_weights()
-        finished = self.processes.gather(self.stream.finished)
-        peak_memory = self.processes.most(peak_memory_bytes(self.device))
+        finished = self.processes.all_gather(self.stream.finished)
+        peak_memory = self.processes.all_reduce_max(peak_memory_bytes(self.device))
         if not self.processes.first:
             return
         weights, history = self.output / WEIGHTS, self.output / HISTORY
