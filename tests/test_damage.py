@@ -27,7 +27,7 @@ from gram.figures.scaling import halting_data, scaling_data
 from gram.figures.training import training_data
 from gram.models.factory import build_model
 from gram.models.network import Shape
-from gram.runs import initial, keep, restore
+from gram.runs import keep, restore, warm_start
 from gram.settings import EvaluateConfig, RunSettings
 from gram.system import files
 from gram.system.errors import GramError
@@ -136,7 +136,7 @@ class World:
         model = build_model(
             self.settings.model, Shape.of(make_task("nqueens5", {"removed": [3]})), 0
         )
-        first = initial.load(self.run / "weights.safetensors", model, {})
+        first = warm_start.load(self.run / "weights.safetensors", model, {})
         weights = [tensor.tolist() for tensor in subject.model.state_dict().values()]
         return digest(subject.settings, facts, weights, first)
 

@@ -19,7 +19,7 @@ from torch._functorch import config as functorch_config
 from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape, forward_in
-from gram.runs import checkpoint, initial, trained
+from gram.runs import checkpoint, trained, warm_start
 from gram.settings import RunSettings
 from gram.settings.config import check_card
 from gram.system import files
@@ -94,7 +94,9 @@ class Trainer:
                 settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")
             ).to(device)
             start = self.config.initial_weights
-            self.initial = initial.load(Path(start), self.model, self.data_md5) if start else None
+            self.warm_start = (
+                warm_start.load(Path(start), self.model, self.data_md5) if start else None
+            )
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(self.model, self.config.ema_decay)
             self.stream = Stream(
@@ -346,7 +348,7 @@ class Trainer:
         """
         facts = self.settings.without_execution()
         facts["data_md5"] = self.data_md5
-        facts["initial_md5"] = self.initial["md5"] if self.initial else None
+        facts["initial_md5"] = self.warm_start["md5"] if self.warm_start else None
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def save_resume_state(self) -> None:
@@ -482,8 +484,8 @@ class Trainer:
             "method": self.settings.method,
             "seed": self.settings.seed,
             "parameters": parameter_count(self.model),
-            **initial.added(spent, self.initial),
-            "initial_weights": self.initial,
+            **warm_start.added(spent, self.warm_start),
+            "initial_weights": self.warm_start,
             "data_md5": self.data_md5,
             "settings": self.settings.as_dict(),
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),

@@ -14,7 +14,7 @@ import torch
 
 from gram.data.splits import build
 from gram.runs import checkpoint, keep
-from gram.runs.initial import SPENT, added
+from gram.runs.warm_start import SPENT, added
 from gram.settings import RunSettings
 from gram.settings.config import load_experiment, resolve
 from gram.system import files
