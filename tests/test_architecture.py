@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gram import COMMANDS, ROOMS
+from gram import COMMANDS, FORMER_COMMANDS, ROOMS
 from gram.__main__ import steps
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 # Entries of gram/: the rooms, __init__.py and __main__.py.
 MAX_ENTRIES = 14
 # What gram/__init__.py itself defines.
-OF_PACKAGE = {"__version__", "COMMANDS", "ROOMS"}
+OF_PACKAGE = {"__version__", "COMMANDS", "FORMER_COMMANDS", "ROOMS"}
 
 MAX_LINES = 600
 
@@ -288,7 +288,7 @@ def plant(root: Path, name: str, source: str) -> None:
         (import_problems, "gram/__init__.py", "from gram.system.errors import run"),
         (import_problems, "gram/__main__.py", "from gram.settings.config import resolve"),
         (import_problems, "gram/models/layers.py", "from .network import Network"),
-        (import_problems, "gram/models/layers.py", "from gram.runs.keep import keep"),
+        (import_problems, "gram/models/layers.py", "from gram.runs.export import export"),
         (import_problems, "gram/novelty.py", ""),
         (import_problems, "gram/train/loop.py", "from snakemake.script import snakemake"),
         (import_problems, "gram/train/loop.py", "import snakemake_interface_common"),
@@ -394,3 +394,14 @@ def test_every_command_is_called_by_its_name_in_whatever_room_it_stands() -> Non
         assert Path(found.origin) == ROOT / "gram" / room / f"{command}.py"
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(".files", "gram")  # what is no command has one name only
+
+
+def test_a_former_name_of_a_command_is_understood_with_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert FORMER_COMMANDS and FORMER_COMMANDS.keys().isdisjoint(COMMANDS)
+    for former, name in FORMER_COMMANDS.items():
+        found, now = (importlib.util.find_spec(f"gram.{one}") for one in (former, name))
+        assert found is not None and now is not None and found.origin == now.origin
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"python -m gram.{former} is now python -m gram.{name};")

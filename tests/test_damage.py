@@ -27,7 +27,7 @@ from gram.figures.scaling import halting_data, scaling_data
 from gram.figures.training import training_data
 from gram.models.factory import build_model
 from gram.models.network import Shape
-from gram.runs import keep, restore, warm_start
+from gram.runs import export, restore, warm_start
 from gram.settings import EvaluateConfig, RunSettings
 from gram.system import files
 from gram.system.errors import GramError
@@ -107,7 +107,7 @@ class World:
         self.data = Path(shutil.copytree(data, folder / "data"))
         self.run = Path(shutil.copytree(run, folder / "run"))
         self.kept, self.resumed = folder / "kept", folder / "resumed"
-        keep.keep(run, self.kept)
+        export.export(run, self.kept)
         trainer = self.trainer()
         trainer.train_step()
         trainer.log_losses()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gram.runs.keep import keep
+from gram.runs.export import export
 from gram.runs.restore import RESTORED, check, main, restore, trained_here
 from gram.settings import RunSettings, TrainConfig
 from gram.system import files
@@ -19,7 +19,7 @@ from gram.system.errors import GramError
 @pytest.fixture
 def kept(gram_run: Path, tmp_path: Path) -> Path:
     """A kept run, to be changed."""
-    keep(gram_run, tmp_path / "kept")
+    export(gram_run, tmp_path / "kept")
     return tmp_path / "kept"
 
 

@@ -48,7 +48,7 @@ def check(reference: Path, config: Path, card: Path) -> None:
     if KEPT not in meta:
         raise GramError(
             f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m"
-            " gram.keep`"
+            " gram.export`"
         )
     fix = TRAIN_IT + (
         f", or check out commit {meta['commit'][:12]}, which made it" if meta["commit"] else ""
@@ -101,7 +101,7 @@ def main() -> None:
     """
     parser = Parser(prog="python -m gram.restore", description=main.__doc__)
     parser.add_argument(
-        "--reference", type=Path, required=True, help="folder that python -m gram.keep wrote"
+        "--reference", type=Path, required=True, help="folder that python -m gram.export wrote"
     )
     parser.add_argument(
         "--config", type=Path, required=True, help="config.json of the run that is asked for"

@@ -233,7 +233,7 @@ RESTORED = "restored"
 def keep() -> Command:
     """A run made small."""
     names = ("weights.safetensors", "config.json", "history.jsonl", "meta.json")
-    argv = ("gram.keep", "--run", run_folder(), "--output", KEPT)
+    argv = ("gram.export", "--run", run_folder(), "--output", KEPT)
     return Command(argv, tuple(f"{KEPT}/{name}" for name in names))
 
 
