@@ -209,7 +209,7 @@ class Built:
 
 def keep(server: Warm, folder: Path, run: str, output: str) -> None:
     """Keep a trained run of a workflow in another folder of it."""
-    command = ["-m", "gram.keep", "--run", f"results/{run}", "--output", output]
+    command = ["-m", "gram.export", "--run", f"results/{run}", "--output", output]
     subprocess.run(
         [sys.executable, *command], cwd=folder, env=server.environment(folder), check=True
     )
