@@ -101,4 +101,5 @@ rule carried:
 
 
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/othercode.smk"
 include: "workflow/rules/unfinished.smk"
