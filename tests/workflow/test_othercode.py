@@ -19,7 +19,7 @@ Write = Callable[..., Any]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """``write("train", content, ...)``: jobs of a rule, with the files that are there; None is none."""
+    """``write("train", content, ...)``: jobs of a rule, with their files; None: none."""
 
     def jobs(rule: str, *contents: Any) -> list[Any]:
         found = []
