@@ -442,5 +442,6 @@ def write_counts(path: Path, counts: dict[tuple[str, str], list[int]]) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             _, *others = map(tuple, csv.reader(file, delimiter="\t"))
-        lines += [line for line in others if line[0] not in {rule for rule, _ in counts}]
+        counted = {rule for rule, _ in counts}
+        lines += [line for line in others if line[0] not in counted]
     files.write_tsv(path, COLUMNS, sorted(lines, key=lambda line: line[0]))
