@@ -16,10 +16,8 @@ import yaml
 
 FILES = ("--configfile", "--configfiles")
 ENTRIES = ("--config", "-C")
-PAIRS = (
-    *ENTRIES,
-    *("--resources", "--res", "--default-resources", "--set-threads", "--set-resources"),
-)
+PAIRS = (*ENTRIES, "--resources", "--res")
+ENCODED = "base64//"  # begins a value that Snakemake hands to a job on another machine
 SUFFIXES = (".yaml", ".yml", ".json")
 KEY = re.compile(r"[a-zA-Z_][\w-]*\w")  # as Snakemake wants it
 
@@ -50,6 +48,8 @@ def targets_first(word: str, option: str, taken_for: str) -> str:
 def wrong_pair(word: str, option: str) -> str:
     """Why a value of such an option is none, and the mend; "" if it is one."""
     key, equals, _ = word.partition("=")
+    if word.startswith(ENCODED):
+        return ""
     if not equals:
         return targets_first(word, option, "NAME=VALUE")
     if option in ENTRIES and not KEY.fullmatch(key):
