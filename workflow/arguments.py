@@ -17,6 +17,10 @@ import yaml
 FILES = ("--configfile", "--configfiles")
 ENTRIES = ("--config", "-C")
 PAIRS = (*ENTRIES, "--resources", "--res")
+QUIET = (
+    "--quiet",
+    "-q",
+)  # whose values are words of letters; of another, Snakemake's usage is told
 ENCODED = "base64//"  # begins a value that Snakemake hands to a job on another machine
 SUFFIXES = (".yaml", ".yml", ".json")
 KEY = re.compile(r"[a-zA-Z_][\w-]*\w")  # as Snakemake wants it
@@ -94,5 +98,7 @@ def check(command: Sequence[str]) -> None:
         wrong = [wrong_file(name) for name in values(FILES, command[1:])]
         for option in PAIRS:
             wrong += [wrong_pair(word, option) for word in values([option], command[1:])]
+        for word in values(QUIET, command[1:]):
+            wrong.append("" if word.isalpha() else targets_first(word, "--quiet", "its own"))
         if told := next(filter(None, wrong), ""):
             sys.exit(f"error: {told}")

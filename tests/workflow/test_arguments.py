@@ -62,6 +62,13 @@ def test_a_target_after_pairs_is_told_apart(option: str) -> None:
     assert f"write targets first: snakemake table1_small {option}" in said
 
 
+def test_a_target_after_quiet_is_told_apart() -> None:
+    assert check("-q", "rules", "host", "-n") == check("table1_small", "--quiet", "all") == ""
+    for option in ("-q", "--quiet"):
+        said = check(option, "rules", "results/tables/table1.md")
+        assert said.startswith("error: results/tables/table1.md stands after --quiet, ")
+
+
 def test_what_snakemake_hands_to_a_job_is_none_of_our_business() -> None:
     for option in ("--config", "--resources", "--default-resources", "--set-threads"):
         assert check("--cores", "1", option, "base64//ZGV2aWNl", "--mode", "subprocess") == ""
