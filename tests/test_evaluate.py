@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from gram.models.network import Given, Read, State
 from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.system import files
+from gram.system.code_version import present_code
 from gram.system.errors import GramError
-from gram.tables.evaluations import present_code
 from gram.tasks import Task, make_task
 from tests.damage import note_anew
 
@@ -277,7 +278,7 @@ def changed_weights(run: Path, folder: Path, *parts: str) -> Path:
     shutil.copytree(run, folder)
     path = folder / "weights.safetensors"
     tensors, _ = read_tensors(path)
-    chosen = [name for name in tensors if any(part in name for part in parts)]
+    chosen = list(filter(re.compile("|".join(parts)).search, tensors))
     assert chosen
     write_tensors(path, tensors | {name: tensors[name] * -3 + 1 for name in chosen})
     note_anew(folder)

@@ -137,10 +137,10 @@ def first_form(grid: NDArray[Any]) -> bytes:
     """The first form of a full grid: any row or column on top, and any order of the columns; what
     is below follows by its first digits.
     """
-    orders = [
-        np.concatenate([3 * stack + np.array(places) for stack, places in zip(*both, strict=True)])
-        for both in product(ORDERS, product(ORDERS, repeat=3))
-    ]
+    orders = []
+    for stacks, within in product(ORDERS, product(ORDERS, repeat=3)):
+        parts = [3 * stack + np.array(places) for stack, places in zip(stacks, within, strict=True)]
+        orders.append(np.concatenate(parts))
     best = bytes([255])
     for square in (grid.reshape(9, 9), grid.reshape(9, 9).T):
         for top, order in product(range(9), orders):
@@ -185,10 +185,11 @@ def test_symmetries_keep_validity_the_one_solution_and_the_canonical_form(
     forms = CanonicalForms()
     own = forms.of_puzzles(puzzles, solutions)
     assert len(np.unique(own, axis=0)) == len(puzzles)  # no two are forms of one another
-    asked, answers = (
-        np.concatenate([tokens[k][cells[:, places[k]]] for k in range(40)]).astype(np.uint8)
-        for cells in (puzzles, solutions)
-    )
+    changed = []
+    for cells in (puzzles, solutions):
+        forms_of = [tokens[k][cells[:, places[k]]] for k in range(40)]
+        changed.append(np.concatenate(forms_of).astype(np.uint8))
+    asked, answers = changed
     assert task.is_valid(asked, answers).all()
     found = Search(NINE).solve(asked)
     assert (found.counts == 1).all() and (found.first == answers).all()
@@ -209,8 +210,8 @@ def test_other_givens_are_another_form(made: tuple[NDArray[Any], NDArray[Any]]) 
 
 def test_a_grid_with_symmetries_of_its_own_has_one_form() -> None:
     """The most symmetric grid: of many symmetries that give its form, the puzzle takes one."""
-    rows = [[(3 * r + r // 3 + c) % 9 + FIRST_DIGIT for c in range(9)] for r in range(9)]
-    grid = np.array([rows], dtype=np.uint8).reshape(1, 81)
+    row, column = np.divmod(np.arange(81), 9)
+    grid = ((3 * row + row // 3 + column) % 9 + FIRST_DIGIT).astype(np.uint8)[None]
     random, forms = Random(3), CanonicalForms()
     puzzle = np.where(np.random.default_rng(0).random((1, 81)) < 0.5, grid, np.uint8(BLANK))
     own = forms.of_puzzles(puzzle, grid)

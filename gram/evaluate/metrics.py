@@ -47,11 +47,12 @@ class Samples:
 
     def where(self, mask: NDArray[np.bool_]) -> Samples:
         """Only the inputs under ``mask`` [N]."""
-        parts = (
-            {name: values[mask] for name, values in group.items()}
-            for group in (self.answers, self.violations, self.columns)
-        )
-        return Samples(self.counts[mask], self.found[mask], *parts)
+
+        def part(group: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            return {name: values[mask] for name, values in group.items()}
+
+        groups = map(part, (self.answers, self.violations, self.columns))
+        return Samples(self.counts[mask], self.found[mask], *groups)
 
 
 def ratio(numerator: float, denominator: float, **more: float | None) -> dict[str, float | None]:
@@ -209,10 +210,8 @@ def by_times(samples: Samples, known: NDArray[np.bool_]) -> list[dict[str, int]]
         valid = found >= 0
         _, first, times = np.unique(found[valid], return_index=True, return_counts=True)
         counts.update(zip(times.tolist(), met[valid][first].tolist(), strict=True))
-    return [
-        {"times": times, "seen": counts[times, True], "new": counts[times, False]}
-        for times in sorted({times for times, _ in counts})
-    ]
+    drawn = sorted({times for times, _ in counts})
+    return [{"times": n, "seen": counts[n, True], "new": counts[n, False]} for n in drawn]
 
 
 def entropy(found: NDArray[np.int64]) -> float:

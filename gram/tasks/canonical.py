@@ -101,7 +101,8 @@ class CanonicalForms:
         unknown, where = np.unique(numbers, return_index=True)
         new = np.array([number not in self._ways for number in unknown.tolist()], dtype=bool)
         self._look_up(ways.reshape(-1, N)[where[new]])
-        keys = np.array([self._ways[number][0] for number in numbers.flat]).reshape(numbers.shape)
+        every = numbers.flatten().tolist()
+        keys = np.array([self._ways[number][0] for number in every]).reshape(numbers.shape)
         grid, pair = np.nonzero(keys == keys.min(axis=1, keepdims=True))
         chosen = [self._ways[number][1] for number in numbers[grid, pair].tolist()]
         times = [len(one) for one in chosen]

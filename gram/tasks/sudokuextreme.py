@@ -74,7 +74,8 @@ def read_puzzles(path: Path) -> Puzzles:
                 f" {','.join(COLUMNS)}, the question and the answer of {SIZE * SIZE} cells; {MEND}"
             )
     return Puzzles(
-        *(_tokens([line[column] for line in lines[1:]]) for column in (1, 2)),
+        _tokens([line[1] for line in lines[1:]]),
+        _tokens([line[2] for line in lines[1:]]),
         np.array([int(line[3]) for line in lines[1:]], dtype=np.int64),
     )
 
