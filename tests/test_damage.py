@@ -27,7 +27,7 @@ from gram.figures.scaling import halting_data, scaling_data
 from gram.figures.training import training_data
 from gram.models.factory import build_model
 from gram.models.network import Shape
-from gram.runs import initial, keep, restore
+from gram.runs import export, restore, warm_start
 from gram.settings import EvaluateConfig, RunSettings
 from gram.system import files
 from gram.system.errors import GramError
@@ -107,7 +107,7 @@ class World:
         self.data = Path(shutil.copytree(data, folder / "data"))
         self.run = Path(shutil.copytree(run, folder / "run"))
         self.kept, self.resumed = folder / "kept", folder / "resumed"
-        keep.keep(run, self.kept)
+        export.export(run, self.kept)
         trainer = self.trainer()
         trainer.train_step()
         trainer.log_losses()
@@ -127,7 +127,7 @@ class World:
     def data_set(self) -> str:
         split = load_split(self.data, "train")
         sums = checksums.measure(self.data / "card.json")
-        checksums.record_mend(self.data / "card.json", Path("x"))
+        checksums.record_fix(self.data / "card.json", Path("x"))
         return digest(split.md5, split.inputs.tolist(), split.completions.tolist(), sums)
 
     def subject(self) -> str:
@@ -136,7 +136,7 @@ class World:
         model = build_model(
             self.settings.model, Shape.of(make_task("nqueens5", {"removed": [3]})), 0
         )
-        first = initial.load(self.run / "weights.safetensors", model, {})
+        first = warm_start.load(self.run / "weights.safetensors", model, {})
         weights = [tensor.tolist() for tensor in subject.model.state_dict().values()]
         return digest(subject.settings, facts, weights, first)
 
@@ -257,6 +257,38 @@ def test_odd_values_are_one_line_and_never_a_traceback(name: str, world: World) 
     finally:
         path.write_bytes(content)
     assert refused > CASES // 3
+
+
+@pytest.mark.parametrize("name", ["evaluation", "scaling", "samplers"])
+def test_a_metric_that_is_cut_out_with_its_digest_is_named_or_not_read(
+    name: str, world: World
+) -> None:
+    """By hand, say: the file is whole and lacks a number."""
+    place, reader = READ[name]
+    path = place(world)
+    content, expected = files.read_json(path), reader(world)
+    named = []
+    try:
+        for *keys, last in places(content):
+            # Of alike rows the first; a metric is a value with its sums.
+            if any(isinstance(key, int) and key for key in keys) or not isinstance(last, str):
+                continue
+            cut = copy.deepcopy(content)
+            owner = cut
+            for key in keys:
+                owner = owner[key]
+            if not isinstance(owner[last], dict) or "value" not in owner[last]:
+                continue
+            del owner[last]
+            files.write_json(path, cut)
+            try:
+                assert reader(world) == expected, (*keys, last)
+            except GramError as error:
+                named.append(last)
+                assert f"({'.'.join(map(str, (*keys, last)))} is missing)" in str(error)
+    finally:
+        files.write_json(path, content)
+    assert len(named) > 3 and ("coverage_micro" in named or name == "scaling")
 
 
 @pytest.mark.parametrize("name", ["history.jsonl"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -277,7 +278,7 @@ def changed_weights(run: Path, folder: Path, *parts: str) -> Path:
     shutil.copytree(run, folder)
     path = folder / "weights.safetensors"
     tensors, _ = read_tensors(path)
-    chosen = [name for name in tensors if any(part in name for part in parts)]
+    chosen = list(filter(re.compile("|".join(parts)).search, tensors))
     assert chosen
     write_tensors(path, tensors | {name: tensors[name] * -3 + 1 for name in chosen})
     note_anew(folder)

@@ -31,6 +31,7 @@ from gram.tables.paper import rows_of
 from gram.tables.reported import read_reported
 from gram.tables.rows import COLUMNS, table1
 from tests import synthetic
+from tests.pages import table_rows
 
 ROOT = Path(__file__).parents[1]
 REPORTED = ROOT / "resources/reported.csv"
@@ -258,10 +259,7 @@ def test_all_four_files_say_the_same(
         "not run",
     }  # not run on the other tasks
     text = stem.with_suffix(".md").read_text(encoding="utf-8")
-    lines = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in beside(text).splitlines()[4:]
-    }
+    lines = table_rows(beside(text))
     ours = ["25.0 ± 0.0 (2)", "−74.7"]
     assert lines["GRAM"] == [
         "99.7 ± 0.3",

@@ -17,7 +17,7 @@ from gram.evaluate.__main__ import main as evaluate_main
 from gram.figures import solve
 from gram.figures.boards import read_samples
 from gram.figures.training import training_data
-from gram.runs import checkpoint, keep, trained
+from gram.runs import checkpoint, export, trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import Experiment, resolve
 from gram.system import files
@@ -47,7 +47,7 @@ def readers(run: Path, data: Path) -> list[Callable[[], Any]]:
     """Whatever shows numbers of a run."""
     return [
         lambda: evaluation.load_subject(run, data, "test", EvaluateConfig(), CPU),
-        lambda: keep.keep(run, run.parent / "kept"),
+        lambda: export.export(run, run.parent / "kept"),
         lambda: solve.read_puzzle([BOARD], folder=run),
     ]
 
@@ -128,7 +128,7 @@ def test_weights_that_are_not_finite_are_one_line_that_names_the_tensor(
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
         evaluation.load_subject(run, data_folder, "test", EvaluateConfig(), CPU)
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
-        keep.keep(run, run.parent / "kept")
+        export.export(run, run.parent / "kept")
     evaluation.load_subject(run, data_folder, "test", EvaluateConfig(weights="raw"), CPU)
 
 

@@ -137,14 +137,12 @@ def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
     """How much of a split training has met: its inputs (none of a test split), and its completions
     as targets of other inputs.
     """
-    seen = {
-        kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")
-    }
-    rows = {kind: getattr(split, kind) for kind in seen}
-    return {
-        kind: metrics.ratio(sum(row.tobytes() in seen[kind] for row in rows[kind]), len(rows[kind]))
-        for kind in seen
-    }
+    found = {}
+    for kind in ("inputs", "completions"):
+        seen = {row.tobytes() for row in getattr(train, kind)}
+        rows = getattr(split, kind)
+        found[kind] = metrics.ratio(sum(row.tobytes() in seen for row in rows), len(rows))
+    return found
 
 
 def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
