@@ -32,6 +32,7 @@ from gram.settings.documents import yaml_option
 from gram.settings.tasks import family_of
 from gram.system import files
 from gram.system.errors import GramError
+from gram.system.names import join_evaluation
 from gram.system.progress import progress_of_part
 from gram.system.provenance import provenance, seeded_generator
 from gram.tasks import Task, make_task
@@ -195,6 +196,7 @@ class Subject:
         train: the inputs that the run was trained on.
         model: the network, ready for rollouts.
         device: where it lies.
+        evaluation: the name of this evaluation of the run; "" of the one that every run has.
     """
 
     settings: RunSettings
@@ -207,6 +209,7 @@ class Subject:
     train: Split
     model: Network
     device: torch.device
+    evaluation: str = ""
 
     def generator(self, *names: str | int) -> torch.Generator:
         """A generator for one named purpose of this run and split."""
@@ -219,7 +222,7 @@ class Subject:
         settings, meta = self.settings, self.meta
         return {
             "task": settings.task,
-            "method": settings.method,
+            "method": join_evaluation(settings.method, self.evaluation),
             "seed": settings.seed,
             "split": self.split_name,
             "inputs": len(self.split.inputs),

@@ -8,6 +8,7 @@ from typing import Any
 
 from gram.runs.trained import META, WEIGHTS, md5_of
 from gram.system.errors import GramError, short
+from gram.system.names import split_evaluation
 from gram.system.shapes import read_evaluation, read_meta
 from gram.tables.names import FAILED, NOT_RUN
 
@@ -101,7 +102,8 @@ def check_place(path: Path, run: dict[str, Any]) -> None:
     if not isinstance(md5s, dict):
         md5s, data = {run["task"]: md5s}, {run["task"]: data}
     for task, md5 in md5s.items():
-        meta_path = folder / "runs" / task / names[1] / names[2] / META
+        trained, _ = split_evaluation(names[1])
+        meta_path = folder / "runs" / task / trained / names[2] / META
         if not meta_path.exists():  # a kept evaluation may stand alone
             continue
         meta = read_meta(meta_path)

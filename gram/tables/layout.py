@@ -15,6 +15,7 @@ import pandas as pd
 from gram.evaluate.judges import JUDGES
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of, papers_coverage
+from gram.system.names import EVALUATED_AS
 from gram.tables.names import (
     COMPONENT_TERMS,
     FAILED,
@@ -36,6 +37,13 @@ ABLATIONS_NOTE = (
     "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples,"
     " so that their number does not move it. Sampled answers and a new z_0 are the paper's"
     " ablations of TRM; here they are of the deterministic twin."
+)
+NAMED = (
+    f"method{EVALUATED_AS}name",
+    (
+        "the same weights, evaluated a second time with the settings that its file in"
+        " config/experiments lists as `evaluations: name`; its compute stands below the numbers"
+    ),
 )
 AGREES = (
     "agrees",
@@ -443,6 +451,7 @@ def document(
         ],
         [
             *(COMPONENT_TERMS.items() if ablations else []),
+            *([NAMED] if shown["method"].str.contains(EVALUATED_AS).any() else []),
             *legend(set(shown["metric"])),
             *([AGREES] if compared else []),
         ],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gram.evaluate.judges import JUDGES
 from gram.evaluate.judges import Metric as Declared
 from gram.settings.tasks import judge_of, papers_coverage
+from gram.system.names import join_evaluation, split_evaluation
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,23 @@ COMPONENT_TERMS = {
 
 
 def label(method: str, names: Mapping[str, Method] = METHODS) -> str:
-    """How a method is called; one that the mapping does not know keeps its own name."""
-    return names[method].label if method in names else method
+    """How a method is called; one that the mapping does not know keeps its own name. An evaluation
+    that has a name, ``gram@deep``, is called ``GRAM@deep``.
+    """
+    trained, evaluation = split_evaluation(method)
+    found = names[trained].label if trained in names else trained
+    return join_evaluation(found, evaluation)
 
 
 def in_order(methods: Iterable[str], names: Mapping[str, Method] = METHODS) -> list[str]:
     """The methods in the order of the mapping, unknown ones last by name."""
     order = list(names)
-    return sorted(
-        set(methods),
-        key=lambda method: (order.index(method) if method in names else len(order), method),
-    )
+
+    def place(method: str) -> tuple[int, str]:
+        trained, _ = split_evaluation(method)
+        return (order.index(trained) if trained in names else len(order), method)
+
+    return sorted(set(methods), key=place)
 
 
 COVERAGE = "coverage"  # the paper's metric, which is another average on each family of tasks
