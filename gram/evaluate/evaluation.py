@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -147,19 +148,26 @@ def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
     }
 
 
-def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
-    """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps."""
+def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pa.Table:
+    """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps.
+
+    The tokens are those of ``drawn``: millions of rows of pandas would be as many objects.
+    """
     N, W, L = drawn.tokens.shape
-    return pd.DataFrame(
-        {
-            "input_id": np.repeat(split.input_ids, W),
-            "sample": np.tile(np.arange(W), N),
-            "tokens": list(drawn.tokens.reshape(-1, L)),
-            "completion_id": scored.found.reshape(-1),
-            "value": drawn.value.reshape(-1),
-            "steps": drawn.steps.reshape(-1),
-        }
-    )
+    tokens = drawn.tokens.reshape(-1, L)
+    columns = {
+        "input_id": np.repeat(split.input_ids, W),
+        "sample": np.tile(np.arange(W), N),
+        "tokens": pa.ListArray.from_arrays(
+            pa.array(np.arange(0, tokens.size + 1, L, dtype=np.int32)), pa.array(tokens.reshape(-1))
+        ),
+        "completion_id": scored.found.reshape(-1),
+        "value": drawn.value.reshape(-1),
+        "steps": drawn.steps.reshape(-1),
+    }
+    first = {name: column[:1] for name, column in columns.items()} | {"tokens": [tokens[0]]}
+    schema = pa.Schema.from_pandas(pd.DataFrame(first), preserve_index=False)
+    return pa.table([pa.array(column) for column in columns.values()], schema=schema)
 
 
 def test_time_only(architecture: str, config: EvaluateConfig) -> dict[str, Any]:
@@ -317,7 +325,7 @@ def load_subjects(
 
 def evaluate(
     subject: Subject, config: EvaluateConfig, partial: PartialDraws | None = None
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], pa.Table]:
     """The evaluation of one run on one split, as the JSON's content, and the table of its
     samples.
     """
