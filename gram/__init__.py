@@ -46,6 +46,7 @@ COMMANDS = {
     "scaling": "evaluate",
     "solve": "figures",
     "torchrun": "system",
+    "trajectories": "evaluate",
 }
 
 
