@@ -16,7 +16,7 @@ def test_a_second_evaluation_trains_nothing(
 ) -> None:
     workflow = tiny(tmp_path / "w")
     overrides = {"nqueens6": {**CONFIG["overrides"]["nqueens6"], "evaluations": DEEP}}
-    changes = {"runs": RUNS, "ablations": None, "overrides": overrides}
+    changes = {"runs": RUNS, "ablations": [], "overrides": overrides}
     workflow.edit("config/config.yaml", lambda config: config.update(changes))
     jobs = workflow.jobs("results/tables/table1.md")
     assert {job for job in jobs if job.startswith("Train")} == {"Train gram on nqueens6, seed 0"}
