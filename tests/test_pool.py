@@ -46,7 +46,8 @@ def folds(
         subject = evaluation.load_subject(
             run, folder / "data", "test", EvaluateConfig(), torch.device("cpu")
         )
-        results.append(evaluation.evaluate(subject, config))
+        content, table = evaluation.evaluate(subject, config)
+        results.append((content, table.to_pandas()))
     return results
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from gram.evaluate.judges import JUDGES
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of, papers_coverage
+from gram.system.names import EVALUATED_AS
 from gram.tables.names import (
     FAILED,
     FOOTNOTES,
@@ -31,6 +32,13 @@ from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
 AT_MOST = "at most"  # the row of ceilings
+NAMED = (
+    f"method{EVALUATED_AS}name",
+    (
+        "the same weights, evaluated a second time with the settings that its file in"
+        " config/experiments lists as `evaluations: name`; its compute stands below the numbers"
+    ),
+)
 AGREES = (
     "agrees",
     (
@@ -440,6 +448,7 @@ def document(
         sections,
         [
             *(item for one in tables for item in one.terms.items()),
+            *([NAMED] if shown["method"].str.contains(EVALUATED_AS).any() else []),
             *legend(set(shown["metric"])),
             *([AGREES] if compared else []),
         ],
