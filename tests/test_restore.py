@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from gram.runs.export import export
 from gram.runs.restore import RESTORED, check, main, restore, trained_here
+from gram.runs.trained import KEPT, META
 from gram.settings import RunSettings, TrainConfig
 from gram.system import files
 from gram.system.errors import GramError
@@ -177,6 +179,18 @@ def test_a_run_that_nobody_kept_is_refused(gram_run: Path, config: Any, data_fol
         match=r"meta\.json: no kept_weights: not a kept run; write it with `python -m gram\.keep`",
     ):
         check(gram_run, config(), data_folder / "card.json")
+
+
+def test_a_run_whose_meta_was_emptied_is_none(
+    kept: Path, gram_run: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    output = shutil.copytree(gram_run, tmp_path / "trained")
+    os.truncate(output / META, 100)
+    with pytest.raises(GramError, match=r"meta\.json: not a JSON file .*; delete it and build it"):
+        restore(kept, output / "config.json", data_folder / "card.json", output)
+    os.truncate(output / META, 0)
+    restore(kept, output / "config.json", data_folder / "card.json", output)
+    assert not trained_here(output) and KEPT in files.read_json(output / META)
 
 
 def test_a_trained_run_is_never_replaced(

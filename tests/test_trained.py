@@ -185,7 +185,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     files.write_json(tmp_path / "config.json", settings.as_dict())
     hashes = []
     for code in ("old", "old", "new"):
-        monkeypatch.setattr("gram.train.trainer.code_hash", lambda code=code: code)
+        monkeypatch.setattr("gram.train.trainer.code_hash", lambda made_by, code=code: code)
         trainer = Trainer(settings, data_folder, tmp_path, CPU)
         trainer.restore()
         trainer.train_step()
@@ -199,7 +199,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     subject = evaluation.load_subject(tmp_path, data_folder, "test", EvaluateConfig(), CPU)
     facts = subject.facts(EvaluateConfig(depth=1, width=1))
     assert facts["trained_by"]["code_hash"] == "old+new"
-    assert status([facts], "new") == "mixed"
+    assert status([facts], lambda by: "new") == "mixed"
 
 
 def test_an_evaluation_in_the_place_of_another_is_refused(

@@ -81,7 +81,11 @@ def compare(
             rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
             bar.update(width)
     return {
-        "run": subject.facts(dataclasses.replace(config, width=max(widths))),
+        "run": subject.facts(
+            dataclasses.replace(config, width=max(widths)),
+            "gram.evaluate.compare_samplers",
+            SAMPLERS,
+        ),
         "by_sampler": rows,
     }
 

@@ -134,7 +134,10 @@ def scaling(
         )  # a vote counts what means the same
         rows += by_depth_and_width(depth, read, score(subject.task, subject.split, read), widths)
     halts = halting(kept, score(subject.task, subject.split, kept), config.depth)
-    return {"run": subject.facts(config), "by_depth_and_width": rows} | halts
+    return {
+        "run": subject.facts(config, "gram.evaluate.scaling"),
+        "by_depth_and_width": rows,
+    } | halts
 
 
 def main() -> None:

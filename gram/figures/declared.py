@@ -18,9 +18,12 @@ from gram.system.errors import GramError
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# What a figure is made of: the histories of trainings; test.json, scaling.json, samplers.json or
-# carried.json of evaluations; or the samples of GRAM and its deterministic twin.
-Of = Literal["histories", "evaluations", "scaling", "samplers", "carried", "samples"]
+# What a figure is made of: the histories of trainings; test.json, scaling.json, samplers.json,
+# carried.json or trajectories.json of evaluations; or the samples of GRAM and its deterministic
+# twin.
+Of = Literal[
+    "histories", "evaluations", "scaling", "samplers", "carried", "trajectories", "samples"
+]
 
 
 @dataclass(frozen=True)

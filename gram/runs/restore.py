@@ -19,9 +19,16 @@ TRAIN_IT = "leave reference_runs out of the configuration to train the run here"
 
 
 def trained_here(folder: Path) -> bool:
-    """Whether ``folder`` holds a run as training left it, which a kept one must never replace."""
+    """Whether ``folder`` holds a run as training left it, which a kept one must never replace.
+
+    Without its meta.json, or with one that a fault of the disk emptied, there is none: nothing
+    shows such a run, and to train it again would delete it as well.
+
+    Raises:
+        GramError: its meta.json is damaged.
+    """
     meta = folder / META
-    if not meta.exists():
+    if not meta.exists() or (meta.is_file() and not meta.stat().st_size):
         return False
     content = files.read_json(meta)
     return not isinstance(content, dict) or KEPT not in content

@@ -110,6 +110,7 @@ META = mapping(
         "device": TEXT,
     },
     code_hashes={"type": "array", "items": TEXT, "minItems": 1},
+    code_of={"type": "array", "items": TEXT, "minItems": 1},
     files_md5=each(MD5),
     kept_weights=mapping(
         needed={"which": {"enum": ["ema", "raw"]}, "dtype": TEXT, "md5": MD5, "md5_of_full": MD5},
@@ -133,7 +134,7 @@ HISTORY_LINE = {
 # A table in short: its runs, and the options of the command that wrote it.
 SUMMARY = mapping(needed={"runs": rows(TEXT), "options": TEXT})
 SAMPLES_MD5 = "samples_md5"  # the fact with the MD5 of the Parquet file of an evaluation's samples
-CODE = mapping(needed={"code_hash": TEXT})
+CODE = mapping(needed={"code_hash": TEXT}, code_of={"type": "array", "items": TEXT, "minItems": 1})
 # An MD5, or for a pooled evaluation one for each fold.
 PER_FOLD = either(TEXT, each(TEXT, 1))
 # The facts of a run in an evaluation.

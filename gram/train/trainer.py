@@ -20,6 +20,7 @@ from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape, forward_in
 from gram.runs import checkpoint, trained, warm_start
+from gram.runs.made_by import made_by
 from gram.settings import RunSettings
 from gram.settings.config import check_card
 from gram.system import files
@@ -121,7 +122,10 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
-        self.code_hashes = [code_hash()]  # of all code that took a step of this run, the last last
+        objective = supervise.dispatch(type(self.model))
+        self.made_by = made_by("gram.train.__main__", settings, self.model, objective)
+        # Of all code that took a step of this run, the last last.
+        self.code_hashes = [code_hash(tuple(self.made_by))]
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -492,7 +496,7 @@ class Trainer:
             "sessions": self.sessions,
             "processes": self.processes.count,
             "peak_memory_bytes": peak_memory,  # of the process with the most
-            **provenance(self.device),
+            **provenance(self.device, self.made_by),
             "code_hashes": self.code_hashes,
             trained.FILES_MD5: {path.name: files.md5(path) for path in (weights, history)},
         }
