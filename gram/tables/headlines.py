@@ -48,7 +48,7 @@ def headlines(table: pd.DataFrame) -> list[Headline]:
     for task in sorted(ran["task"].unique(), key=natural):
         part = ran[ran["task"] == task]
         first = part.iloc[0]
-        several = 0 if pd.isna(first["n_hostile_inputs"]) else int(first["n_hostile_inputs"])
+        several = 0 if pd.isna(first["n_inputs_several"]) else int(first["n_inputs_several"])
         columns = headlines_of(task)
         rows = [_row(part[part["method"] == method], columns) for method in spoken_for(part)]
         found.append(Headline(task, columns, int(first["n_inputs"]), several, rows))
