@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -504,7 +505,7 @@ def of_network(settings: RunSettings) -> dict[str, str]:
     model = build_model(settings.model, Shape.of(task), seed=0)
     network = digest(model.state_dict())
     scramble(model)
-    inputs = torch.from_numpy(task.examples().inputs[:4]).long()
+    inputs = torch.from_numpy(task.examples().inputs[:4].astype(np.int64))
     generator = seeded_generator(CPU, 0, "answers")
     computed: dict[str, Tensor] = {}
 

@@ -431,7 +431,7 @@ def test_an_evaluation_of_before_is_read_with_the_names_of_now(
             text = text.replace(f'"{name}"', f'"{former}"')
         before.write_text(text, encoding="utf-8")
         assert now.read_bytes() != before.read_bytes()
-        assert read_evaluations([before], sections) == read_evaluations([now], sections)
+        assert read_evaluations([before], (section,)) == read_evaluations([now], (section,))
 
 
 @pytest.mark.parametrize("place", [(), ("slices", "baseline"), ("slices", "several")])
