@@ -38,6 +38,7 @@ COMMANDS = {
     "checksums": "data",
     "compare_samplers": "evaluate",
     "config": "settings",
+    "draw": "figures",
     "export": "runs",
     "fetch": "data",
     "launch": "system",

@@ -30,6 +30,7 @@ KEYS = (
     "fact",
     "least",
     "bin",
+    "times",
 )  # rows of a table are matched by these
 SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler", "noise_scale")
 
@@ -97,7 +98,7 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key in ("trained_by", "evaluated_by"):
         hashes = sorted({run[key]["code_hash"] for run in runs})
         facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
-    pooled = {"run": facts}
+    pooled: dict[str, Any] = {"run": facts}
     for key in evaluations[0]:
         if key != "run":
             parts = [evaluation[key] for evaluation in evaluations]

@@ -58,7 +58,7 @@ def draw(figure: Drawing, args: argparse.Namespace) -> None:
     else:
         read = [read_evaluations(args.evaluations, figure.sections, figure.split)]
     if figure.shown.paper and args.reported:
-        read.append(read_figure4(args.reported))
+        read.append((figure.papers or read_figure4)(args.reported))
     save(figure.draw(*read), args.output)
 
 

@@ -53,15 +53,18 @@ class Drawing:
     Attributes:
         shown: what is said of it.
         draw: from what it is made of: paths of histories; contents of evaluations, and where the
-            paper's points are asked for these as a table; or :class:`gram.figures.boards.Answers`.
+            paper's points are asked for these, as ``papers`` reads them; or
+            :class:`gram.figures.boards.Answers`.
         sections: of the JSON of evaluations that it needs.
         split: that the evaluations are of.
+        papers: reads the file with what the paper shows; without it, as that of its Figure 4.
     """
 
     shown: Shown
     draw: Callable[..., matplotlib.figure.Figure]
     sections: Sequence[str] = ()
     split: str = "test"
+    papers: Callable[[Path], Any] | None = None
 
 
 class Declared(NamedTuple):

@@ -235,6 +235,8 @@ SECTIONS: dict[str, Schema] = {
     "by_fact": rows(
         row_of_metrics(" ".join(OF_EXACT), fact=TEXT, bin=TEXT, least=whole(-MOST), inputs=whole())
     ),
+    "by_times": rows(mapping(needed={"times": whole(1), "seen": whole(), "new": whole()})),
+    "listed": mapping(needed={"seen": whole(), "new": whole()}),
     "by_completions": rows(
         row_of_metrics("accuracy coverage_macro", n_completions=whole(), inputs=whole())
     ),

@@ -77,7 +77,8 @@ def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
     text = ("table", "task", "method", "params", "metric", "note")
     table = read_columns(path, text, ("value", "std"), optional=("params", "note", "std"))
     rows = table[table["table"] == name].rename(columns=str)
-    return rows.to_dict("records")
+    records: list[Any] = rows.to_dict("records")
+    return records
 
 
 def our_methods(name: str) -> dict[str, str]:
