@@ -120,9 +120,9 @@ MODELS: dict[str, dict[str, Any]] = {
 # Stands for the path of the weights of :meth:`Runs.scrambled`, with which all rows halt at once.
 SCRAMBLED = "scrambled weights"
 HALTS: Sections = {"train": {"halt": "q", "initial_weights": SCRAMBLED, "N_sup": 3}}
-# Those without noise in their transitions, those that answer without drawing, those without biases,
-# and those that draw from a softmax.
-NOISY = ("gram",)
+# Those with noise in their transitions, those with a value, in which the last bits are seen, those
+# that draw their answers, those with biases, and those that need not draw from a softmax.
+NOISY = VALUED = ("gram",)
 DRAWING = ("gram", "ar", "mdlm", "d3pm")
 BIASED = ("gram", "hrm", "trm", "mdlm", "d3pm")
 FREE = ("gram", "direct", "looped", "hrm", "trm")
@@ -268,13 +268,13 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "act": Case(True, "samples", seen_on=HALTING),
         "seed": Case(1, "samples", seen_on=DRAWING),
         "weights": Case("raw", "samples"),
-        "precision": Case("bf16", "samples", seen_on=DRAWING),
+        "precision": Case("bf16", "samples", seen_on=VALUED),
         "batch_size": Case(8, "samples", seen_on=DRAWING),
         "sampler": Case("antithetic", "samples", seen_on=NOISY),
         "decoding": Case("sample", "samples"),
         "temperature": Case(0.5, "samples"),
         "sampling_steps": Case(2, "samples", {"evaluate": {"sampling_steps": 4}}),
-        "forms": Case(2, "samples", task="sudoku4"),
+        "forms": Case(2, "samples", task="sudoku4", seen_on=DRAWING),
         "noise_scale": Case(0.5, "samples", seen_on=NOISY),
         "reseed_every": Case(
             2,
@@ -691,6 +691,8 @@ class IdleModel(GramModel):
     idle: int = setting(1, "nothing")
 
 
+# The hash of the code of a run asks where its architecture is declared.
+IdleModel.__module__ = GramModel.__module__
 PLANTED = SECTIONS | {"train": IdleTrain, "model": IdleModel}
 
 
