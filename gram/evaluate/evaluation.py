@@ -122,7 +122,10 @@ def fill(whole: Sequence[Rollout], part: Sequence[Rollout], start: int) -> None:
 
 def upto(whole: Sequence[Rollout], rows: int) -> list[Rollout]:
     """The first rows of what was read at each stop."""
-    return [Rollout(*(column[:rows] for column in read)) for read in whole]
+    first: list[Rollout] = []
+    for read in whole:
+        first.append(Rollout(*(column[:rows] for column in read)))
+    return first
 
 
 def draws_of(model: Network, config: EvaluateConfig) -> int:
