@@ -325,7 +325,9 @@ def recurrent_methods(table, task):
     """The methods whose answer comes from a state that goes on, of a task that is trained as one; the states of folds do not pool."""
     if EXPERIMENTS[task].split.folds > 1:
         return []
-    return [m for m in deep_methods(table, task) if resolved(method_section, task, m, "train").N_sup > 1]
+    return [
+        m for m in deep_methods(table, task) if resolved(method_section, task, m, "train").N_sup > 1
+    ]
 
 
 def results_of(table):
