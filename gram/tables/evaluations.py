@@ -8,7 +8,6 @@ from typing import Any
 
 from gram.runs.facts import Among, differ, same_among
 from gram.runs.trained import META, WEIGHTS, md5_of
-from gram.system.code_version import code_hash
 from gram.system.errors import GramError, short
 from gram.system.names import split_evaluation
 from gram.system.shapes import read_evaluation, read_meta
@@ -133,16 +132,6 @@ def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
 Present = Callable[[Mapping[str, Any]], str]
 
 
-def present_code(by: Mapping[str, Any]) -> str:
-    """What the hash of a result's code would be if the present code made it.
-
-    Args:
-        by: who trained or evaluated. One that does not say which modules that were, as before these
-            were noted, was hashed with the whole package, and is compared with the whole.
-    """
-    return code_hash(tuple(by.get("code_of", ())))
-
-
 def status(
     runs: Sequence[dict[str, Any]], present_code: Present | None, *, failed: bool = False
 ) -> str:
@@ -151,7 +140,8 @@ def status(
 
     Args:
         runs: facts of each seed.
-        present_code: :func:`present_code`; None leaves out the comparison with it.
+        present_code: that of :mod:`gram.system.code_version`; None leaves out the comparison with
+            the present code.
         failed: whether the run of another seed failed.
     """
     if not runs:
