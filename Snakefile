@@ -6,19 +6,19 @@
 #   results/data/{task}/{train,valid,test,completions}.parquet, card.json, checked.json
 #   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json, history.jsonl
 #   results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet
-#   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json, carried.json; built only when asked for
+#   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json, carried.json, trajectories.json; built only when asked for
 #   results/tables/{table}.{md,csv,tex,html}; in short {table}.summary.{json,rst}, for the front page of the report
 #   results/tables/{table}.costs.{md,csv,html}; what its runs took, and what was paid for pods
 #   results/figures/{table}/{task}/{training,elbo,completions,width,boards}.{svg,png}; of the runs in that table
-#   results/figures/{table}/{task}/{scaling,halting,samplers,carried}.{svg,png}; by `snakemake scaling`, `snakemake samplers`
-#   and `snakemake carried`
+#   results/figures/{table}/{task}/{scaling,halting,samplers,carried,trajectories}.{svg,png}; by `snakemake scaling` and so on
 #   results/{logs,benchmarks}/{rule}/...  what each job printed; its seconds and memory
 #
 #   {task}    a file of config/experiments (nqueens7). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
 #             and its evaluation results/eval/nqueens5/... pools theirs.
 #   {method}  a key of `methods` in that file (gram).
 #   {seed}    any whole number.
-#   {table}   table1: everything under `runs` in the configuration; quick: under `quick`; table3: under `ablations`.
+#   {table}   a table of resources/paper.yaml, which names the key of the configuration that lists its runs (table1: `runs`,
+#             table3: `ablations`); or quick, the part of table1 under `quick`.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -51,15 +51,6 @@ localrules:
     pool,
     table,
     costs,
-    training_figure,
-    elbo_figure,
-    completions_figure,
-    width_figure,
-    boards_figure,
-    scaling_figure,
-    halting_figure,
-    samplers_figure,
-    carried_figure,
 
 
 # The milestones. They stay in this file: Snakemake ignores a default target that stands in an included one.
@@ -95,18 +86,24 @@ rule evaluations:
 
 rule scaling:
     input:
-        figures(DEFAULT, ["scaling", "halting"], SCALED),
+        figures(DEFAULT, figures_from("scaling"), SCALED),
 
 
 rule samplers:
     input:
-        figures(DEFAULT, ["samplers"], SAMPLED),
+        figures(DEFAULT, figures_from("samplers"), SAMPLED),
 
 
 rule carried:
     input:
-        figures(DEFAULT, ["carried"], STEERED),
+        figures(DEFAULT, figures_from("carried"), STEERED),
+
+
+rule trajectories:
+    input:
+        figures(DEFAULT, figures_from("trajectories"), RECURRENT),
 
 
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/othercode.smk"
 include: "workflow/rules/unfinished.smk"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gram.runs.keep import keep
+from gram.runs.export import export
 from gram.runs.restore import RESTORED, check, main, restore, trained_here
 from gram.runs.trained import KEPT, META
 from gram.settings import RunSettings, TrainConfig
@@ -21,7 +21,7 @@ from gram.system.errors import GramError
 @pytest.fixture
 def kept(gram_run: Path, tmp_path: Path) -> Path:
     """A kept run, to be changed."""
-    keep(gram_run, tmp_path / "kept")
+    export(gram_run, tmp_path / "kept")
     return tmp_path / "kept"
 
 
@@ -130,7 +130,7 @@ def test_settings_added_later_have_their_defaults(
         check(kept, config(change(settings, grad_clip=0.5)), data_folder / "card.json")
 
 
-def test_settings_that_are_no_more_are_named_with_the_mend(
+def test_settings_that_are_no_more_are_named_with_the_fix(
     kept: Path, config: Any, data_folder: Path
 ) -> None:
     edit(kept / "config.json", lambda content: content["train"].update(momentum=0.9))

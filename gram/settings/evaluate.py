@@ -21,7 +21,7 @@ class EvaluateConfig:
 
     depth: int = setting(16, "supervision steps of a rollout", least=1, most=REPEATS)
     width: int = setting(
-        20, "trajectories per input for models that sample (20 in the paper)", least=1, most=REPEATS
+        20, "trajectories per input for models that sample (20 in the paper)", least=1, most=ROWS
     )
     act: bool = setting(
         False, "stop a trajectory when its halting probability passes 0.5", gap="Open for Table 1."

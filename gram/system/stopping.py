@@ -65,14 +65,14 @@ class Stops:
         number: of the signal; 0 without a request.
         patience: seconds that the main thread has for its reaction.
         guard: held by the thread while it ends the process; whoever holds it is not ended.
-        farewell: called by the thread before it ends the process; gives the line to write.
+        last_message: called by the thread before it ends the process; gives the line to write.
     """
 
     def __init__(self) -> None:
         self.number = 0
         self.patience = PATIENCE
         self.guard: AbstractContextManager[object] = threading.Lock()
-        self.farewell: Callable[[int], str] = lambda number: str(Stopped(number))
+        self.last_message: Callable[[int], str] = lambda number: str(Stopped(number))
         self._raises = True
         self._reacts = threading.Event()
 
@@ -129,7 +129,7 @@ class Stops:
             if self._reacts.is_set():
                 return
             try:
-                line = self.farewell(number)
+                line = self.last_message(number)
             except Exception as error:  # such as a full disk
                 line = f"{named(number)}: {error}"
             for path in list(leftovers):

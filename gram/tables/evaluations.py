@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,15 +135,19 @@ def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
     return trained, evaluated
 
 
+Present = Callable[[Mapping[str, Any]], str]
+
+
 def status(
-    runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: bool = False
+    runs: Sequence[dict[str, Any]], present_code: Present | None, *, failed: bool = False
 ) -> str:
     """Whether the seeds of one row are there and belong together: "not run", "failed",
     "incomplete", "mixed", "stale" or "ok".
 
     Args:
         runs: facts of each seed.
-        present_code: hash of the present code; None leaves out the comparison with it.
+        present_code: that of :mod:`gram.system.code_version`; None leaves out the comparison with
+            the present code.
         failed: whether the run of another seed failed.
     """
     if not runs:
@@ -155,4 +159,9 @@ def status(
     )
     if len(trained) > 1 or len(evaluated) > 1:
         return "mixed"
-    return "ok" if present_code is None or trained | evaluated == {present_code} else "stale"
+    fresh = present_code is None or all(
+        by["code_hash"] == present_code(by)
+        for run in runs
+        for by in (run["trained_by"], run["evaluated_by"])
+    )
+    return "ok" if fresh else "stale"

@@ -16,7 +16,8 @@ from gram.evaluate.judges import JUDGES
 from gram.settings.tasks import judge_of
 from gram.tables.headlines import Headline, Row, headlines
 from gram.tables.layout import Table, footnotes, marks
-from gram.tables.names import GRAM, METHODS, TWIN, label
+from gram.tables.names import GRAM, TWIN, label
+from gram.tables.paper import rows_of
 from gram.tables.reference import Runs
 from gram.tables.render import html_table
 from gram.tables.rows import Run
@@ -45,14 +46,13 @@ class Summary:
         """What is kept beside the table: its runs and options, and by task its sentences and
         rows.
         """
-        tasks = {
-            one.task: {
+        tasks = {}
+        for one in self.headlines:
+            tasks[one.task] = {
                 "sentences": sentences(one),
                 "columns": list(one.columns.values()),
                 "rows": {row.label: row.cells for row in one.rows},
             }
-            for one in self.headlines
-        }
         return {
             "runs": self.runs,
             "options": self.options,
@@ -97,17 +97,15 @@ def sentences(headline: Headline) -> list[str]:
     Args:
         headline: of the task.
     """
+    both = sorted(headline.rows, key=lambda row: row.method != GRAM)
     if sentence := JUDGES[judge_of(headline.task)].SENTENCE:
-        return [
-            sentence.format(
-                method=called(row),
-                **{name: mean(headline, row, name) for name in headline.columns},
-            )
-            for row in sorted(headline.rows, key=lambda row: row.method != GRAM)
-        ]
+        said = []
+        for row in both:
+            means = {name: mean(headline, row, name) for name in headline.columns}
+            said.append(sentence.format(method=called(row), **means))
+        return said
     if not headline.with_several:
         return [f"None of the {headline.inputs:,} test inputs has several solutions."]
-    both = sorted(headline.rows, key=lambda row: row.method != GRAM)
     valid = [
         f"{mean(headline, row, 'hostile_accuracy')} of the answers of {called(row)}" for row in both
     ]
@@ -125,7 +123,7 @@ def called(row: Row) -> str:
     """How a sentence calls a method."""
     if row.method == TWIN:
         return "the deterministic twin"
-    return label(row.method) if row.method in METHODS else f"“{row.method}”"
+    return label(row.method) if row.method in rows_of() else f"“{row.method}”"
 
 
 def mean(headline: Headline, row: Row, metric: str) -> str:

@@ -51,6 +51,7 @@ LESS = {
     "gram.scaling": "--depths 1 2 --widths 1 2",
     "gram.compare_samplers": "--widths 2 --seeds 1",
     "gram.carried": "--pairs 4",
+    "gram.trajectories": "--trajectories 3",
 }
 
 
@@ -211,7 +212,7 @@ class Built:
 
 def keep(server: Warm, folder: Path, run: str, output: str) -> None:
     """Keep a trained run of a workflow in another folder of it."""
-    command = ["-m", "gram.keep", "--run", f"results/{run}", "--output", output]
+    command = ["-m", "gram.export", "--run", f"results/{run}", "--output", output]
     subprocess.run(
         [sys.executable, *command], cwd=folder, env=server.environment(folder), check=True
     )
@@ -359,6 +360,7 @@ def extended(
     for name in ("gram", "config"):
         shutil.copytree(TOY / name, workflow / name, dirs_exist_ok=True)
     with warm(tmp_path_factory.mktemp("e"), workflow.folder) as server:
+        server.seconds = 3600.0  # all milestones, perhaps beside other work
         workflow.server = server
         yield workflow
 
@@ -441,5 +443,6 @@ def write_counts(path: Path, counts: dict[tuple[str, str], list[int]]) -> None:
     if path.exists():
         with path.open(encoding="utf-8", newline="") as file:
             _, *others = map(tuple, csv.reader(file, delimiter="\t"))
-        lines += [line for line in others if line[0] not in {rule for rule, _ in counts}]
+        counted = {rule for rule, _ in counts}
+        lines += [line for line in others if line[0] not in counted]
     files.write_tsv(path, COLUMNS, sorted(lines, key=lambda line: line[0]))

@@ -206,7 +206,10 @@ def test_edited_code_marks_the_table_and_trains_nothing(built: Any) -> None:
     (built / "gram/train/losses.py").write_text(source + "# A comment.\n", encoding="utf-8")
     assert built.planned(own_code=True) == set()
     (built / "gram/train/losses.py").write_text(source + "EDITED = True\n", encoding="utf-8")
-    assert built.jobs(own_code=True) == {TABLE_1}
+    text = built.snakemake(own_code=True)
+    assert re.findall(r"^Job \d+: (.*)$", text, flags=re.MULTILINE) == [TABLE_1]
+    assert "of 5 runs were trained by another version of the code" in text
+    assert "snakemake --forcerun train" in text
     assert "stale" in built.text("results/tables/table1.csv") and "stale" not in before
 
 
@@ -224,6 +227,20 @@ def test_table_3_builds_the_ablations_and_no_more(built: Any) -> None:
     }
     assert "+ DS + HR + SG (GRAM)" in built.text("results/tables/table3.md")
     assert built.planned() == set()  # nothing of the default depends on it
+
+
+def test_a_table_that_was_added_is_built_from_the_runs_listed_for_it(built: Any) -> None:
+    paper = built.text("resources/paper.yaml")
+    entry = "\nsmall: {title: Small, help: small, listed_under: small_runs, parts: {small: {rows: "
+    (built / "resources/paper.yaml").write_text(
+        paper + entry + "{gram: {paper: GRAM}}}}}\n", encoding="utf-8"
+    )
+    part = [{"task": "nqueens6", "methods": ["gram"], "seeds": [0]}]
+    built.edit(CONFIG, lambda config: config.update(small_runs=part))
+    made = built.jobs("results/tables/small.md", own_code=True)
+    assert made == {"Write small from all its configured runs"}
+    assert built.text("results/tables/small.md").startswith("# Small\n")
+    assert built.planned(own_code=True) == set()  # the other tables are as they were
 
 
 def test_quick_is_a_part_of_the_runs_with_a_table_and_figures_of_its_own(built: Any) -> None:

@@ -1,4 +1,4 @@
-"""``python -m gram.keep``: a trained run made small enough for the repository: its averaged
+"""``python -m gram.export``: a trained run made small enough for the repository: its averaged
 weights, in half precision.
 """
 
@@ -46,7 +46,7 @@ def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     return small
 
 
-def keep(run_folder: Path, output: Path) -> None:
+def export(run_folder: Path, output: Path) -> None:
     """Write config.json, history.jsonl, meta.json and the averaged weights of a run to ``output``.
 
     Raises:
@@ -88,13 +88,13 @@ def main() -> None:
     """Copy a trained run with its averaged weights alone, in half precision: what a repository can
     hold.
     """
-    parser = Parser(prog="python -m gram.keep", description=main.__doc__)
+    parser = Parser(prog="python -m gram.export", description=main.__doc__)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of the run, as training left it"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    keep(args.run, args.output)
+    export(args.run, args.output)
 
 
 if __name__ == "__main__":
