@@ -17,7 +17,7 @@ from gram.models.factory import build_model, parameter_count
 from gram.models.gram import GRAM
 from gram.models.network import Given, Shape
 from gram.models.rollout import rollout
-from gram.settings import GramModel, TrainConfig
+from gram.settings import EvaluateConfig, GramModel, TrainConfig
 from gram.train.stream import Stream
 
 TINY = GramModel(
@@ -84,7 +84,9 @@ def test_trajectories_differ_exactly_where_something_is_drawn(
 
 
 def test_sampled_answers_have_the_probabilities_of_the_softmax() -> None:
-    model = build(guidance="none", decoding="sample")
+    model = build(guidance="none")
+    assert not model.samples
+    model.answer_as(EvaluateConfig(decoding="sample"))
     assert model.samples
     logits = torch.tensor([[0.0, 1.0, -2.0], [3.0, 0.0, 0.0]]).expand(20000, 2, 3)
     drawn = model.answer(logits, seeded(0))
@@ -96,10 +98,11 @@ def test_sampled_answers_have_the_probabilities_of_the_softmax() -> None:
 
 
 def test_sampled_decoding_changes_the_answer_and_nothing_before_it(repeated: Tensor) -> None:
-    plain, sampled = (
-        rollout(build(guidance="none", decoding=d), Given(repeated), depth=2, generator=seeded(0))
-        for d in ("argmax", "sample")
-    )
+    twin, found = build(guidance="none"), []
+    for decoding in ("argmax", "sample"):
+        twin.answer_as(EvaluateConfig(decoding=decoding))
+        found.append(rollout(twin, Given(repeated), depth=2, generator=seeded(0)))
+    plain, sampled = found
     assert torch.equal(plain.value, sampled.value) and len(plain.tokens.unique(dim=0)) == 1 < len(
         sampled.tokens.unique(dim=0)
     )

@@ -15,7 +15,7 @@ from gram.models.autoregressive import Autoregressive
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Given, Network, Shape
 from gram.models.rollout import rollout
-from gram.settings import TrainConfig
+from gram.settings import EvaluateConfig, TrainConfig
 from gram.settings.architectures.baselines import ArModel
 from gram.system.errors import GramError
 from gram.system.provenance import seeded_generator
@@ -85,14 +85,16 @@ def test_samples_agree_with_the_enumerated_likelihood(
 def test_a_sampler_at_another_temperature_is_caught(
     toy: Any, trained: Autoregressive, chi_square: Callable[..., float]
 ) -> None:
-    wrong = small(toy.shape, temperature=0.5)
+    wrong = small(toy.shape)
+    wrong.answer_as(EvaluateConfig(temperature=0.5))
     wrong.load_state_dict(trained.state_dict())
     for observed, p in zip(drawn(wrong, toy), enumerated(trained, toy), strict=True):
         assert chi_square(observed, DRAWS * p / p.sum()) < 1e-6
 
 
 def test_temperature_zero_takes_the_most_probable_token(toy: Any, trained: Autoregressive) -> None:
-    greedy = small(toy.shape, temperature=0.0)
+    greedy = small(toy.shape)
+    greedy.answer_as(EvaluateConfig(temperature=0.0))
     greedy.load_state_dict(trained.state_dict())
     counts = drawn(greedy, toy)
     assert trained.samples and not greedy.samples

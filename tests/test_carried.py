@@ -26,7 +26,7 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
     assert outcome.code == 0, outcome.err
     content = files.read_json(output)
     assert content["run"]["split"] == "train" and content["run"]["depth"] == 3
-    subject = load_subject(gram_run, data_folder, "train", "ema", CPU)
+    subject = load_subject(gram_run, data_folder, "train", EvaluateConfig(), CPU)
     config = dataclasses.replace(subject.settings.train, N_sup=3)
     generator = subject.generator("carried", 5)
     found = elbo.by_supervision_step(subject.model, subject.split, config, generator, 8)
@@ -43,7 +43,7 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
 
 
 def test_folds_are_pooled_by_their_pairs(gram_run: Path, data_folder: Path) -> None:
-    subject = load_subject(gram_run, data_folder, "train", "ema", CPU)
+    subject = load_subject(gram_run, data_folder, "train", EvaluateConfig(), CPU)
     few, more = (
         carried.carried(subject, EvaluateConfig(depth=2), pairs)[carried.SECTION]
         for pairs in (4, 12)

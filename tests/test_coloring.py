@@ -16,8 +16,8 @@ import pytest
 
 from gram.data.splits import SPLITS, Split, assign_splits, build, load_split
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import Drawn, score
 from gram.evaluate.pool import pool_values
+from gram.evaluate.scoring import Drawn, score
 from gram.settings import DataSettings, SplitConfig
 from gram.settings.config import data_settings, load_experiment
 from gram.system import files
@@ -255,7 +255,7 @@ def test_share_of_colourable_graphs_is_that_of_all_graphs() -> None:
     task = coloring(5)
     every = np.array(list(product([False, True], repeat=10)))
     share = task.colourings(every).any(axis=1).mean()
-    facts = coloring(5, train=300, test=100).examples().facts
+    facts = coloring(5, train=300, test=100).examples().counted
     error = np.sqrt(share * (1 - share) / facts["graphs_drawn"])
     assert abs(facts["colourable_share"] - share) < 4 * error < 0.06
     assert facts["graphs_drawn"] > 400  # some were drawn twice, some cannot be coloured
@@ -349,7 +349,7 @@ def test_loaded_splits_have_answers_of_another_length_than_inputs(
 
 def test_card_says_what_a_report_prints(folder: Path, enumeration: Examples) -> None:
     card = files.read_json(folder / "card.json")
-    assert card["facts"] == enumeration.facts
+    assert card["facts"] == enumeration.counted
     table = card["tables"]["completions"]
     assert table["mean_completions"] == pytest.approx(enumeration.counts.mean())
     assert table["inputs_by_completions"] == {

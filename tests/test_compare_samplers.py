@@ -13,6 +13,7 @@ import torch
 
 from gram.evaluate import compare_samplers, evaluation, metrics
 from gram.evaluate.compare_samplers import COMPARED, SAMPLERS, summarise
+from gram.evaluate.scoring import score
 from gram.settings import EvaluateConfig
 from gram.system import files
 
@@ -76,12 +77,12 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
         (sampler, width, seed) for sampler in SAMPLERS for width in (2, 3) for seed in (0, 1)
     }
     # Each is an evaluation of its own, with the noise of its width and seed.
-    subject = evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    subject = evaluation.load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
     config = EvaluateConfig(depth=2, width=3, seed=1, sampler="antithetic")
     drawn = evaluation.draw(
         subject.model, subject.split, config, subject.generator("compare_samplers", 1, 3)
     )
-    expected = metrics.slices(evaluation.score(subject.task, subject.split, drawn))
+    expected = metrics.slices(score(subject.task, subject.split, drawn))
     found = rows["antithetic", 3, 1]
     assert (
         found["accuracy"] == expected["accuracy"]

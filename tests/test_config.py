@@ -133,7 +133,7 @@ def test_architectures_have_tags_of_their_own_and_unknown_ones_are_refused(write
     )
     with pytest.raises(GramError, match=r"ar: model: architecture: 'rnn' is none of 'gram', "):
         load_experiment(write("methods: {ar: {model: {architecture: rnn}}}"))
-    with pytest.raises(GramError, match=r"ar: model: unknown key 'K'; known keys: .*temperature"):
+    with pytest.raises(GramError, match=r"ar: model: unknown key 'K'; known keys: .*layers"):
         load_experiment(write("methods: {ar: {model: {architecture: ar, K: 2}}}"))
 
 
@@ -489,3 +489,27 @@ def test_what_all_methods_share_may_say_more(write: Any) -> None:
     experiment = load_experiment(write(f"train: {{beta: 3, halt_weight: 0.1}}\nmethods: {methods}"))
     assert method_section(experiment, "gram", "train").beta == 2
     assert method_section(experiment, "ar", "train").beta == 3
+
+
+def test_keys_that_have_moved_are_understood_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config" / "experiments" / "nqueens5.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "methods:\n"
+        "  ar: {model: {architecture: ar, temperature: 0.5}}\n"
+        "  both: {model: {architecture: ar, temperature: 0.5}, evaluate: {temperature: 0.7}}\n"
+    )
+    experiment = load_experiment(path)
+    assert evaluate_settings(experiment, "ar").temperature == 0.5
+    assert evaluate_settings(experiment, "both").temperature == 0.7
+    said = capsys.readouterr().err
+    assert (
+        f"{path}: methods: ar: model: temperature is now evaluate: temperature; write it there"
+        in said
+    )
+    run = resolve(experiment, "nqueens5", "ar", 0)
+    before = run.as_dict()
+    before["model"]["temperature"] = 0.5  # as a config.json of before has it
+    assert RunSettings.of(before, "config.json") == run

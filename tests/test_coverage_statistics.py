@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gram.data.splits import Split
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import Drawn, score
 from gram.evaluate.metrics import Samples
+from gram.evaluate.scoring import Drawn, score
 from gram.tasks import make_task
 
 Floats = NDArray[np.float64]

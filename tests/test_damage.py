@@ -131,7 +131,7 @@ class World:
         return digest(split.md5, split.inputs.tolist(), split.completions.tolist(), sums)
 
     def subject(self) -> str:
-        subject = evaluation.load_subject(self.run, self.data, "test", "ema", CPU)
+        subject = evaluation.load_subject(self.run, self.data, "test", EvaluateConfig(), CPU)
         facts = subject.facts(EvaluateConfig())
         model = build_model(
             self.settings.model, Shape.of(make_task("nqueens5", {"removed": [3]})), 0

@@ -426,3 +426,34 @@ def test_groups_of_many_are_tested_no_more_often_than_groups_of_one() -> None:
     )
     of_large = (names[: 20 * large : 20] == "test").mean()
     assert of_large < 0.5
+
+
+# Facts of the inputs ------------------------------------------------------------------------------
+
+
+def test_facts_of_the_inputs_stand_in_the_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are part of its sums, and come back with the inputs that they are of."""
+    settings = settings_of()
+    plain = make_task(settings.task, settings.generator).examples()
+    rating = np.arange(len(plain.inputs)) * 3
+    build(settings, tmp_path / "plain")
+
+    def rated(self: NQueens, sources: Path | None = None) -> Examples:
+        return dataclasses.replace(plain, facts={"rating": rating})
+
+    monkeypatch.setattr(NQueens, "examples", rated)
+    build(settings, tmp_path / "rated")
+    for name in SPLITS:
+        without, having = (load_split(tmp_path / kind, name) for kind in ("plain", "rated"))
+        assert without.facts == {} and without.md5 != having.md5
+        assert np.array_equal(having.facts["rating"], having.input_ids * 3)
+        assert np.array_equal(without.completions, having.completions)
+    # Another fact is another data set.
+    path = tmp_path / "rated/test.parquet"
+    table = pd.read_parquet(path)
+    table["fact_rating"] += 1
+    table.to_parquet(path)
+    with pytest.raises(GramError, match=r"test\.parquet: content MD5 .* build it again"):
+        load_split(tmp_path / "rated", "test")

@@ -19,7 +19,7 @@ from gram.models.diffusion import MaskedDiffusion
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Given, Network, Shape
 from gram.models.rollout import rollout
-from gram.settings import TrainConfig
+from gram.settings import EvaluateConfig, TrainConfig
 from gram.settings.architectures.baselines import MdlmModel
 from gram.system.errors import GramError
 from gram.system.provenance import seeded_generator
@@ -54,7 +54,8 @@ def trained(
 
 def with_steps(model: MaskedDiffusion, toy: Any, steps: int) -> MaskedDiffusion:
     """The same weights, sampled in another number of steps."""
-    other = small(toy.shape, conditioned=model.conditioned, sampling_steps=steps)
+    other = small(toy.shape, conditioned=model.conditioned)
+    other.answer_as(EvaluateConfig(sampling_steps=steps))
     other.load_state_dict(model.state_dict())
     return other
 
@@ -254,7 +255,9 @@ def test_share_of_masked_tokens_is_the_time() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3, 50])
 def test_no_mask_is_left(steps: int) -> None:
-    model = small(Shape(9, 3), sampling_steps=steps)
+    model = small(Shape(9, 3))
+    assert model.calls == 9  # where nothing else is said
+    model.answer_as(EvaluateConfig(sampling_steps=steps))
     inputs = torch.ones(300, 9, dtype=torch.int64)
     tokens = rollout(model, Given(inputs), depth=1, generator=seeded_generator(CPU, 0)).tokens
     assert tokens.shape == (300, 9) and tokens.min() >= 0 and tokens.max() < model.mask

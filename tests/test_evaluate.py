@@ -18,7 +18,8 @@ import torch
 from gram.data.splits import Split, build, load_split
 from gram.evaluate import evaluation
 from gram.evaluate.__main__ import main as evaluate_main
-from gram.evaluate.evaluation import draw, load_subject, samples_table, score
+from gram.evaluate.evaluation import draw, load_subject, samples_table
+from gram.evaluate.scoring import score
 from gram.models.network import Given, Read, State
 from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
@@ -190,7 +191,7 @@ def test_samples_table_says_which_completion_each_sample_is(task: Task, split: S
 def run_evaluation(run: Path, data: Path, **config: Any) -> tuple[dict[str, Any], pd.DataFrame]:
     """JSON content and samples of a run on the test split."""
     settings = EvaluateConfig(**{"depth": 3, "width": 4} | config)
-    return evaluation.evaluate(load_subject(run, data, "test", settings.weights, CPU), settings)
+    return evaluation.evaluate(load_subject(run, data, "test", settings, CPU), settings)
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -239,7 +240,7 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_bytes(
     gram_run: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = EvaluateConfig(depth=3, width=4, batch_size=8)
-    subject = load_subject(gram_run, data_folder, "test", "ema", CPU)
+    subject = load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
     expected, table = evaluation.evaluate(subject, config)
 
     def once(config: EvaluateConfig) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 SMALL = {
     **{"D": 32, "heads": 2, "ffn_hidden": 24, "layers": 2, "guidance_hidden": 8},
     **{"decoder_hidden": 8, "puzzle_tokens": 1, "loops": 4, "gradient_loops": 2},
-    **{"condition": 16, "sampling_steps": 2},
+    **{"condition": 16},
 }
 
 

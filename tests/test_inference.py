@@ -12,6 +12,7 @@ from gram.evaluate import evaluation
 from gram.models.gram import GRAM
 from gram.models.network import Given
 from gram.models.rollout import Stop, rollouts
+from gram.settings import EvaluateConfig
 
 CPU = torch.device("cpu")
 
@@ -19,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
 
 
 def shifted(model: GRAM, threshold: float) -> GRAM:

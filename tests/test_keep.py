@@ -94,7 +94,9 @@ def test_evaluation_is_that_of_the_rounded_weights(
     edit(copied / "weights.safetensors", lambda tensor: tensor.half().float())
     config = EvaluateConfig(depth=2, width=4)
     (ours, samples), (theirs, expected) = (
-        evaluation.evaluate(evaluation.load_subject(run, data_folder, "test", "ema", CPU), config)
+        evaluation.evaluate(
+            evaluation.load_subject(run, data_folder, "test", EvaluateConfig(), CPU), config
+        )
         for run in (tmp_path / "kept", copied)
     )
     pd.testing.assert_frame_equal(samples.drop(columns="tokens"), expected.drop(columns="tokens"))

@@ -67,6 +67,20 @@ def test_axial_rope_scores_depend_on_the_distance_along_each_axis(halves: bool) 
     )
 
 
+def test_rope_in_real_numbers_is_that_in_complex_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the compiler is given, against the complex product, and both against float64."""
+    rotary = Rotary(in_sequence(16), 8, 100.0)
+    x = torch.randn(3, 16, 8, generator=seeded(0))
+    product = rotary(x, 0)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    real = rotary(x, 0)
+    pairs = torch.view_as_complex(x.double().view(3, 16, 4, 2))
+    exact = torch.view_as_real(pairs * rotary.rotation.to(torch.complex128)).flatten(-2)
+    for found in (product, real):
+        assert torch.allclose(found.double(), exact, atol=1e-6)
+    assert torch.equal(rotary(x[:, 5:6], 5), real[:, 5:6])
+
+
 def test_an_axis_has_its_share_of_the_channels_and_the_frequencies_of_a_head_so_wide() -> None:
     x = torch.randn(4, 8, generator=seeded(0))
     along = torch.arange(4)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import answer_numbers, majority
 from gram.evaluate.metrics import Samples, coverages, expected_found, iid_ceiling
 from gram.evaluate.pool import pool_rows, pool_values
+from gram.evaluate.votes import answer_numbers, majority
 from gram.tasks import Examples
 
 # What gram-facts derives from the paper's own numbers, over all pairs or inputs, to the digits that

@@ -43,7 +43,9 @@ def folds(
         build(settings.data, folder / "data")
         run = train_run(settings, folder / "data", folder / "run")
         config = EvaluateConfig(depth=2, width=4)
-        subject = evaluation.load_subject(run, folder / "data", "test", "ema", torch.device("cpu"))
+        subject = evaluation.load_subject(
+            run, folder / "data", "test", EvaluateConfig(), torch.device("cpu")
+        )
         results.append(evaluation.evaluate(subject, config))
     return results
 

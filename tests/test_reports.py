@@ -240,7 +240,7 @@ def test_a_setting_of_one_network_is_not_asked_of_others(root: Path) -> None:
         path,
         read(path).replace(
             "deterministic: {}",
-            "ar: {model: {architecture: ar, temperature: 0.5}}, deterministic: {}",
+            "ar: {model: {architecture: ar, layers: 3}}, deterministic: {}",
         ),
     )
     files.write_text(
@@ -248,7 +248,7 @@ def test_a_setting_of_one_network_is_not_asked_of_others(root: Path) -> None:
         "generator: {edge_probability: 0.9}\nmethods: {gram: {}}\n",
     )
     lines = gap_defaults(root).splitlines()
-    assert "| nqueens5 | all | `model.temperature` of ar | `1.0` | `0.5` |" in lines
+    assert "| nqueens5 | all | `model.layers` of ar | `6` | `3` |" in lines
     assert "| coloring5 | all | `generator.edge_probability` | `0.57` | `0.9` |" in lines
 
 

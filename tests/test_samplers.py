@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gram.data.splits import Split, load_split
 from gram.evaluate import evaluation
+from gram.evaluate.scoring import Drawn
 from gram.models.network import Given, Read, State
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import Sampler, make_sampler
@@ -303,10 +304,10 @@ def test_repulsion_of_a_pair_and_of_equal_states() -> None:
 @pytest.fixture(scope="module")
 def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
 
 
-def drawn(subject: evaluation.Subject, **config: Any) -> evaluation.Drawn:
+def drawn(subject: evaluation.Subject, **config: Any) -> Drawn:
     settings = EvaluateConfig(**{"depth": 4, "width": 3, "reseed_every": 1} | config)
     return evaluation.draw(
         subject.model, subject.split, settings, subject.generator("evaluate", settings.seed)
@@ -380,7 +381,7 @@ def test_widths_are_told_from_subsets_of_independent_samples_only(
 ) -> None:
     for sampler in SAMPLERS:
         config = EvaluateConfig(depth=2, width=4, sampler=sampler, reseed_every=1)  # type: ignore[arg-type]
-        subject = evaluation.load_subject(gram_run, data_folder, "test", config.weights, CPU)
+        subject = evaluation.load_subject(gram_run, data_folder, "test", config, CPU)
         content, _ = evaluation.evaluate(subject, config)
         assert content["run"]["sampler"] == sampler
         assert [row["width"] for row in content["by_width"]] == (

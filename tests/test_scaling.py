@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from gram.evaluate import evaluation, metrics, pool, scaling
-from gram.evaluate.evaluation import Drawn
 from gram.evaluate.metrics import Samples
+from gram.evaluate.scoring import Drawn
+from gram.evaluate.votes import majority
 from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
 from gram.system import files
@@ -26,7 +27,7 @@ CHOSEN = ("accuracy", "accuracy_vote", "accuracy_lprm", "accuracy_best")
 @pytest.fixture(scope="module")
 def subject(gram_run: Path, data_folder: Path) -> evaluation.Subject:
     """The tiny trained GRAM on its test split."""
-    return evaluation.load_subject(gram_run, data_folder, "test", "ema", CPU)
+    return evaluation.load_subject(gram_run, data_folder, "test", EvaluateConfig(), CPU)
 
 
 def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
@@ -43,7 +44,7 @@ def invented(N: int, W: int, seed: int = 0) -> tuple[Drawn, Samples]:
         np.full((N, W), 4),
         np.zeros((N, W), dtype=bool),
     )
-    answers = {"vote": evaluation.majority(found), "lprm": value.argmax(axis=1)}
+    answers = {"vote": majority(found), "lprm": value.argmax(axis=1)}
     return drawn, Samples(counts, found, answers)
 
 
@@ -180,7 +181,7 @@ def test_command_line(
 def test_a_deterministic_run_gains_from_depth_alone(
     deterministic_run: Path, data_folder: Path
 ) -> None:
-    twin = evaluation.load_subject(deterministic_run, data_folder, "test", "ema", CPU)
+    twin = evaluation.load_subject(deterministic_run, data_folder, "test", EvaluateConfig(), CPU)
     content = scaling.scaling(twin, EvaluateConfig(), [1, 3], [1, 2, 5])
     assert content["run"]["draws"] == 1
     for row in content["by_depth_and_width"]:

@@ -46,7 +46,7 @@ def edit(path: Path, change: Callable[[Any], Any]) -> None:
 def readers(run: Path, data: Path) -> list[Callable[[], Any]]:
     """Whatever shows numbers of a run."""
     return [
-        lambda: evaluation.load_subject(run, data, "test", "ema", CPU),
+        lambda: evaluation.load_subject(run, data, "test", EvaluateConfig(), CPU),
         lambda: keep.keep(run, run.parent / "kept"),
         lambda: solve.read_puzzle([BOARD], folder=run),
     ]
@@ -108,10 +108,12 @@ def test_the_weights_of_another_fold_are_refused(
         mixed = Path(shutil.copytree(folds[1], tmp_path / f"mixed-{name}"))
         shutil.copy(folds[0] / name, mixed)
         with pytest.raises(GramError, match=r"fold|MD5"):
-            evaluation.load_subject(mixed, tmp_path / "data1", "test", "ema", CPU)
+            evaluation.load_subject(mixed, tmp_path / "data1", "test", EvaluateConfig(), CPU)
     for one in (0, 1):  # a whole run beside the other's data
         with pytest.raises(GramError, match="data set of another run"):
-            evaluation.load_subject(folds[one], tmp_path / f"data{1 - one}", "test", "ema", CPU)
+            evaluation.load_subject(
+                folds[one], tmp_path / f"data{1 - one}", "test", EvaluateConfig(), CPU
+            )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -124,10 +126,10 @@ def test_weights_that_are_not_finite_are_one_line_that_names_the_tensor(
     checkpoint.write_tensors(path, tensors)
     note_anew(run)
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
-        evaluation.load_subject(run, data_folder, "test", "ema", CPU)
+        evaluation.load_subject(run, data_folder, "test", EvaluateConfig(), CPU)
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
         keep.keep(run, run.parent / "kept")
-    evaluation.load_subject(run, data_folder, "test", "raw", CPU)
+    evaluation.load_subject(run, data_folder, "test", EvaluateConfig(weights="raw"), CPU)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
@@ -141,7 +143,7 @@ def test_weights_of_another_kind_of_number_are_one_line(
     with pytest.raises(
         GramError, match=r"z0_h is of type torch\.\w+ in the file and torch.float32"
     ):
-        evaluation.load_subject(run, data_folder, "test", "ema", CPU)
+        evaluation.load_subject(run, data_folder, "test", EvaluateConfig(), CPU)
 
 
 @pytest.mark.parametrize("averaged", [True, False])
@@ -194,7 +196,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     assert capsys.readouterr().err.count("saved by another version of the code") == 1
     trainer.save_results()
     assert files.read_json(tmp_path / "meta.json")["code_hashes"] == ["old", "new"]
-    subject = evaluation.load_subject(tmp_path, data_folder, "test", "ema", CPU)
+    subject = evaluation.load_subject(tmp_path, data_folder, "test", EvaluateConfig(), CPU)
     facts = subject.facts(EvaluateConfig(depth=1, width=1))
     assert facts["trained_by"]["code_hash"] == "old+new"
     assert status([facts], "new") == "mixed"
@@ -237,4 +239,7 @@ def test_older_runs_without_digests_are_read(run: Path, data_folder: Path) -> No
     edit(run / "meta.json", older)
     text = json.dumps(files.read_json(run / "meta.json"))
     (run / "meta.json").write_text(text, encoding="utf-8")
-    assert evaluation.load_subject(run, data_folder, "test", "ema", CPU).meta["task"] == "nqueens5"
+    assert (
+        evaluation.load_subject(run, data_folder, "test", EvaluateConfig(), CPU).meta["task"]
+        == "nqueens5"
+    )

@@ -25,6 +25,7 @@ from gram.tasks import Examples, Tokens, checked_task
 
 SPLITS = ("train", "valid", "test")
 COLUMNS = ("input_id", "n_completions", "input", "target")  # of the table of a split
+FACT = "fact_"  # begins the name of a column with a fact of the inputs, such as fact_rating
 REBUILD = "delete the folder and build it again"
 TABLES = (*SPLITS, "completions")
 
@@ -39,6 +40,7 @@ class Split:
         completions: [M, L_out] tokens; those of input i are rows ``offsets[i]:offsets[i + 1]``.
         offsets: [N + 1] int64.
         md5: content MD5 of the split's table.
+        facts: by name, [N] int64 each: what is known of the inputs, such as their rating.
     """
 
     input_ids: NDArray[np.int64]
@@ -46,6 +48,7 @@ class Split:
     completions: Tokens
     offsets: NDArray[np.int64]
     md5: str
+    facts: dict[str, NDArray[np.int64]] = dataclasses.field(default_factory=dict)
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -55,6 +58,19 @@ class Split:
     def of(self, index: int) -> Tokens:
         """The completions of input ``index``: [m, L_out]."""
         return self.completions[self.offsets[index] : self.offsets[index + 1]]
+
+    def of_inputs(self, inputs: slice) -> Split:
+        """The part with some of the inputs, which follow one another."""
+        start, stop, _ = inputs.indices(len(self.inputs))
+        offsets = self.offsets[start : stop + 1]
+        return dataclasses.replace(
+            self,
+            input_ids=self.input_ids[inputs],
+            inputs=self.inputs[inputs],
+            completions=self.completions[offsets[0] : offsets[-1]],
+            offsets=offsets - offsets[0],
+            facts={name: values[inputs] for name, values in self.facts.items()},
+        )
 
 
 def content_hash(tokens: Tokens) -> list[str]:
@@ -176,8 +192,8 @@ def build_tables(examples: Examples, settings: DataSettings) -> dict[str, pd.Dat
     """The four tables of a data set.
 
     ``train``, ``valid`` and ``test`` hold one row per (input, target) pair: input_id,
-    n_completions, input, target. ``completions`` holds every completion of every input: input_id,
-    completion_id, completion.
+    n_completions, input, target, and a column per fact of the input. ``completions`` holds every
+    completion of every input: input_id, completion_id, completion.
     """
     _, fold = split_fold(settings.task)
     names = assign_pairs(examples, settings.split, fold)
@@ -192,6 +208,7 @@ def build_tables(examples: Examples, settings: DataSettings) -> dict[str, pd.Dat
                 "input": list(examples.inputs[owner[rows]]),
                 "target": list(examples.completions[rows]),
             }
+            | {FACT + name: values[owner[rows]] for name, values in examples.facts.items()}
         )
     tables["completions"] = pd.DataFrame(
         {
@@ -252,7 +269,7 @@ def build(settings: DataSettings, folder: Path, sources: Path | None = None) -> 
         "settings": dataclasses.asdict(settings),
         "length": task.length,
         "vocabulary": task.vocabulary,
-        "facts": dict(examples.facts),
+        "facts": dict(examples.counted),
         "tables": {name: summarise(table) for name, table in tables.items()},
     }
     for name, table in tables.items():
@@ -329,4 +346,9 @@ def load_split(folder: Path, name: str) -> Split:
         completions=_tokens(table["target"], path),
         offsets=np.append(np.flatnonzero(first), len(table)).astype(np.int64),
         md5=found,
+        facts={
+            name.removeprefix(FACT): integers(table[name][first], path)
+            for name in table.columns
+            if name.startswith(FACT)
+        },
     )

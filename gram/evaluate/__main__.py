@@ -29,7 +29,7 @@ def main() -> None:
     config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
     check_cards([args.data], args.checksums)
     device = choose_device(args.device)
-    subject = load_subject(args.run, args.data, args.split, config.weights, device)
+    subject = load_subject(args.run, args.data, args.split, config, device)
     partial = subject.partial(args.output, config)
     content, table = evaluate(subject, config, partial)
     if args.samples:

@@ -41,6 +41,7 @@ def carried(subject: Subject, config: EvaluateConfig, pairs: int) -> dict[str, A
         GramError: a method without a prior and a posterior.
     """
     train = dataclasses.replace(subject.settings.train, N_sup=config.depth)
+    config = dataclasses.replace(config, forms=1)  # as it is in training
     generator = subject.generator("carried", config.seed)
     found = by_supervision_step(subject.model, subject.split, train, generator, pairs)
     if found is None:
@@ -75,7 +76,7 @@ def main() -> None:
         raise GramError(f"--pairs {args.pairs}: give at least 1")
     check_cards(args.data, args.checksums)
     device = choose_device(args.device)
-    subjects = load_subjects(args.run, args.data, args.split, config.weights, device)
+    subjects = load_subjects(args.run, args.data, args.split, config, device)
     measured = [carried(subject, config, args.pairs) for subject in subjects]
     files.write_json(args.output, pool_folds(measured))
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from gram.data.checksums import check_cards
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import Subject, add_arguments, draw, load_subjects, score
+from gram.evaluate.evaluation import Subject, add_arguments, draw, load_subjects
 from gram.evaluate.pool import pool_folds
+from gram.evaluate.scoring import score
 from gram.models.samplers import make_sampler
 from gram.settings import EvaluateConfig
 from gram.settings.evaluate import SAMPLERS
@@ -41,7 +42,8 @@ def compare(
 
     Args:
         subject: the run.
-        config: depth and the samplers' own settings; sampler, width and seed are replaced.
+        config: depth and the samplers' own settings; sampler, width and seed are replaced, and all
+            trajectories answer the inputs themselves.
         widths: trajectories per input.
         seeds: rollout seeds, from 0.
 
@@ -53,6 +55,7 @@ def compare(
             f"{subject.weights.parent}: {subject.settings.method} does not sample, so samplers"
             " cannot differ"
         )
+    config = dataclasses.replace(config, forms=1)
     for sampler in (
         SAMPLERS
     ):  # settings that one of them refuses are found before hours are spent on the others
@@ -163,9 +166,7 @@ def main() -> None:
             f"--widths and --seeds must be at least 1, and --seeds at most {MOST_SEEDS}"
         )
     check_cards(args.data, args.checksums)
-    subjects = load_subjects(
-        args.run, args.data, args.split, config.weights, choose_device(args.device)
-    )
+    subjects = load_subjects(args.run, args.data, args.split, config, choose_device(args.device))
     content = pool_folds(
         [compare(subject, config, args.widths, args.seeds) for subject in subjects]
     )

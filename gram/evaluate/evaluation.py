@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from gram.data.checksums import add_checksums_argument
 from gram.data.splits import SPLITS, Split, load_split
 from gram.evaluate import metrics
-from gram.evaluate.judges import JUDGES, met
+from gram.evaluate.forms import Forms, draw_forms
+from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
+from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Given, Network, Shape, forward_in
-from gram.models.rollout import Stop, rollouts
+from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import make_sampler
 from gram.runs import checkpoint
 from gram.runs.trained import KEPT, WEIGHTS, read_trained
@@ -32,16 +34,7 @@ from gram.system import files
 from gram.system.errors import GramError
 from gram.system.progress import progress_of_part
 from gram.system.provenance import provenance, seeded_generator
-from gram.tasks import Task, Tokens, make_task
-
-
-class Drawn(NamedTuple):
-    """All samples of a split, N inputs times W, read at one stop."""
-
-    tokens: Tokens  # [N, W, L]
-    value: NDArray[np.float32]  # [N, W]
-    steps: NDArray[np.int64]  # [N, W]
-    halted: NDArray[np.bool_]  # [N, W]
+from gram.tasks import Task, make_task
 
 
 def draw_at(
@@ -51,9 +44,10 @@ def draw_at(
     config: EvaluateConfig,
     generator: torch.Generator,
     partial: PartialDraws | None = None,
+    forms: Forms | None = None,
 ) -> list[Drawn]:
-    """W prior samples of every input; a deterministic model answers once, and its answer stands for
-    all W.
+    """W prior samples of every input; a deterministic model answers each form of it once, and its
+    answers stand for all W.
 
     Args:
         model: the network.
@@ -62,10 +56,12 @@ def draw_at(
         config: width, batch size and sampler.
         generator: source of the noise, on the device of the model.
         partial: where what is drawn is saved on the way, and goes on from.
+        forms: of the inputs, which its trajectories take in turn.
     """
-    draws = config.width if model.samples else 1
+    draws = draws_of(model, config)
     sampler = make_sampler(config, draws)
     index = np.repeat(np.arange(len(split.inputs)), draws)
+    form = np.arange(len(index)) % draws % config.forms
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
     parts = partial.resume(generator) if partial else []
     done = sum(len(part[0].tokens) for part in parts)
@@ -73,33 +69,54 @@ def draw_at(
     with forward, progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
         bar.update(done)
         for start in range(done, len(index), rows):
-            batch = (
-                torch.from_numpy(split.inputs[index[start : start + rows]])
-                .long()
-                .to(generator.device)
-            )
+            some = slice(start, start + rows)
+            inputs = split.inputs[index[some]]
+            if forms is not None:
+                inputs = forms.changed(inputs, form[some])
             part = rollouts(
                 model,
-                Given(batch),
+                Given(torch.from_numpy(inputs).long().to(generator.device)),
                 stops=stops,
                 generator=generator,
                 sampler=sampler,
                 noise_scale=config.noise_scale,
             )
-            parts.append(part)
-            bar.update(len(batch))
+            parts.append([compact(read, forms, form[some]) for read in part])
+            bar.update(len(inputs))
             if partial:
                 partial.save_if_due(parts, generator)
     shape = (len(split.inputs), draws)
     drawn = []
     for read in zip(*parts, strict=True):
-        stacked = [
-            torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
-            for column in zip(*read, strict=True)
-        ]
-        tokens, *others = (np.repeat(column, config.width // draws, axis=1) for column in stacked)
-        drawn.append(Drawn(tokens.astype(np.uint8), *others))
+        columns = []
+        for column in zip(*read, strict=True):
+            stacked = torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
+            if draws < config.width:
+                stacked = np.repeat(stacked, config.width // draws, axis=1)
+            columns.append(stacked)
+        tokens, *others = columns
+        drawn.append(Drawn(tokens.astype(np.uint8, copy=False), *others))
     return drawn
+
+
+def draws_of(model: Network, config: EvaluateConfig) -> int:
+    """Trajectories that are computed per input."""
+    return config.width if model.samples else config.forms
+
+
+def compact(read: Rollout, forms: Forms | None, form: NDArray[np.int64]) -> Rollout:
+    """What was read of a batch, on the CPU, with its tokens as uint8 and as answers to the inputs
+    themselves.
+
+    Args:
+        read: of B trajectories.
+        forms: in which the inputs were.
+        form: [B], in which of them.
+    """
+    tokens = read.tokens.to(torch.uint8).cpu()
+    if forms is not None:
+        tokens = torch.from_numpy(forms.undone(tokens.numpy(), form))
+    return Rollout(tokens, *(column.cpu() for column in read[1:]))
 
 
 def draw(
@@ -108,67 +125,11 @@ def draw(
     config: EvaluateConfig,
     generator: torch.Generator,
     partial: PartialDraws | None = None,
+    forms: Forms | None = None,
 ) -> Drawn:
     """:func:`draw_at` the depth of ``config``."""
-    return draw_at(model, split, [Stop(config.depth, config.act)], config, generator, partial)[0]
-
-
-def answer_numbers(tokens: Tokens) -> NDArray[np.int64]:
-    """A number for every answer, the same for equal ones: :func:`canonical` [N, W, L] -> [N, W]."""
-    N, W, L = tokens.shape
-    return np.unique(tokens.reshape(-1, L), axis=0, return_inverse=True)[1].reshape(N, W)
-
-
-def majority(answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sample that most samples of the same input equal, the earliest of them:
-    :func:`answer_numbers` [N, W] -> [N].
-    """
-    chosen = np.empty(len(answers), dtype=np.int64)
-    for i, row in enumerate(answers):
-        _, number, times = np.unique(row, return_inverse=True, return_counts=True)
-        chosen[i] = times[number].argmax()
-    return chosen
-
-
-def canonical(task: Task, split: Split, drawn: Drawn) -> Tokens:
-    """All samples in the task's canonical form, in which equal answers are equal tokens: [N, W,
-    L].
-    """
-    N, W, L = drawn.tokens.shape
-    return task.canonical(np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)).reshape(
-        N, W, L
-    )
-
-
-def score(task: Task, split: Split, drawn: Drawn) -> metrics.Samples:
-    """Check every sample with the task's verifier and find out which completion it is, in the
-    task's canonical form.
-
-    Raises:
-        GramError: verifier and examples disagree, which would make every coverage wrong.
-    """
-    N, W, L = drawn.tokens.shape
-    inputs, outputs = np.repeat(split.inputs, W, axis=0), drawn.tokens.reshape(-1, L)
-    tokens = canonical(task, split, drawn)
-    valid = task.is_valid(inputs, outputs).reshape(N, W)
-    found = np.full((N, W), -1, dtype=np.int64)
-    for i in range(N):
-        known = {completion.tobytes(): number for number, completion in enumerate(split.of(i))}
-        found[i] = [known.get(answer.tobytes(), -1) for answer in tokens[i]]
-    unlisted = valid & (found < 0)
-    if ((found >= 0) & ~valid).any() or (task.complete and unlisted.any()):
-        raise GramError(
-            f"{task.name}: the verifier and the list of completions disagree: a bug in gram/tasks,"
-            " please report it"
-        )
-    for row in np.flatnonzero(unlisted.any(axis=1)):
-        _, number = np.unique(tokens[row][unlisted[row]], axis=0, return_inverse=True)
-        found[row][unlisted[row]] = split.counts[row] + number.reshape(-1)
-    answers = {"vote": majority(answer_numbers(tokens)), "lprm": drawn.value.argmax(axis=1)}
-    violations = {
-        name: times.reshape(N, W) for name, times in task.violations(inputs, outputs).items()
-    }
-    return metrics.Samples(split.counts, found, answers, violations)
+    stops = [Stop(config.depth, config.act)]
+    return draw_at(model, split, stops, config, generator, partial, forms)[0]
 
 
 def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
@@ -200,12 +161,22 @@ def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.Dat
     )
 
 
+def test_time_only(architecture: str, config: EvaluateConfig) -> dict[str, Any]:
+    """The settings of ``config`` that act on this architecture alone, such as a temperature."""
+    return {
+        field.name: getattr(config, field.name)
+        for field in fields(config)
+        if architecture in field.metadata["only"]
+    }
+
+
 def load_model(
-    settings: RunSettings, task: Task, weights: Path, which: str, device: torch.device
+    settings: RunSettings, task: Task, weights: Path, config: EvaluateConfig, device: torch.device
 ) -> Network:
-    """The trained network of a run, ready for rollouts."""
+    """The trained network of a run, ready for rollouts that answer as ``config`` says."""
     model = build_model(settings.model, Shape.of(task), seed=0)
-    checkpoint.load_weights(weights, model, which)
+    checkpoint.load_weights(weights, model, config.weights)
+    model.answer_as(config)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -258,11 +229,13 @@ class Subject:
             "act": config.act,
             "sampler": config.sampler,
             "noise_scale": config.noise_scale,
+            **test_time_only(settings.model.architecture, config),
             "weights": config.weights,
             "precision": config.precision,
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
             "rollout_seed": config.seed,
-            "draws": config.width if self.model.samples else 1,
+            "draws": draws_of(self.model, config),
+            **({"forms": config.forms} if config.forms > 1 else {}),
             "calls": self.model.calls,
             "ema": config.weights == "ema",
             "parameters": parameter_count(self.model),
@@ -290,9 +263,10 @@ class Subject:
 
 
 def load_subject(
-    run_folder: Path, data: Path, split_name: str, which: str, device: torch.device
+    run_folder: Path, data: Path, split_name: str, config: EvaluateConfig, device: torch.device
 ) -> Subject:
-    """A run and the split it is evaluated on, with ``which`` weights ("ema" or "raw").
+    """A run and the split it is evaluated on, with the weights, and the way to answer, of
+    ``config``.
 
     Raises:
         GramError: missing or foreign files, or other data than the run was trained on.
@@ -310,7 +284,7 @@ def load_subject(
                 f" {data} has {one.md5}: test inputs could have been seen; train again"
             )
     weights = run_folder / WEIGHTS
-    model = load_model(settings, task, weights, which, device)
+    model = load_model(settings, task, weights, config, device)
     return Subject(
         settings, meta, weights, weights_md5, task, split_name, split, train, model, device
     )
@@ -320,7 +294,7 @@ def load_subjects(
     run_folders: Sequence[Path],
     data: Sequence[Path],
     split_name: str,
-    which: str,
+    config: EvaluateConfig,
     device: torch.device,
 ) -> list[Subject]:
     """:func:`load_subject` for one run, or for the run of every fold with its data.
@@ -333,7 +307,7 @@ def load_subjects(
             f"--data: needs one folder per --run, found {len(data)} for {len(run_folders)}"
         )
     return [
-        load_subject(run, folder, split_name, which, device)
+        load_subject(run, folder, split_name, config, device)
         for run, folder in zip(run_folders, data, strict=True)
     ]
 
@@ -346,17 +320,15 @@ def evaluate(
     """
     split = subject.split
     generator = subject.generator("evaluate", config.seed)
-    drawn = draw(subject.model, split, config, generator, partial)
-    scored = score(subject.task, split, drawn)
-    judge = JUDGES[family_of(subject.settings.task).judge]
-
-    def known() -> NDArray[np.bool_]:
-        return met(subject.train, split, canonical(subject.task, split, drawn))
-
+    forms = draw_forms(subject.task, config)
+    drawn = draw(subject.model, split, config, generator, partial, forms)
+    family = family_of(subject.settings.task)
+    judge = JUDGES[family.judge](subject.train, family.bins)
+    scored = score(subject.task, split, drawn, judge)
     content = {
         "run": subject.facts(config),
         "overlap_with_training": overlap(subject.train, split),
-        **judge(scored, known, config.sampler == "iid"),
+        **judge.sections(scored, config.sampler == "iid"),
     }
     return content, samples_table(split, drawn, scored)
 

@@ -30,12 +30,14 @@ class Samples:
             answers that the examples do not list have numbers from m on.
         answers: chosen sample per input by rule ("vote", "lprm"), each [N] int64 column numbers.
         violations: by name, how often each sample breaks a rule of its task, each [N, W] int64.
+        columns: what the judge of the task knows of them beyond that, by name, each [N] or [N, W].
     """
 
     counts: NDArray[np.int64]
     found: NDArray[np.int64]
     answers: dict[str, NDArray[np.int64]]
     violations: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def width(self) -> int:
@@ -46,7 +48,7 @@ class Samples:
         """Only the inputs under ``mask`` [N]."""
         parts = (
             {name: values[mask] for name, values in group.items()}
-            for group in (self.answers, self.violations)
+            for group in (self.answers, self.violations, self.columns)
         )
         return Samples(self.counts[mask], self.found[mask], *parts)
 

@@ -27,6 +27,9 @@ KEYS = (
     "step",
     "sampler",
     "rollout_seed",
+    "fact",
+    "least",
+    "bin",
 )  # rows of a table are matched by these
 SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler", "noise_scale")
 

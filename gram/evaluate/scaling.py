@@ -23,18 +23,10 @@ from numpy.typing import NDArray
 
 from gram.data.checksums import check_cards
 from gram.evaluate import metrics
-from gram.evaluate.evaluation import (
-    Drawn,
-    Subject,
-    add_arguments,
-    answer_numbers,
-    canonical,
-    draw_at,
-    load_subjects,
-    majority,
-    score,
-)
+from gram.evaluate.evaluation import Subject, add_arguments, draw_at, load_subjects
 from gram.evaluate.pool import pool_folds
+from gram.evaluate.scoring import Drawn, canonical, score
+from gram.evaluate.votes import answer_numbers, majority
 from gram.models.rollout import Stop
 from gram.settings import EvaluateConfig
 from gram.settings.parsing import merge, parse
@@ -50,7 +42,7 @@ def voted(answers: NDArray[np.int64], valid: NDArray[np.bool_], width: int) -> f
     """Inputs whose most frequent answer is valid, a mean over disjoint groups of ``width`` samples.
 
     Args:
-        answers: [N, W] from :func:`gram.evaluate.evaluation.answer_numbers`.
+        answers: [N, W] from :func:`gram.evaluate.votes.answer_numbers`.
         valid: [N, W].
         width: samples that vote; at most W.
     """
@@ -123,13 +115,14 @@ def scaling(
     Args:
         subject: the run.
         config: batch size, weights and seed; the greatest of ``depths`` and ``widths`` take the
-            place of its own, and samples are independent and do not halt.
+            place of its own, and samples are independent, do not halt, and answer the inputs
+            themselves.
         depths: supervision steps to read at.
         widths: numbers of samples to choose among.
     """
     depths, widths = sorted(set(depths)), sorted(set(widths))
     config = dataclasses.replace(
-        config, depth=depths[-1], width=widths[-1], act=False, sampler="iid"
+        config, depth=depths[-1], width=widths[-1], act=False, sampler="iid", forms=1
     )
     stops = [*(Stop(depth) for depth in depths), Stop(config.depth, act=True)]
     generator = subject.generator("scaling", config.seed)
@@ -162,9 +155,7 @@ def main() -> None:
         given = {"depth": pick(args.depths), "width": pick(args.widths)}
         config = parse(EvaluateConfig, merge(args.settings, given), "evaluate")
     check_cards(args.data, args.checksums)
-    subjects = load_subjects(
-        args.run, args.data, args.split, config.weights, choose_device(args.device)
-    )
+    subjects = load_subjects(args.run, args.data, args.split, config, choose_device(args.device))
     files.write_json(
         args.output,
         pool_folds([scaling(subject, config, args.depths, args.widths) for subject in subjects]),

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gram.data.splits import Split, assign_splits
-from gram.evaluate.evaluation import Drawn, load_model, score
+from gram.evaluate.evaluation import load_model
+from gram.evaluate.scoring import Drawn, score
 from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
 from gram.models.network import Given, Network, State
@@ -49,7 +50,11 @@ KEPT_RUNS = PACKAGE.parent / "resources/reference_runs"
 # what is asked of it here. The test split chooses nothing, so that the accuracy on it, which is
 # printed, is no better than it should be.
 CHOSEN_BY = "coverage_macro"
-AS_TESTED = ("depth", "width", "act", "weights", "noise_scale")  # what it asks with, too
+# What it asks with, too; the last three are of one architecture each.
+AS_TESTED = (
+    *("depth", "width", "act", "weights", "noise_scale"),
+    *("decoding", "temperature", "sampling_steps"),
+)
 BATCH = 500  # samples at a time
 BAR_DELAY = 2  # seconds: a shorter rollout shows no bar
 WIDTH = 100  # columns of the text
@@ -126,7 +131,7 @@ def load(folder: Path) -> Run:
     tested, validated = (evaluation_of(folder, found, split) for split in ("test", "valid"))
     config = EvaluateConfig(depth=settings.train.N_sup)
     if tested:
-        facts = {name: tested["run"][name] for name in AS_TESTED}
+        facts = {name: tested["run"][name] for name in AS_TESTED if name in tested["run"]}
         config = parse(EvaluateConfig, facts, f"{folder}: its evaluation")
     task = make_task(settings.task, settings.data.generator)
     return Run(folder, settings, task, config, tested, validated)
@@ -160,7 +165,7 @@ def network(chosen: Run, device: torch.device) -> Network:
     """The trained network of a run, ready for rollouts."""
     torch.set_num_threads(chosen.settings.train.threads)
     weights = chosen.folder / WEIGHTS
-    return load_model(chosen.settings, chosen.task, weights, chosen.config.weights, device)
+    return load_model(chosen.settings, chosen.task, weights, chosen.config, device)
 
 
 class Watched(Sampler):

@@ -10,6 +10,7 @@ from torch import Tensor
 from gram.models.building import build, in_sequence, stack_of
 from gram.models.layers import Cache, Embedding, Stack, linear
 from gram.models.network import Given, Network, Read, Shape, State, Step, draw_tokens
+from gram.settings import EvaluateConfig
 from gram.settings.architectures.baselines import ArModel
 
 
@@ -23,6 +24,8 @@ class Autoregressive(Network):
         D: width of a token.
         vocabulary: size of the vocabulary; input and output tokens have an embedding of their own.
         stack: causal blocks, with positions for L + L_out - 1 tokens.
+
+    Attributes:
         temperature: of the draws, from the whole vocabulary; at 0 the most probable token is taken.
     """
 
@@ -33,15 +36,17 @@ class Autoregressive(Network):
         D: int,
         vocabulary: int,
         stack: Stack,
-        temperature: float,
     ) -> None:
         super().__init__()
         self.outputs = self.calls = outputs
-        self.temperature = temperature
+        self.temperature = 1.0
         self.embedding = Embedding(vocabulary, D)
         self.output_embedding = Embedding(vocabulary, D)
         self.stack = stack
         self.head = linear(D, vocabulary)
+
+    def answer_as(self, config: EvaluateConfig) -> None:
+        self.temperature = config.temperature
 
     @property
     def samples(self) -> bool:
@@ -103,5 +108,4 @@ def _(config: ArModel, shape: Shape) -> Autoregressive:
         D=config.D,
         vocabulary=shape.vocabulary,
         stack=stack_of(config, in_sequence(shape.length + shape.outputs - 1), causal=True),
-        temperature=config.temperature,
     )

@@ -21,6 +21,7 @@ from gram.models.layers import (
     linear,
 )
 from gram.models.network import Given, Network, Read, Shape, State, Step, draw_tokens
+from gram.settings import EvaluateConfig
 from gram.settings.architectures.baselines import MdlmModel
 
 
@@ -65,10 +66,13 @@ class MaskedDiffusion(Network):
         condition: width of the time embedding.
         conditioned: whether the network is told t; otherwise it is told 0, and the modulation is a
         learned constant.
-        steps: of ancestral sampling, from t = 1 to 0.
         stratified: whether the times of a batch lie in equal parts of (0, 1], one in each;
         otherwise they are independent.
         least_time: the smallest t in training, which bounds the weight 1 / t.
+
+    Attributes:
+        calls: steps of ancestral sampling, from t = 1 to 0; as many as there are tokens where
+            nothing else is said.
     """
 
     def __init__(
@@ -80,14 +84,13 @@ class MaskedDiffusion(Network):
         blocks: list[ModulatedBlock],
         condition: int,
         conditioned: bool,
-        steps: int,
         stratified: bool,
         least_time: float,
     ) -> None:
         super().__init__()
         self.outputs = outputs
         self.mask = vocabulary
-        self.calls = self.steps = steps
+        self.calls = outputs
         self.conditioned, self.stratified, self.least_time = conditioned, stratified, least_time
         self.embedding = Embedding(vocabulary, D)
         self.noisy_embedding = Embedding(vocabulary + 1, D)
@@ -99,6 +102,9 @@ class MaskedDiffusion(Network):
     @property
     def samples(self) -> bool:
         return True
+
+    def answer_as(self, config: EvaluateConfig) -> None:
+        self.calls = config.sampling_steps
 
     def training_noise(self, rows: int, generator: torch.Generator) -> Tensor:
         """The time of every row, then a uniform number for each of its output tokens: fp32 [rows,
@@ -153,8 +159,8 @@ class MaskedDiffusion(Network):
         """
         rows, device = len(given.tokens), given.tokens.device
         tokens = torch.full((rows, self.outputs), self.mask, device=device)
-        for left in range(self.steps, 0, -1):
-            t = torch.full((rows,), left / self.steps, device=device)
+        for left in range(self.calls, 0, -1):
+            t = torch.full((rows,), left / self.calls, device=device)
             drawn = draw_tokens(self.denoise(given, tokens, t), generator)
             uniform = torch.rand(tokens.shape, generator=generator, device=generator.device)
             tokens = torch.where((tokens == self.mask) & (uniform < 1 / left), drawn, tokens)
@@ -183,7 +189,6 @@ def _(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
         blocks=blocks,
         condition=config.condition,
         conditioned=config.conditioned,
-        steps=config.sampling_steps,
         stratified=config.times == "stratified",
         least_time=config.least_time,
     )

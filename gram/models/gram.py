@@ -12,7 +12,7 @@ from gram.models.ends import Answer, Cells
 from gram.models.guidance import Guidance, Source
 from gram.models.layers import Stack, SwiGLU, linear
 from gram.models.network import Charge, Given, Network, Read, Shape, State, Step, draw_tokens
-from gram.settings import GramModel
+from gram.settings import EvaluateConfig, GramModel
 
 
 class GRAM(Network):
@@ -32,6 +32,8 @@ class GRAM(Network):
         guidance: the noise model, or None for the deterministic twin.
         noisy_transitions: how many transitions of a supervision step draw noise: its last ones. The
             transitions before them take the prior's mean.
+
+    Attributes:
         sampled_decoding: whether answers are drawn from the softmax of the logits instead of taken
             at its maximum.
     """
@@ -53,7 +55,6 @@ class GRAM(Network):
         back: Answer,
         guidance: Guidance | None,
         noisy_transitions: int,
-        sampled_decoding: bool,
     ) -> None:
         super().__init__()
         self.K, self.T = K, T
@@ -65,10 +66,13 @@ class GRAM(Network):
         self.back = back
         self.guidance = guidance
         self.noisy_transitions = noisy_transitions
-        self.sampled_decoding = sampled_decoding
+        self.sampled_decoding = False
         self.draws_z0 = len(z0.h) == 0
         self.halt_head = linear(D, 2, scale=0.0, bias=True)
         self.value_head = linear(D, 1, scale=0.0, bias=True)
+
+    def answer_as(self, config: EvaluateConfig) -> None:
+        self.sampled_decoding = config.decoding == "sample"
 
     @property
     def samples(self) -> bool:
@@ -285,5 +289,4 @@ def _(config: GramModel, shape: Shape) -> GRAM:
         back=Answer(shape, decoder, config.puzzle_tokens),
         guidance=guidance,
         noisy_transitions=config.T if config.noise_in == "all" else 1,
-        sampled_decoding=config.decoding == "sample",
     )

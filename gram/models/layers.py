@@ -69,8 +69,10 @@ class Rotary(nn.Module):
     all frequencies from 1 down to about 1 / theta.
 
     A pair is one complex number and its rotation one product, which is faster than splitting and
-    joining halves. With ``halves`` channel i and channel i + head_dim / 2 form a pair instead, as
-    in HRM and TRM: the same but for the order of the channels of queries and keys.
+    joining halves. Not where it is compiled: the compiler leaves complex numbers to kernels of
+    their own, and joins real products with what stands around them. The two agree to the last bits
+    of fp32. With ``halves`` channel i and channel i + head_dim / 2 form a pair instead, as in HRM
+    and TRM: the same but for the order of the channels of queries and keys.
 
     Args:
         positions: int64 [L, axes]; ``head_dim`` is a multiple of 2 x axes.
@@ -79,7 +81,8 @@ class Rotary(nn.Module):
         halves: see above.
     """
 
-    rotation: Tensor
+    rotation: Tensor  # [L, head_dim / 2] complex64
+    parts: Tensor  # the same as [L, head_dim / 2, 2] fp32: cosine and sine
 
     def __init__(
         self, positions: Tensor, head_dim: int, theta: float, *, halves: bool = False
@@ -90,21 +93,24 @@ class Rotary(nn.Module):
         frequencies = theta ** (-torch.arange(0, channels, 2, dtype=torch.float64) / channels)
         angles = (positions.double()[:, :, None] * frequencies).flatten(1)  # [L, head_dim / 2]
         rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-        self.register_buffer(
-            "rotation", torch.view_as_real(rotation) if halves else rotation, persistent=False
-        )
+        self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("parts", torch.view_as_real(rotation).clone(), persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """Rotate queries or keys at the positions from ``start`` on: [..., L, head_dim] -> the
         same, in the same dtype.
         """
-        rotation = self.rotation[start : start + x.shape[-2]]
+        positions = slice(start, start + x.shape[-2])
+        if not self.halves and not torch.compiler.is_compiling():
+            pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
+            return torch.view_as_real(pairs * self.rotation[positions]).flatten(-2).to(x.dtype)
+        cos, sin = self.parts[positions].unbind(dim=-1)
         if self.halves:
             a, b = x.float().chunk(2, dim=-1)
-            cos, sin = rotation.unbind(dim=-1)
             return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1).to(x.dtype)
-        pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-        return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
+        a, b = x.float().view(*x.shape[:-1], -1, 2).unbind(dim=-1)
+        turned = torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1)
+        return turned.flatten(-2).to(x.dtype)
 
 
 class Cache:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gram.models.guidance import Gaussian
+from gram.settings import EvaluateConfig
 from gram.tasks import Task
 
 
@@ -118,6 +119,11 @@ class Network(nn.Module):
     def samples(self) -> bool:
         """Whether two rollouts of the same input can differ."""
         return False
+
+    def answer_as(self, config: EvaluateConfig) -> None:
+        """Take over what the section ``evaluate`` says of how answers are drawn; the weights do not
+        depend on it.
+        """
 
     @property
     def signed(self) -> list[nn.Parameter]:

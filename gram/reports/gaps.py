@@ -125,9 +125,8 @@ def kept_settings(folder: Path, task: str, method: str, seed: int) -> dict[str, 
         GramError: no meta, or settings that the code no longer knows.
     """
     meta = metas_of(folder, task, method, seed)[0]
-    return parse(
-        RunSettings, meta["settings"], f"{folder}: {task}/{method}/seed{seed}"
-    ).without_execution()
+    where = f"{folder}: {task}/{method}/seed{seed}"
+    return RunSettings.of(meta["settings"], where).without_execution()
 
 
 def changed_settings(settings: dict[str, Any], default: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from gram.settings import RunSettings
 from gram.settings.config import first_difference, load_run
-from gram.settings.parsing import parse
 from gram.system import files, shapes
 from gram.system.errors import GramError, short
 
@@ -81,7 +80,7 @@ def check_settings(asked: RunSettings, config: Path, meta: dict[str, Any], meta_
     Raises:
         GramError: names the first key in which they differ.
     """
-    trained = parse(RunSettings, meta["settings"], f"{meta_path}: settings")
+    trained = RunSettings.of(meta["settings"], f"{meta_path}: settings")
     noted = {key: meta[key] for key in ("task", "method", "seed")}
     for said, where in ((noted, str(meta_path)), (trained.without_execution(), META)):
         wanted = {key: value for key, value in asked.without_execution().items() if key in said}

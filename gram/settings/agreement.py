@@ -106,6 +106,24 @@ def check_restarts(evaluate: EvaluateConfig) -> None:
         )
 
 
+def check_forms(evaluate: EvaluateConfig) -> None:
+    """Refuse more forms of an input than can have equally many of its trajectories.
+
+    Raises:
+        GramError: names both keys.
+    """
+    if evaluate.width % evaluate.forms:
+        raise GramError(
+            f"evaluate: forms: {evaluate.forms} forms cannot share width: {evaluate.width}"
+            " trajectories equally; use a divisor of the width"
+        )
+    if evaluate.forms > 1 and evaluate.sampler != "iid":
+        raise GramError(
+            f"evaluate: forms: {evaluate.forms}, but with sampler: {evaluate.sampler} the"
+            " trajectories of one input know of each other; use iid, or forms: 1"
+        )
+
+
 def check_run(settings: RunSettings) -> None:
     """Refuse settings of a run that exclude each other.
 

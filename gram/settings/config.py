@@ -20,7 +20,7 @@ from gram.settings import (
     SplitConfig,
     listing,
 )
-from gram.settings.agreement import check_restarts, check_run, said_of
+from gram.settings.agreement import check_forms, check_restarts, check_run, said_of
 from gram.settings.architectures import TAG
 from gram.settings.documents import mapping, read_yaml, yaml_option
 from gram.settings.lineage import (
@@ -32,6 +32,7 @@ from gram.settings.lineage import (
     read_bases,
     resolve_bases,
 )
+from gram.settings.moved import with_moved
 from gram.settings.parsing import known, merge, parse, tags
 from gram.system import files, shapes
 from gram.system.errors import GramError, Parser, run, short, suggestion
@@ -183,6 +184,7 @@ def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:
     Raises:
         GramError: something else stands there, or a method has a name or key that none has.
     """
+    values = with_moved(values, where)
     sections = {key: dict(mapping(values.get(key), f"{where}: {key}")) for key in KEYS}
     methods = {}
     for name, own in sections["methods"].items():
@@ -190,7 +192,7 @@ def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:
         place = f"{where}: methods: {name}"
         methods[name] = {
             key: value if key == BASED_ON else mapping(value, f"{place}: {key}")
-            for key, value in known(own, place, [*OF_METHODS, BASED_ON]).items()
+            for key, value in with_moved(known(own, place, [*OF_METHODS, BASED_ON]), place).items()
         }
     return sections | {"methods": methods}
 
@@ -287,7 +289,8 @@ def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
         GramError: an unknown method, key or value.
     """
     settings: EvaluateConfig = method_section(experiment, method, "evaluate")
-    said_of(check_restarts, settings, f"{experiment.path}: {method}")
+    for check in (check_restarts, check_forms):
+        said_of(check, settings, f"{experiment.path}: {method}")
     return settings
 
 
@@ -297,7 +300,7 @@ def load_run(path: Path) -> RunSettings:
     Raises:
         GramError: a missing or broken file, or settings that make no sense.
     """
-    settings = parse(RunSettings, files.read_json(path), str(path))
+    settings = RunSettings.of(files.read_json(path), str(path))
     check_name(settings.task, f"{path}: task")
     check_name(settings.method, f"{path}: method")
     return settings

@@ -53,6 +53,43 @@ class EvaluateConfig:
         least=0,
         most=10,
     )
+    decoding: Literal["argmax", "sample"] = setting(
+        "argmax",
+        "answer of a rollout: the most probable tokens, or each drawn from its softmax at"
+        " temperature 1 (Table 3)",
+        only=("gram",),
+    )
+    temperature: float = setting(
+        1.0,
+        "of the draws, from the whole vocabulary; 0 takes the most probable token",
+        gap=(
+            "Open. 1 is the model's own distribution, which can be checked against its exact"
+            " likelihood. Accuracy is that of the same samples."
+        ),
+        least=0,
+        most=100,
+        only=("ar",),
+    )
+    sampling_steps: int = setting(
+        128,
+        "of ancestral sampling: network calls per answer",
+        gap=(
+            "Open. With few steps many tokens are drawn at once, without seeing each other; 128 is"
+            " the default of MDLM's own code. While a training is watched it is as many as the"
+            " answer has tokens."
+        ),
+        least=1,
+        most=REPEATS,
+        only=("mdlm",),
+    )
+    forms: int = setting(
+        1,
+        "symmetric forms of each input over which its trajectories are spread, equally many each;"
+        " their answers are changed back, and a vote counts them together",
+        gap="Not in the paper; 1, the default, gives a network the input itself.",
+        least=1,
+        most=REPEATS,
+    )
     reseed_every: int = setting(
         4,
         "with reseed: supervision steps between two comparisons of answers, and the fewest after a"

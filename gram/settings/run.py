@@ -9,6 +9,8 @@ from typing import Any
 
 from gram.settings.architectures import ModelConfig
 from gram.settings.limits import SEED
+from gram.settings.moved import without_moved
+from gram.settings.parsing import parse
 from gram.settings.split import SplitConfig
 from gram.settings.train import TrainConfig
 
@@ -36,6 +38,15 @@ class RunSettings:
     data: DataSettings
     model: ModelConfig
     train: TrainConfig
+
+    @classmethod
+    def of(cls, values: Any, where: str) -> RunSettings:
+        """From the mapping in a file, which may be of before a key moved to another section.
+
+        Raises:
+            GramError: settings that make no sense; begins with ``where``.
+        """
+        return parse(cls, without_moved(values), where)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested dictionaries, with lists for tuples: what JSON gives back."""

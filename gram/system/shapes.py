@@ -9,6 +9,7 @@ stand in them. All numbers are finite and of at most 64 bits, see
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,11 @@ MEASURED = (
 
 # What is measured of boards from nothing.
 OF_VALIDITY = "accuracy distinct seen seen_answers entropy".split()
+# What is measured where an input has one right answer.
+OF_EXACT = (
+    "accuracy accuracy_tokens accuracy_vote accuracy_vote2 accuracy_lprm accuracy_best "
+    "accuracy_verified"
+).split()
 
 
 def measured(**known: Schema) -> Schema:
@@ -198,6 +204,11 @@ def measured(**known: Schema) -> Schema:
     }
 
 
+def all_of(names: Sequence[str]) -> Schema:
+    """These metrics, and others beside them."""
+    return {**mapping(needed=dict.fromkeys(names, RATIO)), "additionalProperties": METRIC}
+
+
 SLICE = measured(inputs=whole())
 # The sections of an evaluation, whichever command writes them.
 SECTIONS: dict[str, Schema] = {
@@ -205,12 +216,16 @@ SECTIONS: dict[str, Schema] = {
     "overlap_with_training": row_of_metrics("inputs completions"),
     "metrics": {
         "if": {"required": ["distinct"]},
-        "then": {
-            **mapping(needed=dict.fromkeys(OF_VALIDITY, RATIO)),
-            "additionalProperties": METRIC,
+        "then": all_of(OF_VALIDITY),
+        "else": {
+            "if": {"required": ["accuracy_tokens"]},
+            "then": all_of(OF_EXACT),
+            "else": measured(slices=mapping(needed={"baseline": SLICE, "hostile": SLICE})),
         },
-        "else": measured(slices=mapping(needed={"baseline": SLICE, "hostile": SLICE})),
     },
+    "by_fact": rows(
+        row_of_metrics(" ".join(OF_EXACT), fact=TEXT, bin=TEXT, least=whole(-MOST), inputs=whole())
+    ),
     "by_completions": rows(
         row_of_metrics("accuracy coverage_macro", n_completions=whole(), inputs=whole())
     ),

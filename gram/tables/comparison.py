@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gram.settings import RunSettings
-from gram.settings.parsing import parse
 from gram.system.errors import GramError
 from gram.system.processor import described, same_type
 from gram.tables.layout import NOTHING, mean_and_std
@@ -57,6 +56,9 @@ TESTED_ALIKE = (
     "act",
     "sampler",
     "noise_scale",
+    "decoding",
+    "temperature",
+    "sampling_steps",
     "weights",
 )
 
@@ -111,7 +113,7 @@ def spread(values: Sequence[float]) -> str:
     return mean_and_std(statistics.mean(values), std)
 
 
-def columns_of(runs: Runs) -> dict[str, str]:
+def columns_of(runs: Runs) -> Mapping[str, str]:
     """The headline numbers of the task of these runs, with their words."""
     return headlines_of(runs.evaluations[0]["run"]["task"])
 
@@ -136,7 +138,7 @@ def settings(runs: Runs) -> list[str] | None:
     found = set()
     for meta in runs.metas:
         try:
-            one = parse(RunSettings, meta.get("settings"), "meta.json").without_execution()
+            one = RunSettings.of(meta.get("settings"), "meta.json").without_execution()
         except GramError:  # made-up runs, and settings that the code no longer knows
             return None
         text = repr({key: value for key, value in one.items() if key != "seed"})
@@ -147,7 +149,10 @@ def settings(runs: Runs) -> list[str] | None:
 def comparable(here: Runs, kept: Runs) -> bool:
     """Whether two groups of runs differ in seeds alone: not data, settings or test compute."""
     one, other = (runs.evaluations[0]["run"] for runs in (here, kept))
-    return all(one[key] == other[key] for key in TESTED_ALIKE) and settings(here) == settings(kept)
+    # An evaluation of before a key came does not have it, nor one of a method that it does not
+    # concern.
+    alike = all(one[key] == other[key] for key in TESTED_ALIKE if key in one and key in other)
+    return alike and settings(here) == settings(kept)
 
 
 def kept_beside(here: Runs, root: Path) -> list[Runs]:

@@ -52,7 +52,7 @@ def last_lines(
     """
     found = headlines(table)
     rows: list[list[str]] = []
-    columns: dict[str, str] = {}
+    columns: Mapping[str, str] = {}
     for one in found[:MOST_TASKS]:
         if one.columns != columns:  # tasks that are judged alike stand under one head
             columns = one.columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -29,7 +29,7 @@ class Headline(NamedTuple):
     """
 
     task: str
-    columns: dict[str, str]
+    columns: Mapping[str, str]
     inputs: int
     with_several: int
     rows: list[Row]

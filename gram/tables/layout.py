@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from gram.evaluate.judges import JUDGES
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of, papers_coverage
 from gram.tables.names import (
@@ -296,7 +297,7 @@ def section(
             f" its network and training are those of config/experiments/{task}.yaml, not the"
             " paper's."
         )
-    first = {"completions": "accuracies", "validity": "answers"}[judge_of(task)]
+    first = JUDGES[judge_of(task)].CAPTION
     for what in (first, "coverages"):  # side by side they would be wider than a page
         chosen = [
             m for m in metrics if m not in in_paper and ("coverage" in m) == (what == "coverages")

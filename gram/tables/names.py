@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gram.evaluate.judges import JUDGES
+from gram.evaluate.judges import Metric as Declared
 from gram.settings.tasks import judge_of, papers_coverage
-from gram.settings.tasks.family import Judge
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,10 @@ class Metric:
 
     path: tuple[str, ...]
     meaning: str
-    paper: str | None = None
-    unit: str = "percent"
-    judges: tuple[Judge, ...] = ("completions",)
-    always: bool = True
+    paper: str | None
+    unit: str
+    judges: tuple[str, ...]
+    always: bool
 
     def papers(self, task: str) -> str | None:
         """The paper's metric that stands beside it on a task, or None."""
@@ -126,91 +127,45 @@ class Metric:
         return self.paper
 
 
-METRICS = {
-    "accuracy": Metric(
-        ("accuracy",),
-        "valid samples among all samples; every unique test input counts once",
-        "accuracy",
-        judges=("completions", "validity"),
-    ),
-    "accuracy_paper": Metric(
-        ("accuracy_paper",),
-        "the same over (input, target) rows, where an input with m completions counts m times:"
-        " probably the paper's rows",
-        "accuracy",
-    ),
-    "exact_match": Metric(
-        ("exact_match",), "samples equal to their row's one target, over (input, target) rows"
-    ),
-    "coverage_paper": Metric(
-        ("coverage_paper",),
-        "completions found by a method's samples among all that exist, summed over (input, target)"
-        " rows; the average that fits the paper's own numbers on N-Queens",
-        COVERAGE,
-    ),
-    "coverage_micro": Metric(
-        ("coverage_micro",),
-        "completions found among all that exist, summed over unique inputs; the average that fits"
-        " the paper's on graph colouring",
-        COVERAGE,
-    ),
-    "coverage_macro": Metric(
-        ("coverage_macro",),
-        "the share of its completions found for an input, averaged over unique inputs",
-    ),
-    "hostile_accuracy": Metric(
-        ("slices", "hostile", "accuracy"),
-        "accuracy on the test inputs with two or more completions",
-    ),
-    "hostile_coverage_macro": Metric(
-        ("slices", "hostile", "coverage_macro"),
-        "coverage_macro on the test inputs with two or more completions",
-    ),
-    "conflict_edges": Metric(
-        ("conflict_edges",),
-        "edges whose two ends do not differ in colour, in total over the first sample of every test"
-        " input; lower is better",
-        "conflict_edges",
-        "edges",
-        always=False,
-    ),
-    "distinct": Metric(
-        ("distinct",), "different answers among the valid samples", judges=("validity",)
-    ),
-    "seen": Metric(
-        ("seen",), "valid samples that stand in training as answers", judges=("validity",)
-    ),
-    "seen_answers": Metric(
-        ("seen_answers",),
-        "the same of the different answers, each of which counts once",
-        judges=("validity",),
-    ),
-    "entropy": Metric(
-        ("entropy",),
-        "entropy of the valid samples, in nats: how evenly the answers are drawn, the log of their"
-        " number at most",
-        unit="nats",
-        judges=("validity",),
-    ),
+# What the paper calls the metrics that it has.
+PAPERS = {
+    "accuracy": "accuracy",
+    "accuracy_paper": "accuracy",
+    "coverage_paper": COVERAGE,
+    "coverage_micro": COVERAGE,
+    "conflict_edges": "conflict_edges",
 }
 
+
+def _metrics() -> dict[str, Metric]:
+    """The rows of a long table, in order: what the judges measure, one after the other."""
+    listing: dict[str, list[str]] = {}
+    declared: dict[str, Declared] = {}
+    for judge, one in JUDGES.items():
+        for name, metric in one.METRICS.items():
+            if name not in one.UNLISTED:
+                listing.setdefault(name, []).append(judge)
+                declared[name] = metric
+    return {
+        name: Metric(
+            path=metric.path or (name,),
+            meaning=metric.meaning + "; lower is better" * (metric.better == "lower"),
+            paper=PAPERS.get(name),
+            unit=metric.unit,
+            judges=tuple(listing[name]),
+            always=metric.always,
+        )
+        for name, metric in declared.items()
+    }
+
+
+METRICS = _metrics()
 
 # Where a few numbers must do, in words that need no legend; by judge, three each.
-HEADLINES: dict[Judge, dict[str, str]] = {
-    "completions": {
-        "accuracy": "accuracy",
-        "hostile_accuracy": "on inputs with several solutions",
-        "hostile_coverage_macro": "share of their solutions found",
-    },
-    "validity": {
-        "accuracy": "valid answers",
-        "distinct": "different ones among these",
-        "seen": "of these in training",
-    },
-}
+HEADLINES = {name: judge.HEADLINES for name, judge in JUDGES.items()}
 
 
-def headlines_of(task: str) -> dict[str, str]:
+def headlines_of(task: str) -> Mapping[str, str]:
     """The numbers of a task that must do where there is room for three, with their words."""
     return HEADLINES[judge_of(task)]
 

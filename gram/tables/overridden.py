@@ -24,7 +24,6 @@ from gram.settings.config import (
     resolve,
     split_fold,
 )
-from gram.settings.parsing import parse
 from gram.system.errors import GramError
 from gram.tables.reference import Runs
 
@@ -32,6 +31,7 @@ EXPERIMENTS = Path("config/experiments")
 # How an evaluation calls the settings of its test-time compute that it states.
 TESTED_WITH = {
     **{name: name for name in ("depth", "width", "act", "weights", "sampler", "noise_scale")},
+    **{name: name for name in ("decoding", "temperature", "sampling_steps")},
     "seed": "rollout_seed",
 }
 
@@ -59,7 +59,7 @@ def in_training(meta: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Ite
         yield "the whole method (not in the file)"
         return
     try:
-        trained = parse(RunSettings, meta["settings"], f"meta.json of {meta['task']}")
+        trained = RunSettings.of(meta["settings"], f"meta.json of {meta['task']}")
     except GramError:
         return
     asked = resolve(experiment, meta["task"], meta["method"], meta["seed"])

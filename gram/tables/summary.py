@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from gram.evaluate.judges import JUDGES
+from gram.settings.tasks import judge_of
 from gram.tables.headlines import Headline, Row, headlines
 from gram.tables.layout import Table, footnotes, marks
 from gram.tables.names import GRAM, METHODS, TWIN, label
@@ -89,15 +91,18 @@ def summarized(
 
 
 def sentences(headline: Headline) -> list[str]:
-    """What the two methods of a task reach where there are several solutions.
+    """What the two methods of a task reach, where its judge has a sentence for that; otherwise what
+    they reach where there are several solutions.
 
     Args:
         headline: of the task.
     """
-    if "hostile_accuracy" not in headline.columns:
+    if sentence := JUDGES[judge_of(headline.task)].SENTENCE:
         return [
-            f"Of the answers of {called(row)}, {mean(headline, row, 'accuracy')} are valid; "
-            f"{mean(headline, row, 'seen')} of these stand in training."
+            sentence.format(
+                method=called(row),
+                **{name: mean(headline, row, name) for name in headline.columns},
+            )
             for row in sorted(headline.rows, key=lambda row: row.method != GRAM)
         ]
     if not headline.with_several:

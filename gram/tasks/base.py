@@ -33,7 +33,9 @@ class Examples:
         split_by: what is split: the inputs, each with all of its completions; or the (input,
             completion) pairs, of a task whose few inputs have so many completions that it is these
             which a network may or may not have seen.
-        facts: what is worth knowing of how the inputs came about, for the card of the data set.
+        facts: what is known of the inputs, by name, such as their rating: integers, [N] each; they
+            stand in the data set, and a judge may count by them.
+        counted: what is worth knowing of how the inputs came about, for the card of the data set.
     """
 
     inputs: Tokens
@@ -43,7 +45,8 @@ class Examples:
     tested: NDArray[np.bool_] | None = None
     groups: NDArray[np.int64] | None = None
     split_by: Literal["inputs", "pairs"] = "inputs"
-    facts: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    counted: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def counts(self) -> NDArray[np.int64]:

@@ -197,7 +197,7 @@ class Coloring:
             offsets=np.cumsum([0, *(len(numbers[i]) for i in order)]).astype(np.int64),
             given=np.stack(kept)[order].sum(axis=1),
             tested=np.array(tested)[order],
-            facts={"graphs_drawn": drawn, "colourable_share": colourable / drawn},
+            counted={"graphs_drawn": drawn, "colourable_share": colourable / drawn},
         )
 
     def is_colour(self, outputs: Tokens) -> NDArray[np.bool_]:

@@ -222,7 +222,7 @@ class Sudoku(SudokuRules):
             offsets=np.arange(len(inputs) + 1),
             given=(cells != BLANK).sum(axis=1),
             groups=np.array([numbers[form] for form in forms]),
-            facts={"symmetry_classes": len(numbers)},
+            counted={"symmetry_classes": len(numbers)},
         )
 
     def unfamiliar(self, inputs: Tokens) -> str:

@@ -182,16 +182,6 @@ class ArModel(Transformer):
         most=WIDTH,
     )
     layers: int = setting(6, "layers", gap="See D.", least=1, most=LAYERS)
-    temperature: float = setting(
-        1.0,
-        "of the draws, from the whole vocabulary; 0 takes the most probable token",
-        gap=(
-            "Open. 1 is the model's own distribution, which can be checked against its exact"
-            " likelihood. Accuracy is that of the same samples."
-        ),
-        least=0,
-        most=100,
-    )
 
 
 @dataclass(frozen=True)
@@ -224,16 +214,6 @@ class MdlmModel(Transformer):
             "Open. What a masked token is does not depend on the time once the other tokens are"
             " seen; MDLM's own code leaves it out too."
         ),
-    )
-    sampling_steps: int = setting(
-        128,
-        "of ancestral sampling: network calls per answer",
-        gap=(
-            "Open. With few steps many tokens are drawn at once, without seeing each other; 128 is"
-            " the default of MDLM's own code."
-        ),
-        least=1,
-        most=REPEATS,
     )
     times: Literal["stratified", "independent"] = setting(
         "stratified",

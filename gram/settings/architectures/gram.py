@@ -148,11 +148,6 @@ class GramModel:
             " for all tokens."
         ),
     )
-    decoding: Literal["argmax", "sample"] = setting(
-        "argmax",
-        "answer of a rollout: the most probable tokens, or each drawn from its softmax at"
-        " temperature 1 (Table 3); training does not depend on it",
-    )
     mixer: Literal["attention", "sequence"] = setting(
         "attention",
         MIXER,

@@ -9,7 +9,7 @@ neither numpy nor torch, so that the workflow may read them.
 from __future__ import annotations
 
 from gram.settings.config import sized_task
-from gram.settings.tasks.family import Family, Judge
+from gram.settings.tasks.family import Family
 from gram.system.errors import GramError, suggestion
 from gram.system.rooms import modules_of
 
@@ -62,7 +62,7 @@ def papers_coverage(task: str) -> str:
     return family.coverage if family else Family.coverage
 
 
-def judge_of(task: str) -> Judge:
+def judge_of(task: str) -> str:
     """Who judges the answers of a task, also of one that only the paper has."""
     family = _known_family(task)
     return family.judge if family else Family.judge

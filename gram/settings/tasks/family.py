@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-Judge = Literal["completions", "validity"]
 # The figures of a task whose inputs have completions that can be counted.
 OF_COMPLETIONS = ("training", "elbo", "completions", "width")
 
@@ -35,16 +34,21 @@ class Family:
 
     Attributes:
         generator: the dataclass of the section ``generator`` of its experiments.
-        judge: who judges answers, a key of ``gram.evaluate.judges.JUDGES``: "completions" counts
-            which of an input's completions were found; "validity" counts valid answers, where an
-            input has more than can be found, and asks whether they are new.
+        judge: who judges answers, a module of gram/evaluate/judges: "completions" counts which of
+            an input's completions were found; "exact" compares with the one right answer;
+            "validity" counts valid answers, where an input has more than can be found, and asks
+            whether they are new.
         coverage: the average that the paper's coverage is on it; see gram/evaluate/metrics.py.
         figures: the figures that a table of its runs has.
         sources: the files that its examples are made from; () of one that makes them itself.
+        bins: by the name of a fact of its inputs, into which groups the judge "exact" parts them:
+            the name of each with the least value in it, as in ``{"givens": {"17-19": 17, "20 or
+            more": 20}}``.
     """
 
     generator: type
-    judge: Judge = "completions"
+    judge: str = "completions"
     coverage: str = "coverage_micro"
     figures: tuple[str, ...] = OF_COMPLETIONS
     sources: tuple[Source, ...] = ()
+    bins: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
