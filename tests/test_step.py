@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gram.models.network import Given
+from gram.models.network import Given, multiply_in
 from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
 from gram.system import files
@@ -281,3 +281,37 @@ def test_compiled_steps_give_the_same_losses_and_the_same_names(
         == list(compiled.ema.model.state_dict())
         == list(eager.model.state_dict())
     )
+
+
+def test_heads_with_rounded_products_start_alike_and_learn(
+    settings: RunSettings, data_folder: Path, change: Any
+) -> None:
+    """The same weights at the start; after ten steps near those of full products, and not equal."""
+    plain, rounded = (
+        Trainer(change(settings, guidance_products=kind), data_folder, Path("unused"), CPU)
+        for kind in ("fp32", "bf16")
+    )
+    start = plain.model.state_dict()
+    assert all(torch.equal(start[name], one) for name, one in rounded.model.state_dict().items())
+    for trainer in (plain, rounded):
+        for _ in range(10):
+            trainer.train_step()
+    a, b = (
+        trainer.model.state_dict()["guidance.prior.mu.down.weight"] for trainer in (plain, rounded)
+    )
+    assert not torch.equal(a, b) and (a - b).norm() < 0.2 * a.norm()
+
+
+def test_products_of_fp32_are_made_as_asked_on_a_gpu_and_in_full_on_a_cpu(
+    settings: RunSettings, data_folder: Path
+) -> None:
+    flags = torch.backends.cuda.matmul
+    before = flags.allow_tf32
+    try:
+        for kind, allowed in (("tf32", True), ("fp32", False)):
+            assert multiply_in(kind, torch.device("cuda")) == kind
+            assert flags.allow_tf32 is allowed
+            assert multiply_in("tf32", CPU) == "fp32" and flags.allow_tf32 is allowed
+    finally:
+        flags.allow_tf32 = before
+    assert Trainer(settings, data_folder, Path("unused"), CPU).matmul == "fp32"

@@ -21,11 +21,11 @@ from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
 from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Given, Network, Shape, forward_in
+from gram.models.network import Given, Network, Shape, forward_in, multiply_in
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import make_sampler
 from gram.runs import checkpoint
-from gram.runs.trained import KEPT, WEIGHTS, read_trained
+from gram.runs.trained import KEPT, UNFINISHED, WEIGHTS, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import check_card
 from gram.settings.documents import yaml_option
@@ -177,6 +177,7 @@ def load_model(
     model = build_model(settings.model, Shape.of(task), seed=0)
     checkpoint.load_weights(weights, model, config.weights)
     model.answer_as(config)
+    multiply_in(config.matmul, device)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -232,6 +233,7 @@ class Subject:
             **test_time_only(settings.model.architecture, config),
             "weights": config.weights,
             "precision": config.precision,
+            **({"matmul": config.matmul} if self.device.type == "cuda" else {}),
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
             "rollout_seed": config.seed,
             "draws": draws_of(self.model, config),
@@ -251,7 +253,7 @@ class Subject:
                 | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))}
             ),
             "evaluated_by": provenance(self.device),
-        }
+        } | {key: meta[key] for key in (UNFINISHED,) if key in meta}
 
     def partial(self, output: Path, config: EvaluateConfig) -> PartialDraws:
         """Where the draws of this run with ``config`` are saved on the way to ``output``."""

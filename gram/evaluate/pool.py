@@ -12,6 +12,7 @@ import pandas as pd
 
 from gram.data.splits import read_table, write_table
 from gram.evaluate.metrics import ratio
+from gram.runs.trained import UNFINISHED, told_apart
 from gram.settings.config import split_fold
 from gram.system import files
 from gram.system.errors import GramError, Parser, run
@@ -86,6 +87,8 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
             raise GramError(
                 f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}"
             )
+    if len({str(run.get(UNFINISHED)) for run in runs}) > 1:
+        raise GramError(f"pool: {told_apart(runs)}; pool runs that have come equally far")
     facts = dict(runs[0])
     facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD}
     facts |= {key: sum(run[key] for run in runs) for key in SUMMED}

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from matplotlib.figure import Figure
+
 from gram.figures.boards import board_rows, draw_boards, load_task, read_samples, test_inputs
 from gram.figures.carried import SECTIONS as CARRIED
 from gram.figures.carried import carried_data, draw_carried
@@ -16,11 +18,13 @@ from gram.figures.samplers import SECTIONS as COMPARISON
 from gram.figures.samplers import draw_samplers, samplers_data
 from gram.figures.scaling import SECTIONS as SCALING
 from gram.figures.scaling import draw_halting, draw_scaling, halting_data, scaling_data
-from gram.figures.style import save
+from gram.figures.style import add_note, save
 from gram.figures.training import draw_training, training_data
+from gram.runs.trained import META
 from gram.system.errors import GramError, Parser, run
 from gram.system.files import named
-from gram.tables.evaluations import read_evaluations
+from gram.system.shapes import read_meta
+from gram.tables.evaluations import read_evaluations, unfinished_note
 from gram.tables.reported import read_figure4
 
 MOST_BOARDS = 100  # side by side: more than a page can show
@@ -101,6 +105,12 @@ def boards(args: argparse.Namespace) -> None:
     save(draw_boards(task, rows, args.columns), args.output)
 
 
+def noted(figure: Figure, histories: Sequence[Path]) -> Figure:
+    """A figure of histories that says which of the runs are unfinished."""
+    add_note(figure, unfinished_note([read_meta(path.with_name(META)) for path in histories]))
+    return figure
+
+
 def main() -> None:
     """Draw one figure; OUTPUT is a path without extension, to which .svg and .png are added."""
     parser = Parser(prog="python -m gram.figures", description=main.__doc__)
@@ -155,15 +165,17 @@ def main() -> None:
         figure.add_argument("--output", type=named, required=True, help="path without extension")
     args = parser.parse_args()
     if args.figure == "training":
-        save(draw_training(training_data(args.histories)), args.output)
+        save(noted(draw_training(training_data(args.histories)), args.histories), args.output)
     elif args.figure == "elbo":
-        save(draw_elbo(elbo_data(args.histories)), args.output)
+        save(noted(draw_elbo(elbo_data(args.histories)), args.histories), args.output)
     elif args.figure in OF_EVALUATIONS:
         chosen = OF_EVALUATIONS[args.figure]
         evaluations = read_evaluations(args.evaluations, chosen.sections, chosen.split)
         reported = args.reported if chosen.reads_reported else None
         papers = [read_figure4(reported)] if reported else []
-        save(chosen.draw(chosen.data(evaluations, *papers)), args.output)
+        figure = chosen.draw(chosen.data(evaluations, *papers))
+        add_note(figure, unfinished_note([one["run"] for one in evaluations]))
+        save(figure, args.output)
     else:
         boards(args)
 

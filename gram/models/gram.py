@@ -277,6 +277,7 @@ def _(config: GramModel, shape: Shape) -> GRAM:
             sigma_min=config.sigma_min,
             pooled=config.posterior == "pooled",
             shared=config.noise == "board",
+            rounded=config.guidance_products == "bf16",
         )
     return GRAM(
         D=config.D,

@@ -94,6 +94,22 @@ def forward_in(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+def multiply_in(matmul: str, device: torch.device) -> str:
+    """How matrix products of fp32 numbers are made on ``device`` from now on.
+
+    Args:
+        matmul: "tf32", whose factors have 10 bits of mantissa, or "fp32".
+        device: on a CPU this has no effect.
+
+    Returns:
+        How they are made.
+    """
+    if device.type != "cuda":
+        return "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = matmul == "tf32"
+    return matmul
+
+
 def draw_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
     """Each token drawn from its softmax at temperature 1: [B, L, vocabulary] -> int64 [B, L]."""
     p = logits.float().softmax(dim=-1)

@@ -103,6 +103,15 @@ class TrainConfig:
         least=0,
         below=1,
     )
+    ema_correction: bool = setting(
+        False,
+        "whether the initial weights have no part in the average; otherwise they have one of"
+        " ema_decay^steps: of 0.9999, 61 % after 5,000 steps",
+        gap=(
+            "Not in the paper; off by default. An average that is watched early then looks like"
+            " one of a run that learns nothing."
+        ),
+    )
     cross_entropy: Literal["softmax", "stablemax"] = setting(
         "softmax",
         "normaliser of the cross-entropy",
@@ -306,6 +315,11 @@ class TrainConfig:
     )
     precision: Literal["fp32", "bf16"] = setting(
         "fp32", "dtype of the forward pass; weights, losses and KL stay in fp32"
+    )
+    matmul: Literal["tf32", "fp32"] = setting(
+        "tf32",
+        "on GPUs: matrix products of fp32 numbers as TF32, eight times as fast there and with"
+        " factors of 10 bits, or in full; sums are fp32, and on a CPU this has no effect",
     )
     compile: Literal["none", "default", "graphs"] = setting(
         "none",

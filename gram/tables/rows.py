@@ -14,7 +14,7 @@ import pandas as pd
 
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of
-from gram.tables.evaluations import status
+from gram.tables.evaluations import shown_progress, status
 from gram.tables.names import METRICS, PAPER_TABLES, Metric, in_order, label
 from gram.tables.reported import Reported, read_reported
 
@@ -238,7 +238,10 @@ def long_table(
         counted = measured_here | {metric for t, _, metric in reported if t == sized}
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
-            shared = {"table": paper_table, "label": label(method, names)} | facts(seeds)
+            shared = {
+                "table": paper_table,
+                "label": label(method, names) + shown_progress(seeds),
+            } | facts(seeds)
             shared |= {"settings": ""}  # for gram.tables.overridden to fill
             shared |= {
                 "status": status(

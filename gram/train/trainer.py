@@ -18,8 +18,9 @@ from torch._functorch import config as functorch_config
 
 from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Shape, forward_in
+from gram.models.network import Shape, forward_in, multiply_in
 from gram.runs import checkpoint, initial, trained
+from gram.runs.trained import HISTORY, META, RESUME, WEIGHTS
 from gram.settings import RunSettings
 from gram.settings.config import check_card
 from gram.system import files
@@ -34,14 +35,9 @@ from gram.train import losses, optim
 from gram.train.distributed import Processes
 from gram.train.objectives import supervise
 from gram.train.stream import Stream, draw_symmetries
-from gram.train.watch import observed
+from gram.train.watch import observed, solved
 
-WEIGHTS, HISTORY, META, RESUME = WRITTEN = (
-    "weights.safetensors",
-    "history.jsonl",
-    "meta.json",
-    "resume.safetensors",
-)
+WRITTEN = (WEIGHTS, HISTORY, META, RESUME)
 FROM_START = "delete it to start from step 0"
 
 
@@ -83,6 +79,7 @@ class Trainer:
         self.supervision_steps = self.config.N_sup if self.config.supervision == "all" else 1
         torch.set_num_threads(self.config.threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
+        self.matmul = multiply_in(self.config.matmul, device)
         self.task = make_task(settings.task, settings.data.generator)
         check_card(data / "card.json", settings.data, f"the settings of {output}")
         self.splits = {name: load_split(data, name) for name in ("train", "valid")}
@@ -96,7 +93,9 @@ class Trainer:
             start = self.config.initial_weights
             self.initial = initial.load(Path(start), self.model, self.data_md5) if start else None
             self.optimizer = optim.build_optimizer(self.model, self.config)
-            self.ema = optim.EMA(self.model, self.config.ema_decay)
+            self.ema = optim.EMA(
+                self.model, self.config.ema_decay, corrected=self.config.ema_correction
+            )
             self.stream = Stream(
                 self.splits["train"],
                 self.model,
@@ -119,6 +118,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
+        self._made_by: dict[str, Any] = {}
         self.code_hashes = [code_hash()]  # of all code that took a step of this run, the last last
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
@@ -176,7 +176,7 @@ class Trainer:
             )
             with self.changing:
                 self.optimizer.step()
-                self.ema.update()
+                self.ema.update(self.step)
                 stream.advance()
                 self._accumulate(terms)
                 self.step += 1
@@ -308,8 +308,9 @@ class Trainer:
         return due and self._last_line("rollout", -1) < self.step
 
     def log_rollouts(self) -> dict[str, Any]:
-        """A history line with what the averaged weights solve and bound: see
-        :func:`gram.train.watch.observed`.
+        """A history line with what the averaged weights solve and bound, see
+        :func:`gram.train.watch.observed`, and what the weights themselves solve of the same inputs
+        with the same noise: an average can be far behind.
         """
 
         def generator(*names: str) -> torch.Generator:
@@ -322,8 +323,12 @@ class Trainer:
             ),
         ):
             found = observed(self.ema.model, self.task, self.splits, self.config, generator)
+            if self.step and self.config.ema_decay:
+                raw = solved(self.ema.raw(), self.task, self.splits, self.config, generator)
+            else:  # the same weights
+                raw = {name: found[name] for name in self.splits}
         with self.changing:
-            self.history.append({"event": "rollout", "step": self.step} | found)
+            self.history.append({"event": "rollout", "step": self.step} | found | {"raw": raw})
         return self.history[-1]
 
     # Saving and resuming --------------------------------------------------------------------------
@@ -375,8 +380,12 @@ class Trainer:
                 | checkpoint.prefixed("sums", self.sums)
                 | before["draws"]
             )
+            meta = self._meta(
+                carry["finished"], self.processes.most(peak_memory_bytes(self.device))
+            )
             facts = {
                 "identity": self.identity(),
+                "meta": meta,  # for whoever keeps the run as it stands
                 "step": self.step,
                 "seconds": self.seconds,
                 "sessions": self.sessions,
@@ -471,13 +480,30 @@ class Trainer:
         weights, history = self.output / WEIGHTS, self.output / HISTORY
         checkpoint.save_weights(weights, ema=self.ema.model, raw=self.model)
         files.write_text(history, "".join(json.dumps(line) + "\n" for line in self.history))
+        md5s = {path.name: files.md5(path) for path in (weights, history)}
+        meta = self._meta(finished, peak_memory) | {trained.FILES_MD5: md5s}
+        files.write_json(self.output / META, meta)
+        self.resume_path.unlink(missing_ok=True)
+
+    def made_by(self) -> dict[str, Any]:
+        """:func:`provenance`, as of the first call: it asks git, for which a signal has no time."""
+        self._made_by = self._made_by or provenance(self.device)
+        return self._made_by
+
+    def _meta(self, finished: Tensor, peak_memory: int) -> dict[str, Any]:
+        """What ``meta.json`` says of the run as it stands.
+
+        Args:
+            finished: trajectories that have ended in each row of all processes.
+            peak_memory: bytes of the process with the most.
+        """
         spent = {
             "steps": self.step,
             "training_examples": int(finished.sum()),
             "supervision_steps": self.step * self.supervision_steps * self.config.batch_size,
             "seconds": round(self.seconds, 1),
         }
-        meta = {
+        return {
             "task": self.settings.task,
             "method": self.settings.method,
             "seed": self.settings.seed,
@@ -489,10 +515,8 @@ class Trainer:
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),
             "sessions": self.sessions,
             "processes": self.processes.count,
-            "peak_memory_bytes": peak_memory,  # of the process with the most
-            **provenance(self.device),
+            "matmul": self.matmul,  # how products of fp32 numbers were made
+            "peak_memory_bytes": peak_memory,
+            **self.made_by(),
             "code_hashes": self.code_hashes,
-            trained.FILES_MD5: {path.name: files.md5(path) for path in (weights, history)},
         }
-        files.write_json(self.output / META, meta)
-        self.resume_path.unlink(missing_ok=True)

@@ -81,6 +81,11 @@ class GramModel:
         least=1,
         most=WIDTH,
     )
+    guidance_products: Literal["fp32", "bf16"] = setting(
+        "fp32",
+        "matrix products in the guidance heads: of fp32 numbers, on GPUs as matmul says, or of"
+        " factors rounded to bf16, with sums in fp32; KL, noise and losses are fp32 either way",
+    )
     decoder_hidden: int = setting(
         128,
         "inner width of the SwiGLU decoder",
