@@ -40,6 +40,7 @@ COMMANDS = {
     "config": "settings",
     "fetch": "data",
     "keep": "runs",
+    "kit": "evaluate",
     "launch": "system",
     "pool": "evaluate",
     "restore": "runs",
