@@ -23,6 +23,7 @@ from gram.settings.architectures.baselines import (
     MdlmModel,
     TrmModel,
 )
+from gram.settings.architectures.d3pm import D3pmModel
 from gram.system.provenance import seeded_generator
 from gram.tasks import make_task
 from gram.train.objectives import Supervised
@@ -38,6 +39,8 @@ NETWORKS: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
     "trm": (TrmModel(**SMALL, K=2, T=2, puzzle_tokens=2), {"N_sup": 2}),
     "ar": (ArModel(**SMALL), {}),
     "mdlm": (MdlmModel(**SMALL, condition=8), {}),
+    "d3pm, uniform": (D3pmModel(**SMALL, condition=8), {}),
+    "d3pm, absorbing": (D3pmModel(**SMALL, condition=8, corruption="absorbing"), {}),
     "gram": (GramModel(**GRAM), {}),
     "gram, axial": (GramModel(**GRAM, rope="axial"), {}),
     "gram, all charged": (GramModel(**GRAM), {"charged": "all"}),

@@ -1,67 +1,88 @@
-"""The files of the configuration, before Snakemake opens them: it says of none what is wrong, or
-shows a traceback.
+"""What follows ``--configfile``, ``--config`` and the like, before Snakemake looks at it.
 
-Snakemake reads those that follow ``--configfile`` before the Snakefile, and of
-``config/config.yaml`` it says neither the name nor the mend where that holds a list.
+It does so before it reads the Snakefile, and shows a traceback where something is wrong.
+
 ``profiles/default/config.yaml``, which it reads first, runs this file.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
-OPTIONS = ("--configfile", "--configfiles")
-DEFAULT = Path("config/config.yaml")
+FILES = ("--configfile", "--configfiles")
+ENTRIES = ("--config", "-C")
+PAIRS = (
+    *ENTRIES,
+    *("--resources", "--res", "--default-resources", "--set-threads", "--set-resources"),
+)
 SUFFIXES = (".yaml", ".yml", ".json")
+KEY = re.compile(r"[a-zA-Z_][\w-]*\w")  # as Snakemake wants it
 
 
-def configurations(arguments: Sequence[str]) -> Iterator[str]:
-    """What Snakemake takes for configurations: all that stands between such an option and the next
-    one.
+def values(options: Sequence[str], arguments: Sequence[str]) -> Iterator[str]:
+    """What Snakemake takes for values of an option with these names: all that stands between it and
+    the next option.
     """
     follows = False
     for argument in arguments:
         name, _, value = argument.partition("=")
         if argument.startswith("-"):
-            follows = argument in OPTIONS
-            if name in OPTIONS and value:
+            follows = argument in options
+            if name in options and value:
                 yield value
         elif follows:
             yield argument
 
 
-def whats_wrong(name: str) -> str:
+def targets_first(word: str, option: str, taken_for: str) -> str:
+    """The message about a word that was probably meant as a target."""
+    return (
+        f"{word} stands after {option}, which takes every word that follows for {taken_for}; "
+        f"write targets first: snakemake {word} {option} ..."
+    )
+
+
+def wrong_pair(word: str, option: str) -> str:
+    """Why a value of such an option is none, and the mend; "" if it is one."""
+    key, equals, _ = word.partition("=")
+    if not equals:
+        return targets_first(word, option, "NAME=VALUE")
+    if option in ENTRIES and not KEY.fullmatch(key):
+        return f"{option} {word}: {key!r} is no key of a configuration"
+    return ""
+
+
+def wrong_file(name: str) -> str:
     """Why a file cannot be a configuration, and the mend; "" if it can."""
     path = Path(name)
-    if path.exists() and not path.is_file():
-        return ""  # a pipe, which can be read only once
+    if path.is_fifo() or path.is_char_device():
+        return ""  # can be read only once
     wrong = unreadable(path)
     if wrong and path.suffix not in SUFFIXES:
-        return (
-            f"{name} stands after --configfile, which takes every name that follows for a "
-            f"configuration; "
-            f"write targets first: snakemake {name} --configfile ..."
-        )
+        return targets_first(name, "--configfile", "a configuration")
     return f"--configfile {name}: {wrong}" if wrong else ""
 
 
 def unreadable(path: Path) -> str:
-    """Why a regular file is no configuration; "" if it is one."""
+    """Why a file is no configuration; "" if it is one."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "no such file"
+    except IsADirectoryError:
+        return "is a folder and not a file"
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         return f"not a YAML file: {' '.join(str(error).split())[:200]}"
     return "" if isinstance(content, dict) else "no mapping: holds no `key: value` at its top"
 
 
 def check(command: Sequence[str]) -> None:
-    """Stop a snakemake command, in one line, at its first configuration that cannot be one.
+    """Stop a snakemake command, in one line, at the first configuration or entry that is none.
 
     Args:
         command: its program and arguments; programs that use Snakemake as a library have others.
@@ -70,8 +91,8 @@ def check(command: Sequence[str]) -> None:
         SystemExit: there is one.
     """
     if "snakemake" in Path(command[0]).parts[-2:]:
-        for name in configurations(command[1:]):
-            if wrong := whats_wrong(name):
-                sys.exit(f"error: {wrong}")
-        if DEFAULT.is_file() and (wrong := unreadable(DEFAULT)):
-            sys.exit(f"error: {DEFAULT}: {wrong}")
+        wrong = [wrong_file(name) for name in values(FILES, command[1:])]
+        for option in PAIRS:
+            wrong += [wrong_pair(word, option) for word in values([option], command[1:])]
+        if told := next(filter(None, wrong), ""):
+            sys.exit(f"error: {told}")

@@ -83,7 +83,7 @@ class EvaluateConfig:
         ),
         least=1,
         most=REPEATS,
-        only=("mdlm",),
+        only=("mdlm", "d3pm"),
     )
     forms: int = setting(
         1,

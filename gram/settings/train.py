@@ -249,6 +249,14 @@ class TrainConfig:
         ),
         only=GUIDED,
     )
+    auxiliary_weight: float = setting(
+        0.01,
+        "weight of the cross-entropy of x_0 beside the bound",
+        gap="Open; D3PM's own for text (its lambda).",
+        least=0,
+        most=WEIGHT,
+        only=("d3pm",),
+    )
     sampling: Literal["pairs", "inputs"] = setting(
         "pairs",
         "how inputs are drawn: by their (input, target) pairs, or uniformly; the target is a random"

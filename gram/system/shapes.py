@@ -134,6 +134,8 @@ HISTORY_LINE = {
         "additionalProperties": NUMBER,
     },
 }
+# A table in short: its runs, and the options of the command that wrote it.
+SUMMARY = mapping(needed={"runs": rows(TEXT), "options": TEXT})
 SAMPLES_MD5 = "samples_md5"  # the fact with the MD5 of the Parquet file of an evaluation's samples
 CODE = mapping(needed={"code_hash": TEXT})
 # An MD5, or for a pooled evaluation one for each fold.
@@ -275,7 +277,8 @@ def _evaluation(sections: tuple[str, ...]) -> Draft202012Validator:
 
 @functools.cache
 def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator({"card": CARD, "meta": META, "history": HISTORY_LINE}[name])
+    known = {"card": CARD, "meta": META, "history": HISTORY_LINE, "summary": SUMMARY}
+    return Draft202012Validator(known[name])
 
 
 def check(validator: Draft202012Validator, value: Any, where: str, what: str, mend: str) -> Any:
@@ -340,6 +343,15 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         check(_validator("history"), line, f"{path}:{number}", "a line of a history", TRAIN_AGAIN)
     return lines
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """``{table}.summary.json`` of a table.
+
+    Raises:
+        GramError: missing, broken, or another file.
+    """
+    return _read(path, _validator("summary"), "a table in short", "delete it and build it again")
 
 
 def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class Full(NamedTuple):
     Attributes:
         name: command and size.
         found: fits (it was not full), same, or what is lost or wrong.
-        temporary: files left, after the first and the second run, that belong to nothing.
+        temporary: files left, after the first and the second run, that belong to nothing. After the
+            first, the state of an unfinished training belongs to the second, which goes on from it.
     """
 
     name: str
@@ -133,7 +134,7 @@ def write_twice(
     if first.name == "ok":
         wrong = world.differing(room.command.outputs, folder, room.undamaged)
         return f"other bytes: {', '.join(wrong)}" if wrong else "fits", 0
-    left = len(world.strangers(folder, room.undamaged))
+    left = len(world.strangers(folder, room.undamaged, set(room.command.states)))
     lost = world.differing(tuple(room.before), folder, room.undamaged)
     enlarge()
     again = run(room, folder, log, None)

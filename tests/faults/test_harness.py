@@ -122,6 +122,43 @@ def test_the_small_disk_is_full(tmp_path: Path) -> None:
     assert not (tmp_path / "file").exists()
 
 
+@pytest.mark.parametrize(
+    ("left_by_both", "expected"),
+    [(("state",), 0), ((".output.tmp",), 1), (("state", ".output.tmp"), 1)],
+)
+def test_a_state_to_go_on_from_is_no_temporary_file_unless_it_stays(
+    left_by_both: tuple[str, ...], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that fails on a full disk leaves files, and removes them when it goes on."""
+    undamaged, folder = tmp_path / "world", tmp_path / "folder"
+    for place in (undamaged, folder):
+        place.mkdir()
+    (undamaged / "output").write_text("right")
+    room = disks.Room(Command(("command",), ("output",), ("state",)), False, undamaged)
+    full, removes = True, True
+
+    def one(_argv: object, folder: Path, _before: object) -> None:
+        for name in left_by_both:
+            (folder / name).touch()
+        if full:
+            raise SystemExit("error: a file: the disk is full: free some space")
+        (folder / "output").write_text("right")
+        for name in left_by_both if removes else ():
+            (folder / name).unlink()
+
+    def enlarge() -> None:
+        nonlocal full
+        full = False
+
+    monkeypatch.setattr(forks, "as_command", one)
+    found = disks.write_twice(room, folder, tmp_path / "log", None, enlarge)
+    assert found == ("same", expected)
+    full, removes = True, False
+    (folder / "output").unlink()
+    _, left = disks.write_twice(room, folder, tmp_path / "log", None, enlarge)
+    assert left == expected + len(left_by_both)
+
+
 def test_two_processes_meet_at_an_operation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import copy
 import importlib
 import os
 import random
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -14,14 +15,17 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from gram.train.trainer import WEIGHTS
 from tests.faults import damage, forks, world
 from tests.faults.cases import Row
 from tests.faults.settings import NAMES
 
 KIND = "config.yaml and stray experiment files (workflow)"
+NAMED = re.compile(r"config|cannot be made: ")  # the file, or what comes of it
 COPIED = ("Snakefile", "workflow", "profiles", "config", "envs")
 CONFIG = "config/config.yaml"
-LINES = 12  # of output at most: one clear line, and what Snakemake adds
+# What Snakemake prints of an exception: its class and place, or the code on the way.
+FRAME = re.compile(r"^\w+(Error|Exception)\b|^ *File \"|Traceback", re.MULTILINE)
 ENTRY: dict[str, Any] = {"task": "nqueens5", "methods": ["gram"], "seeds": [0]}
 BASE: dict[str, Any] = {
     "runs": [ENTRY],
@@ -63,6 +67,16 @@ def build(folder: Path) -> None:
     (folder / CONFIG).write_text(yaml.safe_dump(BASE, sort_keys=False), encoding="utf-8")
 
 
+def in_its_place(put: Callable[[Path], object]) -> Callable[[Path], None]:
+    """Damage that puts something else where config.yaml was."""
+
+    def damaged(folder: Path) -> None:
+        (folder / CONFIG).unlink()
+        put(folder / CONFIG)
+
+    return damaged
+
+
 def configured(**values: Any) -> bytes:
     """config.yaml with other values."""
     return yaml.safe_dump(copy.deepcopy(BASE) | values, sort_keys=False).encode()
@@ -83,6 +97,16 @@ def readings(rng: random.Random, count: int) -> Iterator[Reading]:
         for value in rng.sample(damage.WRONG, 3):
             may = (key, value) in (("quick", None), ("reference_runs", None)) or value in ([], {})
             yield Reading(f"{key}: {damage.shown(value)}", write(configured(**{key: value})), may)
+    for what, put in (
+        ("missing", lambda path: None),
+        ("a folder", Path.mkdir),
+        ("a pipe", os.mkfifo),
+        ("a link to nothing", lambda path: path.symlink_to("nosuch")),
+    ):
+        yield Reading(f"{CONFIG}: {what}", in_its_place(put), False)
+    for path in ("nosuch/weights.safetensors", "config", f"{world.run_folder()}/{WEIGHTS}"):
+        overrides = {"nqueens5": {"methods": {"gram": {"train": {"initial_weights": path}}}}}
+        yield Reading(f"initial_weights: {path}", write(configured(overrides=overrides)), False)
     bomb = "\n".join(
         ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
         + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
@@ -137,6 +161,10 @@ def readings(rng: random.Random, count: int) -> Iterator[Reading]:
             world.replace(folder / CONFIG, configured(reference_runs=name))
 
         yield Reading(f"reference_runs: {name}", kept, name == "../ref")
+    for name in ("../nosuch", "/nosuch", CONFIG, "."):
+        yield Reading(
+            f"reference_runs: {name}: no runs", write(configured(reference_runs=name)), False
+        )
 
 
 def dry_run(folder: Path, log: Path) -> forks.Ended:
@@ -160,12 +188,11 @@ def judge(reading: Reading, ended: forks.Ended, folder: Path) -> tuple[str, str]
         return "wrong", "a command of the name was run"
     if ended.code == 0:
         return ("accepted", "") if reading.may_pass else ("wrong", "taken")
-    lines = [line for line in ended.text.splitlines() if line.strip()]
-    told = [line for line in lines if "config/" in line or "reference_runs" in line]
-    if "Traceback" in ended.text or not told or len(lines) > LINES:
-        return "traceback", f"{len(lines)} lines: {ended.text[-200:]!r}"
-    if max(map(len, lines)) > forks.LINE:
-        return "traceback", f"a line of {max(map(len, lines)):,} characters"
+    told = [line for line in ended.text.splitlines() if line.startswith("error: ")]
+    if FRAME.search(ended.text) or len(told) != 1 or not NAMED.search(told[0]):
+        return "traceback", f"{ended.text[-200:]!r}"
+    if len(told[0]) > forks.LINE:
+        return "traceback", f"a line of {len(told[0]):,} characters"
     return "clear", told[0]
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from gram.system import provenance
 from gram.system.code_version import code_hash
+from gram.train.trainer import RESUME
 from tests.faults import forks
 from tests.faults.damage import SEAL
 from tests.faults.forks import Argv
@@ -118,10 +119,17 @@ def data_folder(task: str = TASKS[0]) -> str:
 
 
 class Command(NamedTuple):
-    """A command line, and the files that it writes."""
+    """A command line, and the files that it writes.
+
+    Attributes:
+        argv: module and arguments.
+        outputs: what it leaves at its end.
+        states: what it leaves only where it fails, so that the same command goes on from there.
+    """
 
     argv: Argv
     outputs: tuple[str, ...]
+    states: tuple[str, ...] = ()
 
 
 def data(task: str = TASKS[0]) -> Command:
@@ -144,9 +152,8 @@ def train(task: str = TASKS[0], method: str = "gram") -> Command:
     folder = run_folder(task, method)
     argv = ("--config", f"{folder}/config.json", "--data", data_folder(task), "--output", folder)
     names = ("weights.safetensors", "history.jsonl", "meta.json")
-    return Command(
-        ("gram.train", *argv, "--device", "cpu"), tuple(f"{folder}/{name}" for name in names)
-    )
+    outputs = tuple(f"{folder}/{name}" for name in names)
+    return Command(("gram.train", *argv, "--device", "cpu"), outputs, (f"{folder}/{RESUME}",))
 
 
 def evaluate(task: str = TASKS[0], method: str = "gram") -> Command:
@@ -260,7 +267,7 @@ SCALING = _of_folds("gram.scaling", "scaling.json", "--depths", "1", "2", "--wid
 SAMPLERS = _of_folds("gram.compare_samplers", "samplers.json", "--widths", "2", "--seeds", "2")
 CARRIED = _of_folds("gram.carried", "carried.json", "--split", "train")
 
-UNFINISHED = f"{run_folder()}/resume.safetensors"
+(UNFINISHED,) = train().states
 
 COMMANDS: dict[str, Command] = {
     "data": data(),
@@ -332,7 +339,7 @@ def unfinish(folder: Path) -> None:
     def react(_: int, event: str, name: str) -> None:
         nonlocal saves
         # The file of a state is removed at the end, after all else has been written.
-        if event == "os.remove" and name.endswith("resume.safetensors"):
+        if event == "os.remove" and name.endswith(RESUME):
             signal.raise_signal(signal.SIGKILL)
 
     ended = must(train(), folder, lambda: forks.watch_files(folder, react))

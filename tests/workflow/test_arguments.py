@@ -47,18 +47,26 @@ def test_a_configuration_that_is_none_is_named(tmp_path: Path, data: bytes) -> N
     assert len(said) < 400
 
 
-def test_the_default_configuration_is_named_as_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert check("-n") == ""  # Snakemake itself tells that there is none
-    (tmp_path / "config").mkdir()
-    for content in ("3", "[[]]", ".nan", "true", "", "runs"):
-        (tmp_path / "config/config.yaml").write_text(content, encoding="utf-8")
-        said = "error: config/config.yaml: no mapping: holds no `key: value` at its top"
-        assert check("-n") == said
-    (tmp_path / "config/config.yaml").write_text("runs: []", encoding="utf-8")
-    assert check("-n") == ""
+def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "config.yaml"
+    folder.mkdir()
+    expected = f"error: --configfile {folder}: is a folder and not a file"
+    assert check("--configfile", str(folder)) == expected
+
+
+@pytest.mark.parametrize("option", ["--config", "-C", "--resources", "--set-threads"])
+def test_a_target_after_pairs_is_told_apart(option: str) -> None:
+    assert check("table1_small", option, "device=cpu", "quick=", "-n", "table1_small") == ""
+    said = check(option, "device=cpu", "table1_small")
+    assert said.startswith(f"error: table1_small stands after {option}, ")
+    assert f"write targets first: snakemake table1_small {option}" in said
+
+
+@pytest.mark.parametrize("entry", ["=3", "a.b=3", "3=4", "a =b"])
+def test_what_is_no_key_is_named(entry: str) -> None:
+    key = entry.partition("=")[0]
+    for words in (["--config", entry], [f"--config={entry}"]):
+        assert check(*words) == f"error: --config {entry}: {key!r} is no key of a configuration"
 
 
 def test_the_default_profile_looks_before_snakemake_does() -> None:

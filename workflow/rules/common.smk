@@ -354,8 +354,7 @@ try:
     check_quick()
     REFERENCE_RUNS = reference_runs()
 except WorkflowError as error:
-    # Once more from here: below the message Snakemake prints the code of every call on the way.
-    raise WorkflowError(str(error)) from None
+    refuse(str(error))
 for message in BROKEN.values() if workflow.is_main_process else []:
     logger.warning(f"left out: {message}")
 DEFAULT = "quick" if RUNS["quick"] else "table1"

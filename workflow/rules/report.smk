@@ -5,6 +5,8 @@
 import shlex
 import subprocess
 
+from gram.system.shapes import read_summary
+
 # Where the report follows the run of the same command, what that builds is its target.
 REPORTING = "--report-after-run" not in sys.argv and any(
     argument.partition("=")[0] == "--report" for argument in sys.argv
@@ -27,7 +29,10 @@ def why_no_report(table):
     path = Path(f"results/tables/{table}.summary.json")
     if not path.exists():
         return f"results/tables/{table}.html is not built yet: run the same command without --report first"
-    made = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        made = read_summary(path)
+    except GramError as error:
+        return str(error)
     if set(made["runs"]) == {f"{task}/{method}/seed{seed}" for task, method, seed in RUNS[table]}:
         return None
     other = f"results/tables/{table}.html has other runs than the configuration lists under {LISTED_UNDER[table]}"
@@ -40,7 +45,7 @@ def why_no_report(table):
 def evaluations_to_show(table):
     """The evaluations in a table; an error where a report asks for a table that is not built."""
     if REPORTING and (reason := why_no_report(table)):
-        raise WorkflowError(reason)
+        refuse(reason)
     return evaluations_of(table)
 
 
@@ -63,7 +68,7 @@ def built(wildcards):
         if reason and os.path.exists(f"results/tables/{table}.summary.json")
     ]
     if not found:
-        raise WorkflowError(*(foreign or [reasons[DEFAULT]]))
+        refuse("; ".join(foreign or [reasons[DEFAULT]]))
     for reason in foreign:
         print(f"note: left out of the report: {reason}", file=sys.stderr)
     return [part for table in found for part in built_parts(table)]

@@ -14,8 +14,8 @@ WILDCARD = re.compile(r"{(\w+)}")
 
 def asked_for():
     """The targets of the command line, by Snakemake's own parser: it tells them to a workflow only after its files are read."""
-    if not workflow.is_main_process or "snakemake" not in Path(sys.argv[0]).parts[-2:]:
-        return []  # a job, or a program that uses Snakemake as a library
+    if not (COMMAND and workflow.is_main_process):
+        return []
     return get_argument_parser().parse_args(sys.argv[1:]).targets or []
 
 
@@ -104,4 +104,4 @@ try:
     for target in asked_for():
         check_target(target)
 except WorkflowError as error:
-    raise WorkflowError(str(error)) from None  # without the code of every call on the way
+    refuse(str(error))

@@ -4,9 +4,11 @@
 # out:  no files; jobs that are run again, or one line that says which file nothing can make
 #
 # Snakemake deletes the outputs of a job that begins. If they are missing afterwards, that is no reason for it to make them again:
-# a table whose inputs are missing counts as finished. And where an input cannot be made, it takes an old one without a word. So
-# its look at half-made files, which stands between the plan of all jobs and the choice of those to run, looks further here.
+# a table whose inputs are missing counts as finished. And where an input cannot be made, it takes an old one without a word, and
+# without an old one it says so in many lines. So its look at half-made files, which stands between the plan of all jobs and the
+# choice of those to run, looks further here, and so does what follows a plan that failed.
 from snakemake.dag import DAG
+from snakemake.exceptions import InputFunctionException, RuleException
 from snakemake.io import is_flagged
 
 
@@ -64,13 +66,17 @@ def restoring(path):
 
 async def why_unmade(dag, path, seen=()):
     """Why nothing can make a file that should be made; "" if something can, or need not, as the file is there and is no result."""
-    makers = [] if path in seen else dag.output_index.match_producers(path)
+    if path in seen:
+        return f"{path} is made from itself"
+    makers = dag.output_index.match_producers(path)
     reason = "" if makers or not missing(path) else f"{path} is missing, and no rule makes it"
     for maker in makers:
         try:
             job = await dag.new_job(maker, targetfile=path)
-        except WorkflowError as error:  # of a function of its inputs
-            reason = " ".join(str(error.__cause__ or error.__context__ or error).split())
+        except (WorkflowError, RuleException) as error:  # of a function of its inputs
+            inner = error.__cause__ or error.__context__
+            told = inner if inner and isinstance(error, InputFunctionException) else error
+            reason = " ".join(str(told).split())
             continue
         for needed in map(str, job.input):
             if reason := await why_unmade(dag, needed, (*seen, path)):
@@ -82,31 +88,30 @@ async def why_unmade(dag, path, seen=()):
     return reason
 
 
-async def check_inputs(dag):
-    """Stop where a rule makes a file, but cannot, and an older one lies there.
+async def unmade_target(dag):
+    """Which target nothing can make, and why; "" if something can make all."""
+    needed = [path for rule in dag.targetrules for path in (await dag.rule2job(rule)).input]
+    for path in map(str, [*needed, *dag.targetfiles]):
+        if reason := await why_unmade(dag, path):
+            return f"{path} cannot be made: {reason}"
+    return ""
 
-    Raises:
-        WorkflowError: names that file and what it lacks.
-    """
+
+async def check_inputs(dag):
+    """Stop where a rule makes a file, but cannot, and an older one lies there: the line names it and what it lacks."""
     for job in dag.jobs:
         made = set().union(*dag.dependencies[job].values())
         for path in map(str, job.input):
             if path not in made and (reason := await why_unmade(dag, path)):
-                raise WorkflowError(f"{path} cannot be made: {reason}")
+                refuse(f"{path} cannot be made: {reason}")
 
 
 def check_shown(dag):
-    """Stop where a report is to show what is not built.
-
-    Raises:
-        WorkflowError: names the first such file.
-    """
+    """Stop where a report is to show what is not built, at the first such file."""
     for job in dag.jobs:
         for path in job.output:
             if is_flagged(path, "report") and missing(path):
-                raise WorkflowError(
-                    f"{path} is not built yet: run the same command without --report first"
-                )
+                refuse(f"{path} is not built yet: run the same command without --report first")
 
 
 async def look_at_what_is_there(dag):
@@ -121,6 +126,18 @@ async def look_at_what_is_there(dag):
     await look_at_what_is_there.original(dag)
 
 
-# The method may be this one already: a program can read several workflows.
+async def plan(dag, *arguments, **options):
+    """In the place of Snakemake's plan: where that fails since nothing can make a file, the line that says why."""
+    try:
+        await plan.original(dag, *arguments, **options)
+    except (WorkflowError, RuleException):
+        if why := await unmade_target(dag):
+            refuse(why)
+        raise
+
+
+# The methods may be these already: a program can read several workflows.
 look_at_what_is_there.original = getattr(DAG.check_incomplete, "original", DAG.check_incomplete)
 DAG.check_incomplete = look_at_what_is_there
+plan.original = getattr(DAG.init, "original", DAG.init)
+DAG.init = plan
