@@ -21,11 +21,12 @@ from gram.settings.architectures.baselines import (
     Transformer,
     TrmModel,
 )
+from gram.settings.architectures.d3pm import D3pmModel
 from gram.tasks import make_task
 
 # Products per layer: forward alone; with the gradient of its weights; with that of its input too.
 FORWARD, WEIGHTS, BOTH = 1, 2, 3
-TIME_FEATURES = 256  # of MDLM's time embedding
+TIME_FEATURES = 256  # of the time embedding of MDLM and D3PM
 
 
 class Size(NamedTuple):
@@ -87,8 +88,12 @@ def _(config: GramModel, train: TrainConfig, size: Size) -> int:
                 prior -= linear(D, 2 * hidden, tokens)
             total += networks * prior
         if steered:
-            total += networks * products * swiglu(2 * D, hidden, D, tokens)
-    decoder = swiglu(D, config.decoder_hidden, size.vocabulary, size.outputs)
+            seen = D if config.posterior == "added" else 2 * D  # u and e_y
+            total += networks * products * swiglu(seen, hidden, D, tokens)
+    if config.decoder == "linear":
+        decoder = linear(D, size.vocabulary, size.outputs)
+    else:
+        decoder = swiglu(D, config.decoder_hidden, size.vocabulary, size.outputs)
     carried = networks > 0 and train.carry_prior_from == 0
     total += (BOTH + carried) * decoder
     return total + WEIGHTS * linear(D, 2) + FORWARD * linear(D, 1)  # halting and value
@@ -130,10 +135,19 @@ def _(config: ArModel, train: TrainConfig, size: Size) -> int:
 
 @passes.register
 def _(config: MdlmModel, train: TrainConfig, size: Size) -> int:
+    return modulated(config, size.inputs + size.outputs, size)
+
+
+@passes.register
+def _(config: D3pmModel, train: TrainConfig, size: Size) -> int:
+    return modulated(config, size.inputs, size)
+
+
+def modulated(config: MdlmModel | D3pmModel, tokens: int, size: Size) -> int:
+    """FLOPs of one pass of a network whose layers a time embedding modulates, and of its gradient."""
     D, width = config.D, config.condition
-    modulation = linear(width, (6 * config.layers + 2) * D)
-    network = stack(config, size.inputs + size.outputs) + modulation + linear(width, width)
-    network += linear(D, size.vocabulary, size.outputs)
+    network = stack(config, tokens) + linear(width, (6 * config.layers + 2) * D)
+    network += linear(width, width) + linear(D, size.vocabulary, size.outputs)
     return BOTH * network + WEIGHTS * linear(TIME_FEATURES, width)
 
 

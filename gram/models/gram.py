@@ -265,7 +265,11 @@ def _(config: GramModel, shape: Shape) -> GRAM:
     low = stack_of(config, positions) if config.hierarchy == "two" else None
     high = stack_of(config, positions)
     front = Cells(shape, config.D, config.puzzle_tokens)
-    decoder = SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    decoder = (
+        linear(config.D, shape.vocabulary)
+        if config.decoder == "linear"
+        else SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    )
     guidance = None
     if config.guidance != "none":
         guidance = Guidance(
@@ -276,6 +280,7 @@ def _(config: GramModel, shape: Shape) -> GRAM:
             sigma_init=config.sigma_init,
             sigma_min=config.sigma_min,
             pooled=config.posterior == "pooled",
+            added=config.posterior == "added",
             shared=config.noise == "board",
             rounded=config.guidance_products == "bf16",
         )

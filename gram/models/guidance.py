@@ -141,6 +141,7 @@ class Guidance(nn.Module):
         sigma_init: float,
         sigma_min: float,
         pooled: bool,
+        added: bool,
         shared: bool,
         rounded: bool,
     ) -> None:
@@ -154,9 +155,9 @@ class Guidance(nn.Module):
             rounded=rounded,
         )
         self.prior = head(D, hidden, D)
-        self.posterior_head = head(2 * D, hidden, D)
+        self.posterior_head = head(D if added else 2 * D, hidden, D)
         self.target_embedding = Embedding(vocabulary, D)
-        self.pooled = pooled
+        self.pooled, self.added = pooled, added
         self.shared = shared
         self.draws = kind != "mean"
 
@@ -166,5 +167,5 @@ class Guidance(nn.Module):
         return e_y.mean(dim=1, keepdim=True).expand_as(e_y) if self.pooled else e_y
 
     def posterior(self, u: Tensor, e_y: Tensor) -> Gaussian:
-        """q(eps | u, y); concatenated rather than added, because an added target dominates u."""
-        return self.posterior_head(torch.cat([u, e_y], dim=-1))
+        """q(eps | u, y); concatenated but where ``added``, since an added target dominates u."""
+        return self.posterior_head(u + e_y if self.added else torch.cat([u, e_y], dim=-1))

@@ -23,13 +23,8 @@ class TrainConfig:
     supervision: Literal["streaming", "all"] = setting(
         "streaming",
         "what an optimizer step holds: one supervision step of every row of a carry, in which"
-        " finished rows are replaced; or the mean over all N_sup supervision steps of a fresh"
-        " batch",
-        gap=(
-            "Open, and with it what the paper's epoch means. streaming is what the code of HRM and"
-            " TRM does; the paper's 3000 epochs of 8x8 are then about 28,000 supervision steps."
-            " With all they are as many optimizer steps of N_sup times the work."
-        ),
+        " finished rows are replaced (the paper's, C.1.1); or the mean over all N_sup supervision"
+        " steps of a fresh batch",
     )
     batch_size: int = setting(768, "rows in the carry, over all processes", least=1, most=ROWS)
     micro_batch: int | None = setting(
@@ -196,18 +191,14 @@ class TrainConfig:
     )
     charged: Literal["last", "all"] = setting(
         "last",
-        "transitions whose KL is charged: the last, or all (the heads re-run on the detached"
-        " proposal u)",
-        gap="Open; see uncharged_noise.",
+        "transitions whose KL is charged: the last (the paper's, Eq. 14), or all (the heads re-run"
+        " on the detached proposal u)",
         only=GUIDED,
     )
     uncharged_noise: Literal["prior", "posterior"] = setting(
         "prior",
-        "source of the noise in transitions whose KL is not charged",
-        gap=(
-            "Open. With the posterior, the target reaches the decoder through noise that nobody"
-            " charges for, and the prior learns nothing; see reports/DEVIATIONS.md."
-        ),
+        "source of the noise in transitions whose KL is not charged; the paper's is the posterior"
+        " (Eq. 12), and why ours is not says reports/DEVIATIONS.md",
         only=GUIDED,
     )
     carry_prior_from: int | None = setting(
@@ -302,7 +293,11 @@ class TrainConfig:
         "none",
         "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its"
         " halting probability exceeds 0.5 (of HRM: that of continuing)",
-        gap="Open. HRM and TRM train with q; none gives every input the same number of steps.",
+        gap=(
+            "Open. HRM and TRM train with q, and the paper contrasts Looped TF with all others in"
+            " that it has no adaptive halting (C.1.1), which hints that GRAM does too; none gives"
+            " every input the same number of steps."
+        ),
         only=HALTING,
     )
     halt_exploration: float = setting(
