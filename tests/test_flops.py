@@ -80,6 +80,8 @@ OBJECTIVES = (
     {"charged": "all", "model": {"guidance": "noise", "posterior": "pooled"}},
     {"carry_prior_from": 0},
     {"carry_prior_from": 0, "model": {"guidance": "none"}},
+    {"halt_loss": "regression"},
+    {"halt_loss": "regression", "lprm_reads": "transition", "model": {"guidance": "none"}},
     {"N_sup": 1},
     {"supervision": "all", "N_sup": 3},
 )

@@ -315,3 +315,69 @@ def test_products_of_fp32_are_made_as_asked_on_a_gpu_and_in_full_on_a_cpu(
     finally:
         flags.allow_tf32 = before
     assert Trainer(settings, data_folder, Path("unused"), CPU).matmul == "fp32"
+
+
+def heads_after(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
+    """The weights after some steps."""
+    for _ in range(steps):
+        trainer.train_step()
+    return trainer.model.state_dict()
+
+
+def test_the_value_of_every_transition_is_regressed(
+    settings: RunSettings, data_folder: Path, change: Any
+) -> None:
+    """Eq. 16, in one step against a loop; and nothing but the value head learns otherwise."""
+    settings = change(settings, lprm_reads="transition", stagger=False, N_sup=1, T=3, grad_clip=0)
+    trainer = Trainer(settings, data_folder, Path("unused"), CPU)
+    heads = trainer.model.value_head
+    trainer.train_step()
+    D = settings.model.D
+    read = trainer.stream.summaries
+    assert read.shape == (8, 1, 3 * D) and not torch.equal(read[..., :D], read[..., D : 2 * D])
+    reward = torch.linspace(0, 1, 8)
+    trainer.stream.age.zero_()
+    trainer.stream.first.zero_()
+    expected = (
+        torch.stack(
+            [
+                (torch.sigmoid(heads(read[row, 0, t * D : (t + 1) * D]))[0] - reward[row]) ** 2
+                for row in range(8)
+                for t in range(3)
+            ]
+        ).sum()
+        / 8
+    )  # a sum over transitions, a mean over the states of supervision steps
+    torch.testing.assert_close(trainer._value_loss(reward), expected)
+
+
+def test_heads_taught_on_rollouts_of_the_prior_leave_the_rest_alone(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    """Halting and value learn otherwise; what they do not teach takes the same first step, and a
+    resumed training goes on to the same weights.
+    """
+    plain, beside = (
+        Trainer(change(settings, heads_on=on, grad_clip=0), data_folder, tmp_path / on, CPU)
+        for on in ("posterior", "prior")
+    )
+    a, b = heads_after(plain, 1), heads_after(beside, 1)
+    differing = {name for name in a if not torch.equal(a[name], b[name])}
+    assert differing and all(name.startswith(("halt_head", "value_head")) for name in differing)
+    heads_after(beside, 3)
+    beside.save_resume_state()
+    resumed = Trainer(beside.settings, data_folder, tmp_path / "prior", CPU)
+    assert resumed.restore()
+    a, b = heads_after(beside, 3), heads_after(resumed, 3)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("on", ["posterior", "prior"])
+def test_the_halting_regression_trains_both_values(
+    on: str, settings: RunSettings, data_folder: Path, change: Any
+) -> None:
+    changed = change(settings, halt_loss="regression", heads_on=on)
+    trainer = Trainer(changed, data_folder, Path("unused"), CPU)
+    before = trainer.model.halt_head.weight.clone()
+    after = heads_after(trainer, 3)["halt_head.weight"]
+    assert (before != after).any(dim=1).all() and torch.isfinite(after).all()

@@ -96,7 +96,11 @@ def _(config: GramModel, train: TrainConfig, size: Size) -> int:
         decoder = swiglu(D, config.decoder_hidden, size.vocabulary, size.outputs)
     carried = networks > 0 and train.carry_prior_from == 0
     total += (BOTH + carried) * decoder
-    return total + WEIGHTS * linear(D, 2) + FORWARD * linear(D, 1)  # halting and value
+    total += WEIGHTS * linear(D, 2) + FORWARD * linear(D, 1)  # halting and value
+    if train.halt_loss == "regression":  # one step of a rollout more
+        prior = networks * swiglu(D, hidden, D, tokens)
+        total += config.T * ((config.K + 1) * stack(config, tokens) + prior) + linear(D, 2)
+    return total
 
 
 @passes.register(HrmModel)
@@ -144,7 +148,7 @@ def _(config: D3pmModel, train: TrainConfig, size: Size) -> int:
 
 
 def modulated(config: MdlmModel | D3pmModel, tokens: int, size: Size) -> int:
-    """FLOPs of one pass of a network whose layers a time embedding modulates, and of its gradient."""
+    """FLOPs of one pass of a network whose layers a time embedding modulates, with gradient."""
     D, width = config.D, config.condition
     network = stack(config, tokens) + linear(width, (6 * config.layers + 2) * D)
     network += linear(width, width) + linear(D, size.vocabulary, size.outputs)

@@ -23,7 +23,7 @@ from gram.figures.training import draw_training, training_data
 from gram.runs.trained import META
 from gram.system.errors import GramError, Parser, run
 from gram.system.files import named
-from gram.system.shapes import read_meta
+from gram.system.shapes import read_evaluation, read_meta
 from gram.tables.evaluations import read_evaluations, unfinished_note
 from gram.tables.reported import read_figure4
 
@@ -102,7 +102,16 @@ def boards(args: argparse.Namespace) -> None:
     task = load_task(args.data)
     tables = {method: read_samples(Path(path)) for method, path in samples.items()}
     rows = board_rows(test_inputs(args.data), tables["gram"], tables["deterministic"], args.rows)
-    save(draw_boards(task, rows, args.columns), args.output)
+    figure = draw_boards(task, rows, args.columns)
+    beside = [json_beside(Path(path)) for path in samples.values()]
+    runs = [read_evaluation(path)["run"] for path in beside if path.is_file()]
+    add_note(figure, unfinished_note(runs))
+    save(figure, args.output)
+
+
+def json_beside(samples: Path) -> Path:
+    """The evaluation that wrote a file of samples."""
+    return samples.with_name(f"{samples.name.removesuffix('.samples.parquet')}.json")
 
 
 def noted(figure: Figure, histories: Sequence[Path]) -> Figure:

@@ -74,7 +74,9 @@ class Step(NamedTuple):
     carried: (
         Tensor | None
     )  # the same, detached, read from ``state``, where that is not the state of ``logits``
-    summary: Tensor  # [B, D], what the value head reads, detached; [B, 0] without one
+    # [B, D], what the value head reads, detached; of several states one behind the other; [B, 0]
+    # without such a head
+    summary: Tensor
     halt: Tensor  # [B, 2], fp32 logits of (halt, continue); zeros without a halting head
     value: Tensor  # [B], LPRM value in (0, 1); zeros without a value head
     charges: list[Charge]  # of guidance that saw the targets; empty elsewhere
@@ -140,6 +142,11 @@ class Network(nn.Module):
         """Take over what the section ``evaluate`` says of how answers are drawn; the weights do not
         depend on it.
         """
+
+    @property
+    def reads(self) -> int:
+        """How many states of a supervision step the value head can read."""
+        return 1
 
     @property
     def signed(self) -> list[nn.Parameter]:

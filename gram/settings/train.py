@@ -223,12 +223,42 @@ class TrainConfig:
         most=WEIGHT,
         only=HALTING,
     )
+    halt_loss: Literal["binary", "regression"] = setting(
+        "binary",
+        "binary: cross-entropy of q_halt with whether the answer is right; q_continue is not"
+        " used. regression: squared errors of both values, sigmoid(q), of q_continue with the"
+        " greater value after the next supervision step (the paper's, Eq. 15)",
+        gap=(
+            "The authors' own code halts on q_halt alone, so binary teaches nothing else. Of the"
+            " paper's regression it is open on which noise the next step stands: here it is the"
+            " prior's mean."
+        ),
+        only=GUIDED,
+    )
     lprm_weight: float = setting(
         0.5,
         "weight of the value (LPRM) loss; no gradient into the core",
         gap="Open; only scales the head's own gradient.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
+    )
+    lprm_reads: Literal["step", "transition"] = setting(
+        "step",
+        "states whose value is regressed: that after each supervision step, or after each"
+        " transition (the paper's, Eq. 16, a sum over them)",
+        only=GUIDED,
+    )
+    heads_on: Literal["posterior", "prior"] = setting(
+        "posterior",
+        "trajectories on which the heads for halting and value learn: those of the training, which"
+        " the posterior steers, or rollouts of the prior beside them, on the same inputs, where any"
+        " completion of the input is right",
+        gap=(
+            "Open. The heads are used on rollouts of the prior. Those of the posterior's halt after"
+            " one or two steps, with many wrong answers; prior costs one more pass, without"
+            " gradient, for each step."
+        ),
         only=GUIDED,
     )
     lprm_reward: Literal["exact", "tokens"] = setting(

@@ -53,6 +53,7 @@ GUIDANCE = {
     "deterministic": Method("no stochastic guidance", "no stochastic guidance"),
     "noise-only": Method("stochasticity only, N(0, σ²)", "stochasticity only N(0 sigma^2)"),
     "mean-only": Method("guidance only, N(μ, 0)", "guidance only N(mu 0)"),
+    "direct-prediction": Method("no proposal, h = ε", "with direct prediction"),
     "sampled-decoding": Method("no guidance, answers sampled", "TRM + stochastic decoding"),
     "random-z0": Method("no guidance, z_0 drawn anew", "TRM + random init"),
     "gram": Method("stochastic guidance, N(μ, σ²) (GRAM)", None),

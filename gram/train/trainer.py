@@ -201,14 +201,18 @@ class Trainer:
         config, stream = self.config, self.stream
         # Drawn for the rows of all processes, so that theirs do not depend on how many there are.
         noise = self.model.training_noise(config.batch_size, self.noise)
-        taken = stream.taken(noise[self.rows] if noise is not None else None)
+        beside = None
+        if stream.rolled is not None:
+            beside = self.model.draw_noise(config.batch_size, self.noise)
+        noise, beside = (one if one is None else one[self.rows] for one in (noise, beside))
+        taken = stream.taken(noise, beside)
         rewards = []
         for start in range(0, len(taken.last), self.micro_batch):
             rows = slice(start, start + self.micro_batch)
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self.precision():
-                step, hits, row_terms, weights = supervise(
+                step, hits, row_terms, weights, rolled = supervise(
                     self.model, config, self.step, taken.part(rows)
                 )
             means = {name: self._mean(term) for name, term in row_terms.items()}
@@ -217,7 +221,7 @@ class Trainer:
                 start=torch.zeros((), device=self.device),
             )
             loss.backward()  # type: ignore[no-untyped-call]
-            stream.record(step, rows)
+            stream.record(step, rows, rolled)
             for name, term in (means | {"loss": loss}).items():
                 terms[name] = terms.get(name, 0) + term.detach()
             rewards.append(
@@ -244,7 +248,10 @@ class Trainer:
         weight = (stream.visited & stream.finishing[:, None]).float()
         states = weight.sum()
         self.processes.sum_([states])
-        error = losses.value_loss(self.model.value(stream.summaries), reward[:, None])
+        read = stream.summaries.unflatten(
+            -1, (-1, stream.state.h.shape[-1])
+        )  # [b, N_sup, states, D]
+        error = losses.value_loss(self.model.value(read), reward[:, None, None]).sum(dim=-1)
         return (error * weight).sum() / states.clamp(min=1)
 
     def _accumulate(self, terms: dict[str, Tensor]) -> None:

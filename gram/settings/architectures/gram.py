@@ -44,8 +44,8 @@ class GramModel:
     )
     puzzle_tokens: int = setting(
         16,
-        "zero tokens in front of the input, 16 in the paper (B.1, C.2.1); heads for halting and value"
-        " read the first token",
+        "zero tokens in front of the input, 16 in the paper (B.1, C.2.1); heads for halting and"
+        " value read the first token",
         least=0,
         most=TOKENS,
     )
@@ -68,6 +68,12 @@ class GramModel:
             " of the means."
         ),
     )
+    prediction: Literal["residual", "direct"] = setting(
+        "residual",
+        "what a transition ends with: the proposal and the noise, h = u + eps, or the noise alone,"
+        " h = eps (Table 3, with direct prediction)",
+        gap="What the paper's direct prediction is it does not say; this is the likely reading.",
+    )
     guidance_hidden: int = setting(
         384,
         "inner width of the four guidance heads",
@@ -88,9 +94,9 @@ class GramModel:
         "swiglu",
         "what reads the logits from h: a SwiGLU, or a linear map",
         gap=(
-            "The paper's text says a SwiGLU head, its Table 4, as others read it, a linear map. With"
-            " that and posterior: added at an inner width of 512 the count is 10.49M, the paper's"
-            " 10.5M."
+            "The paper's text says a SwiGLU head; its Table 4, as others read it, a linear map."
+            " With that and posterior: added at an inner width of 512 the count is 10.49M, the"
+            " paper's 10.5M."
         ),
     )
     decoder_hidden: int = setting(
