@@ -18,7 +18,8 @@
 #             and its evaluation results/eval/nqueens5/... pools theirs.
 #   {method}  a key of `methods` in that file (gram).
 #   {seed}    any whole number.
-#   {table}   table1: everything under `runs` in the configuration; quick: under `quick`; table3: under `ablations`.
+#   {table}   a table of resources/paper.yaml, which names the key of the configuration that lists its runs (table1: `runs`,
+#             table3: `ablations`); or quick, the part of table1 under `quick`.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -51,15 +52,6 @@ localrules:
     pool,
     table,
     costs,
-    training_figure,
-    elbo_figure,
-    completions_figure,
-    width_figure,
-    boards_figure,
-    scaling_figure,
-    halting_figure,
-    samplers_figure,
-    carried_figure,
 
 
 # The milestones. They stay in this file: Snakemake ignores a default target that stands in an included one.
@@ -95,17 +87,17 @@ rule evaluations:
 
 rule scaling:
     input:
-        figures(DEFAULT, ["scaling", "halting"], SCALED),
+        figures(DEFAULT, figures_from("scaling"), SCALED),
 
 
 rule samplers:
     input:
-        figures(DEFAULT, ["samplers"], SAMPLED),
+        figures(DEFAULT, figures_from("samplers"), SAMPLED),
 
 
 rule carried:
     input:
-        figures(DEFAULT, ["carried"], STEERED),
+        figures(DEFAULT, figures_from("carried"), STEERED),
 
 
 include: "workflow/rules/targets.smk"

@@ -47,6 +47,7 @@ COMMANDS = {
     "scaling": "evaluate",
     "solve": "figures",
     "torchrun": "system",
+    "trajectories": "evaluate",
 }
 
 

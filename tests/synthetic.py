@@ -6,7 +6,7 @@ from typing import Any
 
 from gram.evaluate.compare_samplers import COMPARED, summarise
 from gram.evaluate.metrics import ratio
-from gram.figures.samplers import COLOURS
+from gram.figures.samplers import SIGNS
 from gram.figures.scaling import CHOOSERS
 
 NAMES = (
@@ -133,7 +133,7 @@ def scaling(method: str, seed: int) -> dict[str, Any]:
 def comparison() -> dict[str, Any]:
     """What gram.compare_samplers writes: all samplers at two widths with two rollout seeds."""
     rows = []
-    for place, sampler in enumerate(COLOURS):
+    for place, sampler in enumerate(SIGNS):
         for width in (2, 5):
             for seed in (0, 1):
                 value = ratio(place + width + 2 * seed, 20)

@@ -44,9 +44,37 @@ gram.evaluate.__main__ --run {RUN}/toy/seed0 --data {DATA} --device cpu
   --output {EVAL}/toy/seed0/test.json --samples {EVAL}/toy/seed0/test.samples.parquet
 gram.tables.__main__ table1 --evaluations {EVAL}/toy/seed0/test.json
   --reported resources/reported.csv --output results/tables/table1
+gram.tables.__main__ words --evaluations {EVAL}/toy/seed0/test.json
+  --reported resources/reported.csv --output results/tables/words
 gram.figures.__main__ training --histories {RUN}/toy/seed0/history.jsonl
   --output results/figures/training
 gram.figures.__main__ elbo --histories {RUN}/toy/seed0/history.jsonl --output results/figures/elbo
+gram.figures.__main__ letters --evaluations {EVAL}/toy/seed0/test.json
+  --output results/figures/letters
+"""
+
+# A table of a paper, its numbers, and what the toy is called there.
+WORDS = """
+words:
+  title: "Words: the paper beside this reproduction"
+  help: words of four letters
+  listed_under: words
+  note: All letters are digits.
+  closed: true
+  claims:
+    - {text: the toy is better than the other, metric: accuracy, more: toy, less: deterministic}
+  parts:
+    words-a:
+      heading: "{task}, as in the paper"
+      tasks: {four_letters: toy4}
+      metrics: {solved: accuracy}
+      columns: [accuracy, distinct]
+      rows:
+        toy: {paper: Word Net, label: The toy, generative: true}
+        other: {paper: Letter Net}
+"""
+OF_WORDS = """words-a,four_letters,Word Net,1M,solved,97.5,0.5,
+words-a,four_letters,Letter Net,1M,solved,51.0,,
 """
 
 
@@ -64,7 +92,7 @@ def port() -> Iterator[int]:
 def folder(port: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with the toy laid over it, after all steps."""
     folder = tmp_path_factory.mktemp("extended")
-    for name in ("gram", "config", "resources/reported.csv"):
+    for name in ("gram", "config", "resources/reported.csv", "resources/paper.yaml"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -79,6 +107,9 @@ def folder(port: int, tmp_path_factory: pytest.TempPathFactory) -> Path:
         declared.read_text(encoding="utf-8").replace(":8000", f":{port}"), encoding="utf-8"
     )
     assert before.items() <= digests(folder).items()  # nothing that was there is another
+    for name, lines in (("paper.yaml", WORDS), ("reported.csv", OF_WORDS)):
+        with (folder / "resources" / name).open("a", encoding="utf-8") as file:
+            file.write(lines)
     environment = {**os.environ, "PYTHONPATH": os.fspath(folder)}
     done = subprocess.run(
         [sys.executable, "-c", STEPS],
@@ -121,5 +152,19 @@ def test_the_toy_learns_what_no_list_of_answers_says(folder: Path) -> None:
 def test_table_and_figures_have_it(folder: Path) -> None:
     table = (folder / "results/tables/table1.md").read_text()
     assert "toy4" in table and "100.0 (1)" in table
-    for name in ("training", "elbo"):
+    for name in ("training", "elbo", "letters"):
         assert (folder / f"results/figures/{name}.svg").stat().st_size > 1000
+
+
+def test_a_table_of_a_paper_is_an_entry_in_one_file(folder: Path) -> None:
+    text = (folder / "results/tables/words.md").read_text()
+    assert text.startswith("# Words: the paper beside this reproduction\n")
+    assert "\nAll letters are digits.\n" in text and "\n## toy4, as in the paper\n" in text
+    head, _, toy, other, *_ = text[text.index("| method") :].splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (head, toy, other)]
+    assert cells == [
+        ["method", "accuracy: paper", "accuracy: ours", "accuracy: gap"],
+        ["The toy", "97.5 ± 0.5", "100.0 (1)", "+2.5"],
+        ["Letter Net", "51.0", "not run", "—"],
+    ]
+    assert "distinct" in text and "seen_answers" not in text  # of the metrics, those it names

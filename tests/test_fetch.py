@@ -5,7 +5,9 @@ place.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -175,3 +177,23 @@ def test_the_command_knows_its_families_and_files(
         == 0
     )
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_disk_that_is_full_is_one_line_and_what_came_stays(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "file.bin"
+    with monkeypatch.context() as full:
+
+        def refuse(_: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        full.setattr(os, "fsync", refuse)
+        with pytest.raises(GramError, match=r"file\.bin\.part: cannot be written .* disk is full"):
+            download(source, output)
+    assert names(tmp_path) == [".file.bin.part"]
+    download(source, output)
+    assert output.read_bytes() == CONTENT and names(tmp_path) == ["file.bin"]
+    (tmp_path / "a file").touch()
+    with pytest.raises(GramError, match="a part of this path is a file"):
+        download(source, tmp_path / "a file/file.bin")

@@ -21,14 +21,15 @@ from gram.evaluate.__main__ import main as evaluate_main
 from gram.figures.__main__ import main
 from gram.figures.boards import (
     ADDED,
-    ATTACKED_CELL,
     GIVEN,
+    WRONG_CELL,
     board_rows,
     chosen_inputs,
     draw_board,
     draw_boards,
     faults,
     load_task,
+    on_boards,
     test_inputs,
 )
 from gram.figures.curves import (
@@ -40,11 +41,13 @@ from gram.figures.curves import (
     width_data,
 )
 from gram.figures.elbo import draw_elbo, elbo_data
-from gram.figures.style import COLOURS, MARKERS, colour, marker, new_figure
+from gram.figures.style import COLOURS, MARKERS, new_figure, signs_of
 from gram.figures.training import draw_training, training_data
 from gram.system import files
-from gram.tables.names import METHODS
+from gram.tables.paper import rows_of
 from gram.tables.reported import read_figure4
+from gram.tasks import make_task
+from gram.tasks.nqueens import NQueens
 from tests import synthetic
 
 test_inputs.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
@@ -313,8 +316,8 @@ def test_the_width_figure_shows_the_papers_average_of_each_task(synthetic_evalua
 
 
 def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any) -> None:
-    evaluations = [synthetic_evaluation(method=method) for method in METHODS]
-    histories = [history(method, fold=0, seed=0, valid=4) for method in METHODS]
+    evaluations = [synthetic_evaluation(method=method) for method in rows_of()]
+    histories = [history(method, fold=0, seed=0, valid=4) for method in rows_of()]
     figures = (
         draw_completions(completions_data(evaluations)),
         draw_width(width_data(evaluations)),
@@ -325,7 +328,7 @@ def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any
         (legend,) = figure.legends
         extent = legend.get_window_extent()
         assert {text.get_text() for text in legend.get_texts()} >= {
-            method.label for method in METHODS.values()
+            row.name for row in rows_of().values()
         }
         assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1 and extent.y0 >= 0
         assert extent.y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
@@ -338,7 +341,7 @@ def test_a_metric_over_nothing_is_not_drawn(synthetic_evaluation: Make) -> None:
 
 def test_every_method_of_the_paper_has_its_own_colour_and_marker() -> None:
     for signs in (COLOURS, MARKERS):
-        assert len({signs[method] for method in METHODS}) == len(METHODS)
+        assert len({signs[method] for method in rows_of()}) == len(rows_of())
 
 
 @pytest.fixture(scope="module")
@@ -405,16 +408,15 @@ def colours(axes: Any) -> list[str]:
 def marked(axes: Any) -> int:
     """How many cells of a board are marked as attacked."""
     cells = (patch for patch in axes.patches if isinstance(patch, Rectangle))
-    return [to_hex(cell.get_facecolor()).upper() for cell in cells].count(ATTACKED_CELL)
+    return [to_hex(cell.get_facecolor()).upper() for cell in cells].count(WRONG_CELL)
 
 
 def test_an_attacked_given_queen_is_still_seen_as_given(data_folder: Path) -> None:
     given, board = np.ones(25, dtype=np.uint8), np.ones(25, dtype=np.uint8)
     given[0] = board[0] = board[4] = 2  # two queens in one row, of which one was given
     axes = new_figure(2, 2).subplots()
-    attacked = load_task([data_folder]).conflicts(board[None])[0]
-    draw_board(axes, board, given, attacked)
-    assert colours(axes) == [GIVEN, ADDED] and marked(axes) == attacked.sum() == 2
+    draw_board(axes, load_task([data_folder]).board(given, board))
+    assert colours(axes) == [GIVEN, ADDED] and marked(axes) == 2
 
 
 def test_without_a_completion_an_invalid_sample_is_shown(
@@ -437,6 +439,7 @@ def test_boards_show_counts_and_conflicts(
     seen = texts(figure)
     assert seen.count("drawn 2 of 4") == 2 and seen.count("drawn 1 of 4") == 2
     assert seen.count("GRAM: 2 of 2 found, 1 of 4 samples invalid") == 2
+    assert isinstance(task, NQueens)
     attacked = int(task.conflicts(rows[0].answer[None]).sum())
     assert attacked > 0 and f"{attacked} queens attacked" in seen
     assert marked(figure.axes[3]) == attacked
@@ -465,7 +468,7 @@ def test_a_lost_given_queen_and_a_missing_one_are_told(
     odd = np.where((completion == 1) & (row.board == 1), 0, completion)  # neither empty nor a queen
     assert faults(replace(row, answer=odd), task) == "unknown tokens"
     axes = new_figure(2, 2).subplots()
-    draw_board(axes, np.ones(25, dtype=np.uint8), row.board, np.zeros((5, 5), dtype=bool))
+    draw_board(axes, task.board(row.board, alone))
     assert [patch.get_fill() for patch in axes.patches if isinstance(patch, Polygon)] == [
         False
     ] * int((row.board == 2).sum())
@@ -563,22 +566,36 @@ def test_boards_refuse_what_they_cannot_draw(
     assert not (tmp_path / "boards.svg").exists()
 
 
-def test_only_queens_have_boards(
-    data_folder: Path, monkeypatch: pytest.MonkeyPatch, command: Any, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("gram.figures.boards.make_task", lambda name, generator: object())
-    outcome = command(
-        main,
-        "boards",
-        "--samples",
-        "gram=a",
-        "deterministic=b",
-        "--data",
-        data_folder,
-        "--output",
-        tmp_path / "b",
-    )
-    assert outcome.code == 2 and "draws N-Queens only" in outcome.err
+def test_a_task_without_boards_is_refused(data_folder: Path, command: Any, tmp_path: Path) -> None:
+    shutil.copytree(data_folder, tmp_path / "graphs")
+    card = files.read_json(tmp_path / "graphs/card.json")
+    card["settings"] |= {"task": "coloring5", "generator": {}}
+    files.write_json(tmp_path / "graphs/card.json", card)
+    samples = ("--samples", "gram=a", "deterministic=b")
+    more = ("--data", tmp_path / "graphs", "--output", tmp_path / "b")
+    outcome = command(main, "boards", *samples, *more)
+    assert outcome.code == 2 and "coloring5: its puzzles are no boards" in outcome.err
+
+
+def test_a_sudoku_is_painted_with_digits_and_boxes() -> None:
+    task = make_task("sudoku4", {"fewest_givens": 4, "most_givens": 8})
+    solved = task.parse("1234/3412/2143/4321")
+    puzzle = np.where(np.arange(16) < 3, solved, task.parse("..../..../..../...."))
+    wrong = solved.copy()
+    wrong[0] = wrong[1]  # a given digit is another one, which stands twice in its row
+    boards = on_boards(task)
+    axes = new_figure(2, 2).subplots()
+    draw_board(axes, boards.board(puzzle, wrong))
+    assert [text.get_text() for text in axes.texts] == list("2234341221434321")
+    assert [text.get_color() for text in axes.texts] == [ADDED, GIVEN, GIVEN] + [ADDED] * 13
+    # The two of the row, and with each of them one that stands in the same column.
+    assert marked(axes) == 3 and boards.faults(puzzle, wrong) == [
+        "3 cells in conflict",
+        "1 given digit changed",
+    ]
+    draw_board(axes := new_figure(2, 2).subplots(), boards.board(puzzle))
+    assert [text.get_text() for text in axes.texts] == ["1", "2", "3"] and marked(axes) == 0
+    assert sum(patch.get_width() == 2 for patch in axes.patches) == 4  # boxes
 
 
 def test_a_broken_history_is_named(history: Any, command: Any, tmp_path: Path) -> None:
@@ -598,8 +615,16 @@ def test_methods_of_one_configuration_are_told_apart() -> None:
             methods = {
                 method for entry in runs if entry["task"] == task for method in entry["methods"]
             }
-            assert (
-                len({colour(method) for method in methods})
-                == len({marker(method) for method in methods})
-                == len(methods)
-            ), name
+            signs = signs_of(methods).values()
+            for of_one in (
+                {sign.color for sign in signs},
+                {sign.marker for sign in signs},
+            ):
+                assert len(of_one) == len(methods), name
+
+
+def test_what_is_new_gets_a_sign_of_its_own() -> None:
+    new = [f"new{number}" for number in range(40)]
+    signs = signs_of(["gram", "deterministic", *new])
+    assert len(set(signs.values())) == 42 and signs["gram"].color == COLOURS["gram"]
+    assert signs_of([*reversed(new), "gram"])["new0"] == signs_of([*new, "gram"])["new0"]

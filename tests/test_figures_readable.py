@@ -22,6 +22,7 @@ from gram.figures import boards, samplers, style
 from gram.figures.axes import nats_axis, nats_limits, step_axis
 from gram.figures.carried import carried_data, draw_carried
 from gram.figures.curves import completions_data, draw_completions, draw_width, width_data
+from gram.figures.declared import declared
 from gram.figures.elbo import draw_elbo, elbo_data
 from gram.figures.samplers import draw_samplers, samplers_data
 from gram.figures.scaling import (
@@ -34,8 +35,9 @@ from gram.figures.scaling import (
 from gram.figures.training import draw_training, training_data
 from gram.settings.config import load_experiment
 from gram.system import files
-from gram.tables.names import METHODS
+from gram.tables.paper import rows_of
 from gram.tasks import make_task
+from gram.tasks.nqueens import NQueens
 from gram.train.elbo import GROUPS
 from tests import synthetic
 
@@ -43,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / "config/experiments").glob("*.yaml"))
 LONGEST = max((path.stem for path in EXPERIMENTS), key=len)
 VARIANTS = {method for path in EXPERIMENTS for method in load_experiment(path).methods}
-LONG_METHODS = sorted(VARIANTS - set(METHODS), key=len)[-4:]
+LONG_METHODS = sorted(VARIANTS - set(rows_of()), key=len)[-4:]
 NUMBER = re.compile(r"[-−]?\d+(\.\d+)?")
 
 
@@ -117,7 +119,7 @@ def evaluations(methods: Sequence[str], counts: dict[int, int]) -> list[dict[str
 @pytest.mark.parametrize(
     ("methods", "counts"),
     [
-        (list(METHODS), {1: 100, 2: 25}),
+        (list(rows_of()), {1: 100, 2: 25}),
         (LONG_METHODS, {1: 24, 2: 26, 3: 12, 4: 17, 5: 1, 6: 9, 8: 5, 12: 3, 18: 3}),
         (["gram"], dict.fromkeys(range(1, 865, 9), 15984)),
         (["gram"], {1: 125}),
@@ -131,7 +133,7 @@ def test_curves_can_be_read(methods: list[str], counts: dict[int, int]) -> None:
 @pytest.mark.parametrize(
     ("methods", "widths"),
     [
-        (list(METHODS), (1, 2, 3, 5, 7, 10, 15, 20)),
+        (list(rows_of()), (1, 2, 3, 5, 7, 10, 15, 20)),
         (LONG_METHODS, (1, 2, 4)),
         (["gram"], (1, 50, 98, 99, 100)),
     ],
@@ -177,7 +179,7 @@ def histories(tmp_path: Path) -> Callable[..., list[Path]]:
 @pytest.mark.parametrize(
     ("methods", "steps", "loss"),
     [
-        (list(METHODS), 20, 4.5),
+        (list(rows_of()), 20, 4.5),
         (["gram"], 7, 1e-5),
         (["gram"], 32000, 60.0),
         (LONG_METHODS, 1000000, 0.5),
@@ -270,7 +272,7 @@ def test_samplers_can_be_read() -> None:
 @pytest.mark.parametrize(("size", "columns"), [(4, 2), (10, 5), (5, 1)])
 def test_boards_can_be_read(size: int, columns: int) -> None:
     task = make_task(f"nqueens{size}", {"removed": [1]})
-    assert isinstance(task, boards.NQueens)
+    assert isinstance(task, NQueens)
     given = np.ones(size * size, dtype=np.uint8)
     crowded = np.full(size * size, 2, dtype=np.uint8)
     crowded[0] = 1
@@ -291,7 +293,7 @@ def contrast(colour: str) -> float:
 
 def test_no_line_is_faint_on_white() -> None:
     depths = [sign["color"] for count in range(1, 9) for sign in depth_signs(range(count)).values()]
-    drawn = [*style.COLOURS.values(), style.OTHER, *samplers.COLOURS.values(), *depths]
+    drawn = [*style.COLOURS.values(), *(sign.color for sign in samplers.SIGNS.values()), *depths]
     assert {colour: contrast(colour) for colour in drawn if contrast(colour) < 2} == {}
     assert contrast("#bddf26") < 2  # the light end of viridis, which was too faint
 
@@ -306,8 +308,8 @@ def name_of(colour: str) -> str:
 
 
 def test_captions_name_the_colours_that_are_drawn() -> None:
-    used = {name_of(colour) for colour in (boards.GIVEN, boards.ADDED, boards.ATTACKED)}
-    for path in sorted((ROOT / "workflow/report").glob("*.rst")):
-        words = set(re.findall(r"[a-z]+", path.read_text(encoding="utf-8"))) & set(NAMED)
-        assert words == (used if path.stem == "boards" else set()), path
+    used = {name_of(colour) for colour in (boards.GIVEN, boards.ADDED, boards.WRONG)}
+    for name, figure in declared().items():
+        words = set(re.findall(r"[a-z]+", figure.shown.caption)) & set(NAMED)
+        assert words == (used if name == "boards" else set()), name
     assert used == {"black", "blue", "orange"}

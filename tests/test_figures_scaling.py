@@ -10,7 +10,7 @@ import pytest
 
 from gram.evaluate.metrics import ratio
 from gram.figures.__main__ import main
-from gram.figures.samplers import COLOURS, draw_samplers, samplers_data
+from gram.figures.samplers import SIGNS, draw_samplers, samplers_data
 from gram.figures.scaling import CHOOSERS, draw_halting, draw_scaling, halting_data, scaling_data
 from gram.system import files
 
@@ -70,8 +70,7 @@ def test_halting_steps_are_grouped_by_doubling(scalings: list[dict[str, Any]]) -
 def test_samplers_draw_their_means_and_the_ceiling(comparison: dict[str, Any]) -> None:
     figure = draw_samplers(samplers_data([comparison]))
     means = [
-        [pytest.approx(5 * (place + width + 1)) for width in (2, 5)]
-        for place in range(len(COLOURS))
+        [pytest.approx(5 * (place + width + 1)) for width in (2, 5)] for place in range(len(SIGNS))
     ]
     ceiling = [pytest.approx(20), pytest.approx(50)]
     for axes, first in zip(figure.axes[:3], ([ceiling], [ceiling], []), strict=True):
@@ -84,7 +83,7 @@ def test_samplers_draw_the_difference_to_independent_samples_of_the_same_seeds(
     figure = draw_samplers(samplers_data([comparison]))
     for axes in figure.axes[3:]:
         # The invented values differ by 5 points from sampler to sampler, by 10 from seed to seed.
-        assert percent(axes) == [[pytest.approx(5 * place)] * 2 for place in range(1, len(COLOURS))]
+        assert percent(axes) == [[pytest.approx(5 * place)] * 2 for place in range(1, len(SIGNS))]
         low, high = axes.get_ylim()
         assert low == -high
 

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from gram.data.splits import Split
 from gram.evaluate.evaluation import draw
 from gram.evaluate.forms import draw_forms
 from gram.evaluate.judges import JUDGES
 from gram.evaluate.scoring import Drawn, score
-from gram.models.network import Read, State
+from gram.models.network import Given, Read, State
 from gram.settings import EvaluateConfig
 from gram.system.errors import GramError
 from gram.tasks import Task, make_task
@@ -42,16 +41,16 @@ class Solver:
         self.task, self.wrong, self.samples = task, set(wrong), samples
         self.seen: list[bytes] = []
 
-    def initial_state(self, inputs: Any, generator: torch.Generator) -> State:
-        zeros = torch.zeros(1, 1, 1)
+    def initial_state(self, rows: int, generator: torch.Generator) -> State:
+        zeros = torch.zeros(rows, 1, 1)
         return State(zeros, zeros)
 
-    def draw_noise(self, inputs: Any, generator: torch.Generator) -> None:
+    def draw_noise(self, rows: int, generator: torch.Generator) -> None:
         return None
 
-    def roll(self, state: State, inputs: Tensor, **_: Any) -> Read:
+    def roll(self, state: State, given: Given, **_: Any) -> Read:
         rows = []
-        for row in inputs.numpy().astype(np.uint8):
+        for row in given.tokens.numpy().astype(np.uint8):
             number = len(self.seen)
             self.seen.append(row.tobytes())
             rows.append(row if number in self.wrong else self.task.completions(row)[0])

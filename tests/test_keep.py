@@ -17,8 +17,7 @@ import torch
 from gram.evaluate import evaluation
 from gram.evaluate.__main__ import main as evaluate_main
 from gram.evaluate.pool import pool
-from gram.figures.__main__ import noted
-from gram.figures.training import draw_training, training_data
+from gram.figures import __main__ as figures
 from gram.runs import checkpoint, keep
 from gram.runs.trained import KEPT, read_history
 from gram.settings import EvaluateConfig, RunSettings
@@ -229,7 +228,11 @@ def unfinished(settings: RunSettings, data_folder: Path, tmp_path: Path) -> Path
 
 
 def test_an_unfinished_run_is_kept_evaluated_and_says_how_far_it_came(
-    unfinished: Path, data_folder: Path, tmp_path: Path, command: Any
+    unfinished: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    command: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = tmp_path / "kept"
     outcome = command(keep.main, "--run", unfinished, "--output", kept, "--unfinished")
@@ -249,8 +252,11 @@ def test_an_unfinished_run_is_kept_evaluated_and_says_how_far_it_came(
     read = read_evaluations([path])
     assert long_table("table1", read, {}, None)["label"].unique() == ["GRAM (10 of 24 steps)"]
     assert unfinished_note([meta]) == "Unfinished: gram on nqueens5 (10 of 24 steps)."
-    figure = noted(draw_training(training_data([kept / "history.jsonl"])), [kept / "history.jsonl"])
-    assert figure.get_suptitle().endswith("\nUnfinished: gram on nqueens5 (10 of 24 steps).")
+    arguments = ("--histories", kept / "history.jsonl", "--output", tmp_path / "training")
+    titles: list[str] = []
+    monkeypatch.setattr(figures, "save", lambda figure, _: titles.append(figure.get_suptitle()))
+    assert command(figures.main, "training", *arguments).code == 0
+    assert titles[0].endswith("\nUnfinished: gram on nqueens5 (10 of 24 steps).")
     assert costs([meta | read_meta(kept / "meta.json")], None)["source"].iloc[0] == (
         "restored (10 of 24 steps)"
     )

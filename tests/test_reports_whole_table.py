@@ -16,7 +16,7 @@ from gram.data.splits import build
 from gram.reports.whole_table import CARDS, graphs, parameters, small_table1
 from gram.settings.config import data_settings, load_experiment
 from gram.system import files
-from gram.tables.names import METHODS
+from gram.tables.paper import rows_of
 from tests import synthetic
 
 REPOSITORY = Path(__file__).parents[1]
@@ -117,8 +117,8 @@ methods:
     files.write_text(root / "config/experiments/nqueens8.yaml", experiment)
     text = parameters(root)
     table = rows(text)
-    assert [name for name in table if name in {method.label for method in METHODS.values()}] == [
-        m.label for m in METHODS.values()
+    assert [name for name in table if name in {row.name for row in rows_of().values()}] == [
+        row.name for row in rows_of().values()
     ]
     # 6 layers of 12 D^2 weights with D = 384 (section B.1), and two embeddings of 3 tokens.
     assert table["AR"] == [f"{(6 * 12 * 384**2 + 2 * 3 * 384) / 1e6:.1f}M", "10.6M", "+0.2 %"]

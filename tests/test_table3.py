@@ -14,12 +14,12 @@ import pytest
 from gram.settings.config import load_experiment
 from gram.system import files
 from gram.tables.__main__ import main
-from gram.tables.names import PAPER_TABLES, TITLES
-from gram.tables.reported import read_reported
-from gram.tables.rows import TABLE_3, table3, whole_table
+from gram.tables.paper import paper_table, rows_of
+from gram.tables.rows import whole_table
 
 ROOT = Path(__file__).parents[1]
 REPORTED = ROOT / "resources/reported.csv"
+PARTS = paper_table("table3").parts
 Make = Callable[..., dict[str, Any]]
 
 
@@ -60,18 +60,16 @@ def test_the_paper_and_ours_stand_in_both_halves(synthetic_evaluation: Make) -> 
     assert pd.isna(row(table, "table3a", "deterministic")["paper_mean"])
     assert row(table, "table3b", "noise-only")["gap"] == pytest.approx(51 - 50.27)
     assert row(table, "table3a", "base-ds-sg")["gap"] == pytest.approx(81 - 100)
-    for half in TABLE_3:
+    for half in PARTS:
         assert list(dict.fromkeys(table.loc[table["table"] == half, "method"])) == list(
-            PAPER_TABLES[half]
+            rows_of(half)
         )
 
 
 def test_every_number_of_the_paper_is_there(synthetic_evaluation: Make) -> None:
-    table = table3(
-        [synthetic_evaluation()], {half: read_reported(REPORTED, half) for half in TABLE_3}, None
-    )
+    table = whole_table("table3", [synthetic_evaluation()], REPORTED, None)
     paper = pd.read_csv(REPORTED)
-    for half in TABLE_3:
+    for half in PARTS:
         given = paper[paper["table"] == half]
         shown = table[
             (table["table"] == half) & (table["metric"] == "accuracy") & table["paper_mean"].notna()
@@ -91,11 +89,13 @@ def test_what_was_not_run_is_a_hole_and_not_absent(
         == 0
     )
     text = stem.with_suffix(".md").read_text(encoding="utf-8")
-    part = text[text.index(TITLES["table3b"].format(task="nqueens5")) : text.index("- **DS**")]
+    part = text[
+        text.index(PARTS["table3b"].heading.format(task="nqueens5")) : text.index("- **DS**")
+    ]
     rows = {line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")}
     gram = "stochastic guidance, N(μ, σ²) (GRAM)†"
     assert rows == {"method", gram, "at most"} and f"| {gram} | 50.0 (1) |" in part
-    labels = [method.label for name, method in PAPER_TABLES["table3b"].items() if name != "gram"]
+    labels = [row.name for method, row in rows_of("table3b").items() if method != "gram"]
     assert f"Not run: {', '.join(labels)}." in part
     for suffix in (".tex", ".html"):
         assert "not run" in stem.with_suffix(suffix).read_text(encoding="utf-8")
@@ -103,5 +103,5 @@ def test_what_was_not_run_is_a_hole_and_not_absent(
 
 @pytest.mark.parametrize("name", ["nqueens5", "nqueens8"])
 def test_experiments_have_every_ablation_that_is_ours(name: str) -> None:
-    ours = {method for half in TABLE_3 for method in PAPER_TABLES[half]} - {"hrm", "trm"}
+    ours = {method for half in PARTS for method in rows_of(half)} - {"hrm", "trm"}
     assert ours <= set(load_experiment(ROOT / f"config/experiments/{name}.yaml").methods)

@@ -9,7 +9,7 @@ import pytest
 
 from gram.tables.__main__ import main
 from gram.tables.headlines import headlines
-from gram.tables.rows import table1, table3
+from gram.tables.rows import table1, whole_table
 from tests.reference_runs import write_runs
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ def test_who_stands_for_a_task(synthetic_evaluation: Any) -> None:
 
 def test_table_3_has_each_of_them_once(synthetic_evaluation: Any) -> None:
     evaluations = [synthetic_evaluation(method=name) for name in ("gram", "deterministic")]
-    (one,) = headlines(table3(evaluations, {"table3a": {}, "table3b": {}}, None))
+    (one,) = headlines(whole_table("table3", evaluations, REPORTED, None))
     assert [row.method for row in one.rows] == ["deterministic", "gram"]
     assert [row.cells for row in one.rows] == [["25.0", "25.0", "25.0"]] * 2
 

@@ -8,6 +8,7 @@ ever taken for it. A download that was cut off goes on where it ended.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import requests
@@ -58,24 +59,27 @@ def download(source: Source, output: Path) -> None:
     next call goes on there.
 
     Raises:
-        GramError: no answer, a refusal, or another file than the listed one.
+        GramError: no answer, a refusal, another file than the listed one, or one that cannot be
+            written.
     """
     part = output.with_name(f".{output.name}.part")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    done = part.stat().st_size if part.exists() else 0
-    if done > source.bytes:
-        part.unlink()
-        done = 0
     other = "or name a folder that holds it: --config sources=FOLDER"
-    if done < source.bytes:
-        try:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        done = part.stat().st_size if part.exists() else 0
+        if done > source.bytes:
+            part.unlink()
+            done = 0
+        if done < source.bytes:
             _continue(source, part, done)
-        except requests.RequestException as error:
-            said = str(error).partition("\n")[0]
-            raise GramError(
-                f"{source.url}: the download broke off ({type(error).__name__}: {said[:200]}); run"
-                f" the same command again to go on, {other}"
-            ) from error
+    except requests.RequestException as error:
+        said = str(error).partition("\n")[0]
+        raise GramError(
+            f"{source.url}: the download broke off ({type(error).__name__}: {said[:200]}); run"
+            f" the same command again to go on, {other}"
+        ) from error
+    except OSError as error:  # of which those of the connection, above, are some
+        raise files.unwritable(part, error) from error
     try:
         check(part, source)
     except GramError as error:
@@ -113,6 +117,8 @@ def _continue(source: Source, part: Path, done: int) -> None:
                     )
                 stream.write(chunk)
                 bar.update(len(chunk))
+            stream.flush()
+            os.fsync(stream.fileno())  # a rename must not reach the disk before the bytes do
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from gram.figures.style import colour
+from gram.figures.style import Sign
 from gram.tables.names import in_order
 
 BESIDE_PANEL = (
@@ -146,24 +146,27 @@ def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
     axes.errorbar(spread.index.to_numpy(), mean, yerr=bars, **whole)
 
 
-def run_lines(axes: Axes, data: pd.DataFrame, *, behind: bool = False) -> None:
+def run_lines(
+    axes: Axes, data: pd.DataFrame, signs: Mapping[str, Sign], *, behind: bool = False
+) -> None:
     """A thick line per method, the mean over its runs, over a thin line for each of several runs.
 
     Args:
         axes: where to draw.
         data: columns method, run, step and value.
+        signs: of all methods of the figure.
         behind: the mean alone, as a dotted line behind all others.
     """
     for method in in_order(data["method"]):
+        colour = signs[method].color
         table = data[data["method"] == method].pivot(index="step", columns="run", values="value")
         steps = table.index.to_numpy()
         if behind:
-            shape: dict[str, Any] = {"linewidth": 1.1, "linestyle": ":", "zorder": 1}
             mean = table.mean(axis="columns").to_numpy()
-            axes.plot(steps, mean, color=colour(method), **shape)
+            axes.plot(steps, mean, color=colour, linewidth=1.1, linestyle=":", zorder=1)
             continue
         if table.shape[1] > 1:
             for run in table:
                 here = table[run].to_numpy()
-                axes.plot(steps, here, color=colour(method), linewidth=0.5, alpha=0.5)
-        axes.plot(steps, table.mean(axis="columns").to_numpy(), color=colour(method), linewidth=1.8)
+                axes.plot(steps, here, color=colour, linewidth=0.5, alpha=0.5)
+        axes.plot(steps, table.mean(axis="columns").to_numpy(), color=colour, linewidth=1.8)

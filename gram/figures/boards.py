@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.patches import Patch, Polygon, Rectangle
 
 from gram.data.splits import integers, load_split, read_table
 from gram.evaluate.pool import check_samples
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import STYLE, heading, legend_below, letters_in, new_figure
 from gram.settings import DataSettings
 from gram.settings.parsing import parse
@@ -25,11 +26,13 @@ from gram.system.errors import GramError
 from gram.system.shapes import read_evaluation
 from gram.tables.evaluations import check_place
 from gram.tables.names import label
-from gram.tasks import Tokens, make_task
-from gram.tasks.nqueens import EMPTY, QUEEN, NQueens
+from gram.tasks import Task, Tokens, make_task
+from gram.tasks.board import QUEEN, Board, By, Cell, OnBoards, Words
 
-# A queen's colour says who set it; the colour of its cell whether another attacks it.
-GIVEN, ADDED, ATTACKED, ATTACKED_CELL = "#222222", "#0072B2", "#D55E00", "#FBDCC6"
+# A sign's colour says who set it; the colour of its cell whether it breaks a rule.
+GIVEN, ADDED, WRONG, WRONG_CELL = "#222222", "#0072B2", "#D55E00", "#FBDCC6"
+BY: dict[By, str] = {"given": GIVEN, "added": ADDED, "missing": GIVEN, "unknown": WRONG}
+LARGEST = 14  # points of a text in a cell
 LIGHT, DARK = "#ffffff", "#e4e4e4"
 RULE = "test inputs with several completions, sorted by their number and id, evenly spaced"
 SMALL, LINE = 8, 0.145  # points of the text around a board; inches from one line of it to the next
@@ -69,11 +72,11 @@ class Row:
     answer_valid: bool
 
 
-def load_task(folders: Sequence[Path]) -> NQueens:
+def load_task(folders: Sequence[Path]) -> OnBoards:
     """The task of the data sets.
 
     Raises:
-        GramError: not a card, folders of different tasks, or a task that this figure cannot draw.
+        GramError: not a card, folders of different tasks, or a task without boards.
     """
     tasks = []
     for folder in folders:
@@ -82,19 +85,24 @@ def load_task(folders: Sequence[Path]) -> NQueens:
             shapes.read_card(folder / "card.json")["settings"],
             f"{folder / 'card.json'}: settings",
         )
-        task = make_task(settings.task, settings.generator)
-        if not isinstance(task, NQueens):
-            raise GramError(
-                f"{folder}: {settings.task} has no board figure yet; it draws N-Queens only: "
-                "leave this figure out"
-            )
-        tasks.append(task)
-    if len({task.n for task in tasks}) != 1:
+        tasks.append(make_task(settings.task, settings.generator))
+    if len({task.length for task in tasks}) != 1:
         raise GramError(
             f"--data: {', '.join(task.name for task in tasks)} have boards of different sizes; "
             "give folds of one task"
         )
-    return tasks[0]
+    return on_boards(tasks[0])
+
+
+def on_boards(task: Task) -> OnBoards:
+    """The task, if its puzzles are boards.
+
+    Raises:
+        GramError: they are not.
+    """
+    if not isinstance(task, OnBoards):
+        raise GramError(f"{task.name}: its puzzles are no boards that can be drawn")
+    return task
 
 
 def test_inputs(folders: Sequence[Path]) -> pd.DataFrame:
@@ -204,64 +212,61 @@ def board_rows(
     return rows
 
 
-def draw_board(axes: Axes, tokens: Tokens, given: Tokens, attacked: Any) -> None:
-    """A board: given queens black, added ones blue, an orange cell under attacked ones.
+def draw_board(axes: Axes, board: Board) -> None:
+    """A board: what was given black, what was added blue, an orange cell under what breaks a rule.
 
-    A given queen that is missing is a dotted outline.
-
-    Args:
-        axes: where to draw.
-        tokens: [n * n].
-        given: the input's tokens [n * n].
-        attacked: bool [n, n], queens to mark.
+    What was given and is missing is a dotted outline.
     """
-    n = len(attacked)
-    for cell, (token, kept) in enumerate(zip(tokens, given, strict=True)):
-        row, column = divmod(cell, n)
-        corner = np.array([column, n - 1 - row])
-        shade = DARK if (row + column) % 2 else LIGHT
-        axes.add_patch(Rectangle(tuple(corner), 1, 1, facecolor=shade, linewidth=0))
-        if attacked[row, column]:  # a frame as well, a second sign beside the colour
-            marked: dict[str, Any] = {"facecolor": ATTACKED_CELL, "edgecolor": ATTACKED}
-            frame = Rectangle(tuple(corner + 0.05), 0.9, 0.9, linewidth=1.2, **marked)
-            axes.add_patch(frame)
-        if token == QUEEN:
-            colour = GIVEN if kept == QUEEN else ADDED
-            painted: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "linewidth": 0.5}
-            axes.add_patch(Polygon(corner + CROWN, joinstyle="round", **painted))
-        elif kept == QUEEN:
-            axes.add_patch(missing_queen(corner))
-        elif token != EMPTY:
-            centre = corner + 0.5
-            axes.text(centre[0], centre[1], "?", ha="center", va="center", color=ATTACKED)
-    axes.add_patch(Rectangle((0, 0), n, n, fill=False, edgecolor="#555555", linewidth=0.8))
-    axes.set_xlim(-0.05, n + 0.05)
-    axes.set_ylim(-0.05, n + 0.05)
+    count, wide = len(board.rows), len(board.rows[0])
+    for row, cells in enumerate(board.rows):
+        for column, cell in enumerate(cells):
+            draw_cell(axes, cell, np.array([column, count - 1 - row]), wide)
+    frame: dict[str, Any] = {"fill": False, "edgecolor": "#555555", "linewidth": 0.8}
+    if board.box:
+        high, broad = board.box
+        for row in range(0, count, high):
+            for column in range(0, wide, broad):
+                axes.add_patch(Rectangle((column, row), broad, high, **frame))
+    axes.add_patch(Rectangle((0, 0), wide, count, **frame))
+    axes.set_xlim(-0.05, wide + 0.05)
+    axes.set_ylim(-0.05, count + 0.05)
     axes.set_aspect("equal")
     axes.set_axis_off()
 
 
-def missing_queen(corner: Any) -> Polygon:
-    """The outline of a given queen that the answer lacks, with its cell's lower left ``corner``."""
-    return Polygon(corner + CROWN, fill=False, edgecolor=GIVEN, linewidth=0.8, linestyle=":")
+def draw_cell(axes: Axes, cell: Cell, corner: Any, wide: int) -> None:
+    """One cell of a board.
+
+    Args:
+        axes: where to draw.
+        cell: what stands there.
+        corner: its lower left one, [x, y].
+        wide: columns of the board, by which a text is as large as its cell.
+    """
+    shade = DARK if cell.dark else LIGHT
+    axes.add_patch(Rectangle(tuple(corner), 1, 1, facecolor=shade, linewidth=0))
+    if cell.wrong:  # a frame as well, a second sign beside the colour
+        marked: dict[str, Any] = {"facecolor": WRONG_CELL, "edgecolor": WRONG}
+        axes.add_patch(Rectangle(tuple(corner + 0.05), 0.9, 0.9, linewidth=1.2, **marked))
+    missing, colour = cell.by == "missing", BY[cell.by]
+    if cell.sign == QUEEN:
+        painted: dict[str, Any] = {"facecolor": colour, "edgecolor": colour, "linewidth": 0.5}
+        outline: dict[str, Any] = {"fill": False, "edgecolor": colour, "linewidth": 0.8}
+        outline["linestyle"] = ":"
+        style = outline if missing else {"joinstyle": "round"} | painted
+        axes.add_patch(Polygon(corner + CROWN, **style))
+    elif cell.sign:
+        size = min(72 * SIDE / wide * 0.6, LARGEST)
+        centre = corner + 0.5
+        place: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size}
+        axes.text(
+            centre[0], centre[1], cell.sign, color=colour, alpha=0.4 if missing else 1, **place
+        )
 
 
-def missing(row: Row, answer: Tokens) -> int:
-    """How many given queens an answer lacks."""
-    return int(((row.board == QUEEN) & (answer != QUEEN)).sum())
-
-
-def faults(row: Row, task: NQueens) -> str:
+def faults(row: Row, task: OnBoards) -> str:
     """Why the deterministic answer is invalid, a line per reason; nothing if it is valid."""
-    if row.answer_valid:
-        return ""
-    attacked, lost = int(task.conflicts(row.answer[None]).sum()), missing(row, row.answer)
-    reasons = [f"{attacked} queens attacked"] if attacked else []  # never one alone
-    reasons += [f"{lost} given queen{'s' if lost > 1 else ''} missing"] if lost else []
-    queens = int((row.answer == QUEEN).sum())
-    if not reasons:
-        reasons = [f"{queens} of {task.n} queens" if queens < task.n else "unknown tokens"]
-    return "\n".join(reasons)
+    return "" if row.answer_valid else "\n".join(task.faults(row.board, row.answer))
 
 
 def findings(row: Row, shown: int) -> str:
@@ -273,30 +278,29 @@ def findings(row: Row, shown: int) -> str:
     return textwrap.fill(text, 22 * shown)
 
 
-def draw_row(places: Sequence[Axes], row: Row, task: NQueens) -> None:
+def draw_row(places: Sequence[Axes], row: Row, task: OnBoards) -> None:
     """An input, GRAM's completions (without any, an invalid sample), the deterministic answer."""
     for axes in places:
         axes.set_axis_off()
     first, *others, last = places
-    nothing = np.zeros((task.n, task.n), dtype=bool)
-    draw_board(first, row.board, row.board, nothing)
+    draw_board(first, task.board(row.board))
     first.set_title(
         f"{row.exist} completion{'s exist' if row.exist > 1 else ' exists'}", fontsize=SMALL
     )
     for axes, (tokens, times) in zip(others, row.drawn, strict=False):
-        draw_board(axes, tokens, row.board, nothing)
+        draw_board(axes, task.board(row.board, tokens))
         axes.set_title(f"drawn {times} of {row.samples}", fontsize=SMALL)
     if not row.drawn and row.failed is not None:
-        draw_board(others[0], row.failed, row.board, task.conflicts(row.failed[None])[0])
+        draw_board(others[0], task.board(row.board, row.failed))
         others[0].set_title("one of the invalid", fontsize=SMALL)
-    draw_board(last, row.answer, row.board, task.conflicts(row.answer[None])[0])
+    draw_board(last, task.board(row.board, row.answer))
     last.set_title("valid" if row.answer_valid else "invalid", fontsize=SMALL)
     below = (f"input {row.input_id}", findings(row, len(others)), faults(row, task))
     for axes, text in zip((first, others[0], last), below, strict=True):
         axes.text(0, -0.04, text, transform=axes.transAxes, **BELOW)
 
 
-def draw_boards(task: NQueens, rows: Sequence[Row], columns: int) -> Figure:
+def draw_boards(task: OnBoards, rows: Sequence[Row], columns: int) -> Figure:
     """A line of boards per row: input, up to ``columns`` completions by GRAM, its twin's answer."""
     # Two at least, so that their heading has room.
     shown = max(2, min(columns, max(len(row.drawn) for row in rows)))
@@ -313,32 +317,78 @@ def draw_boards(task: NQueens, rows: Sequence[Row], columns: int) -> Figure:
             lefts = [EDGE + place * (SIDE + GAP) for place in range(shown + 2)]
             boxes = [(x / width, bottom / height, SIDE / width, SIDE / height) for x in lefts]
             draw_row([figure.add_axes(box) for box in boxes], row, task)
-        rest = "some queens are given, a model adds the rest; none may attack another"
-        heading(figure, f"{task.n}x{task.n} board: {rest}")
+        first = task.board(rows[0].board).rows
+        heading(figure, f"{len(first)}x{len(first[0])} board: {task.words.rule}")
         names = (("Input", 0), ("GRAM, distinct completions", 1), ("Deterministic twin", shown + 1))
         for text, place in names:
             left, over = EDGE + place * (SIDE + GAP), height - TOP + 0.1
             figure.text(left / width, over / height, text, fontsize=9, fontweight="bold")
-        _legend(figure, lost=any_missing(rows))
+        _legend(figure, task.words, lost=any_missing(rows, task))
     return figure
 
 
-def any_missing(rows: Sequence[Row]) -> bool:
-    """Whether a given queen is missing on a board of the figure."""
-    failed = (missing(row, row.failed) for row in rows if not row.drawn and row.failed is not None)
-    return any(missing(row, row.answer) for row in rows) or any(failed)
+def any_missing(rows: Sequence[Row], task: OnBoards) -> bool:
+    """Whether something that was given is missing on a board of the figure."""
+    answers = [(row, row.answer) for row in rows]
+    answers += [(row, row.failed) for row in rows if not row.drawn and row.failed is not None]
+    return any(task.board(row.board, answer).has("missing") for row, answer in answers)
 
 
-def _legend(figure: Figure, *, lost: bool) -> None:
+def _legend(figure: Figure, words: Words, *, lost: bool) -> None:
     handles = [
-        Patch(facecolor=GIVEN, label="given queen"),
-        Patch(facecolor=ADDED, label="added by the model"),
-        Patch(facecolor=ATTACKED_CELL, edgecolor=ATTACKED, label="attacked by another"),
+        Patch(facecolor=GIVEN, label=words.given),
+        Patch(facecolor=ADDED, label=words.added),
+        Patch(facecolor=WRONG_CELL, edgecolor=WRONG, label=words.wrong),
     ]
     if lost:
         outline: dict[str, Any] = {"edgecolor": GIVEN, "linestyle": ":"}
-        handles.append(Patch(fill=False, label="given, but missing", **outline))
+        handles.append(Patch(fill=False, label=words.missing, **outline))
     title = textwrap.fill(f"Shown: {RULE}.", letters_in(figure, SMALL))
     style: dict[str, Any] = {"title": title, "alignment": "left", "columnspacing": 1.2}
     style |= {"fontsize": SMALL, "title_fontsize": SMALL, "handlelength": 1.2, "handleheight": 1.2}
     legend_below(figure, handles, columns=4, loc="lower left", **style)
+
+
+class Answers(NamedTuple):
+    """What a figure of samples is made of.
+
+    Attributes:
+        task: of the boards.
+        inputs: from :func:`test_inputs`.
+        gram, deterministic: from :func:`read_samples`.
+        rows: inputs that are shown.
+        columns: completions that are shown of each, at most.
+    """
+
+    task: OnBoards
+    inputs: pd.DataFrame
+    gram: pd.DataFrame
+    deterministic: pd.DataFrame
+    rows: int
+    columns: int
+
+
+def draw_answers(found: Answers) -> Figure:
+    """The figure of boards."""
+    rows = board_rows(found.inputs, found.gram, found.deterministic, found.rows)
+    return draw_boards(found.task, rows, found.columns)
+
+
+FIGURES = {
+    "boards": Drawing(
+        Shown(
+            drawn="boards of {task}",
+            label="boards and answers",
+            of="samples",
+            caption=(
+                "Test inputs of {task}: the input, the distinct valid completions among the "
+                "samples of GRAM (or an invalid sample, where it found none), and the one "
+                "answer of its deterministic twin, the same network without noise. What is "
+                "given is black, what a model added is blue; what breaks a rule stands on an "
+                "orange cell. Both are the runs with seed {seed}. Inputs "
+                "are chosen by the rule under the figure, not by their results."
+            ),
+        ),
+        draw=draw_answers,
+    ),
+}

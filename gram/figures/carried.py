@@ -13,15 +13,15 @@ from matplotlib.lines import Line2D
 
 from gram.evaluate.carried import SECTION
 from gram.figures.axes import spread_line
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     CEILING,
     STYLE,
-    colour,
     heading,
     legend_below,
-    marker,
     new_figure,
     seeds_note,
+    signs_of,
     the_task,
 )
 from gram.tables.names import in_order, label
@@ -54,6 +54,7 @@ def carried_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def draw_carried(data: pd.DataFrame) -> Figure:
     """A panel per group of inputs, a line per method; see :func:`carried_data`."""
     groups, methods = list(dict.fromkeys(data["group"])), in_order(data["method"])
+    signs = signs_of(methods)
     top = 1.05 * max(data["value"].max(), data["log_m"].max())
     with matplotlib.rc_context(STYLE):
         figure = new_figure(2.6 * len(groups) + 0.6, 3.9)
@@ -62,14 +63,11 @@ def draw_carried(data: pd.DataFrame) -> Figure:
             part = data[data["group"] == group]
             for method in methods:
                 line = part[part["method"] == method]
-                spread_line(axes, line, color=colour(method), marker=marker(method))
+                spread_line(axes, line, **signs[method]._asdict())
             group_panel(axes, part, group, top)
         panels[0].set_ylabel("KL of a supervision step (nats)")
         shape: dict[str, Any] = {"markersize": 5, "markerfacecolor": "white"}
-        handles = [
-            Line2D([], [], color=colour(m), marker=marker(m), label=label(m), **shape)
-            for m in methods
-        ]
+        handles = [Line2D([], [], label=label(m), **signs[m]._asdict(), **shape) for m in methods]
         handles.append(Line2D([], [], color=CEILING, linestyle="--", linewidth=1.1, label=CHOICE))
         legend_below(figure, handles, columns=4)
         title = f"{the_task(data)}: is the choice carried from one supervision step to the next?"
@@ -87,3 +85,27 @@ def group_panel(axes: Axes, part: pd.DataFrame, group: str, top: float) -> None:
     axes.set_xticks(sorted({1, *range(apart, last + 1, apart)}))
     axes.set_xlabel("supervision step")
     axes.set_title("1 completion" if group == "1" else f"{group} completions")
+
+
+FIGURES = {
+    "carried": Drawing(
+        Shown(
+            drawn="the KL of every supervision step on {task}",
+            label="by supervision step: is the choice carried?",
+            of="carried",
+            caption=(
+                "The KL between posterior and prior of every supervision step on {task}, "
+                "along trajectories that the posterior steers to a training target, for "
+                "inputs with so many completions. An input with m completions leaves a choice "
+                "worth log m (dashed). Where the choice is carried from step to step, it is "
+                "paid for at the beginning and the line falls to 0. Where the line stays up, "
+                "what was chosen is forgotten, and every step decides anew. A diagnosis of "
+                "{count} trained runs, not a result: these trajectories see the targets."
+            ),
+        ),
+        # A diagnosis of training, whose trajectories see the targets.
+        draw=lambda read: draw_carried(carried_data(read)),
+        sections=SECTIONS,
+        split="train",
+    ),
+}

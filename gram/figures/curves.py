@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,15 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gram.figures.axes import beside, log_ticks, percent_axis, room_for, spread_line
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     CEILING,
     STYLE,
-    colour,
+    Sign,
     heading,
     legend_below,
-    marker,
     new_figure,
     seeds_note,
+    signs_of,
     the_task,
 )
 from gram.settings.config import sized_task
@@ -104,12 +105,12 @@ def width_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
     )
 
 
-def lines(axes: Axes, data: pd.DataFrame, *, joined: bool) -> None:
+def lines(axes: Axes, data: pd.DataFrame, signs: Mapping[str, Sign], *, joined: bool) -> None:
     """Markers with bars per method, ``joined`` by a line or not."""
     for method in in_order(data["method"]):
-        style = {"color": colour(method), "marker": marker(method)}
         shown = data[data["method"] == method]
-        spread_line(axes, shown, linestyle="-" if joined else "none", **style)
+        style: dict[str, Any] = {"linestyle": "-" if joined else "none"}
+        spread_line(axes, shown, **style, **signs[method]._asdict())
 
 
 def draw_ceiling(axes: Axes, data: pd.DataFrame) -> None:
@@ -123,8 +124,9 @@ def legend(figure: Figure, data: pd.DataFrame, more: Sequence[Line2D], *, joined
     """One legend under the panels, with the signs of :func:`lines`."""
     shape: dict[str, Any] = {"markersize": 5, "markerfacecolor": "white"}
     shape["linestyle"] = "-" if joined else "none"
+    signs = signs_of(data["method"])
     handles = [
-        Line2D([], [], color=colour(m), marker=marker(m), label=label(m), **shape)
+        Line2D([], [], label=label(m), **signs[m]._asdict(), **shape)
         for m in in_order(data["method"])
     ]
     legend_below(figure, [*handles, *more], columns=4)
@@ -138,19 +140,23 @@ def ceiling_handle() -> Line2D:
 
 def draw_completions(data: pd.DataFrame) -> Figure:
     """Accuracy and coverage_macro by number of completions; see :func:`completions_data`."""
+    signs = signs_of(data["method"])
     papers = data[data["metric"] == PAPERS]
     data = data[data["metric"] != PAPERS]
     with matplotlib.rc_context(STYLE):
         figure = new_figure(8, 4)
         panels = figure.subplots(1, 2)
         for axes, metric in zip(panels, ("accuracy", "coverage_macro"), strict=True):
-            completions_panel(axes, data[data["metric"] == metric], metric)
-        papers_lines(panels[0], papers, sorted(data["x"].unique()))
+            completions_panel(axes, data[data["metric"] == metric], metric, signs)
+        papers_lines(panels[0], papers, sorted(data["x"].unique()), signs)
         one_found: dict[str, Any] = {"color": "#444444", "linestyle": ":", "linewidth": 1.1}
         more = [ceiling_handle(), Line2D([], [], label="one completion found", **one_found)]
         more += [
             Line2D(
-                [], [], color=colour(method), label=f"{label(method)}, the paper's", **PAPERS_SIGN
+                *([], []),
+                color=signs[method].color,
+                label=f"{label(method)}, the paper's",
+                **PAPERS_SIGN,
             )
             for method in in_order(papers["method"])
         ]
@@ -160,17 +166,21 @@ def draw_completions(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def papers_lines(axes: Axes, papers: pd.DataFrame, numbers: Sequence[int]) -> None:
+def papers_lines(
+    axes: Axes, papers: pd.DataFrame, numbers: Sequence[int], signs: Mapping[str, Sign]
+) -> None:
     """The paper's points in the colours of the methods, at the places of ``numbers`` of
     completions.
     """
     for method in in_order(papers["method"]):
         shown = papers[papers["method"] == method].sort_values("x")
         places = np.searchsorted(numbers, shown["x"])
-        axes.plot(places, shown["value"].to_numpy(), color=colour(method), **PAPERS_SIGN)
+        axes.plot(places, shown["value"].to_numpy(), color=signs[method].color, **PAPERS_SIGN)
 
 
-def completions_panel(axes: Axes, data: pd.DataFrame, metric: str) -> None:
+def completions_panel(
+    axes: Axes, data: pd.DataFrame, metric: str, signs: Mapping[str, Sign]
+) -> None:
     """One metric: a place per number of completions, where the methods stand side by side."""
     inputs = data.groupby("x")["inputs"].first().astype(int)
     numbers = inputs.index.to_numpy()
@@ -181,7 +191,7 @@ def completions_panel(axes: Axes, data: pd.DataFrame, metric: str) -> None:
     methods = in_order(data["method"])
     moves = dict(zip(methods, beside(len(methods), 0.12, 0.6), strict=True))
     moved = places.assign(x=places["x"] + places["method"].map(moves))
-    lines(axes, moved, joined=len(numbers) >= JOINED)
+    lines(axes, moved, signs, joined=len(numbers) >= JOINED)
     labels = [f"{number}\n({count})" for number, count in inputs.items()]
     shares = [(place + 0.5) / len(labels) for place in range(len(labels))]
     shown = room_for(axes, shares, labels)
@@ -204,10 +214,51 @@ def draw_width(data: pd.DataFrame) -> Figure:
             part = data[data["metric"] == metric]
             draw_ceiling(axes, part)
             moved = part.assign(x=part["x"] * part["method"].map(moves))
-            lines(axes, moved, joined=True)
+            lines(axes, moved, signs_of(methods), joined=True)
             log_ticks(axes, sorted(part["x"].unique()), "samples per input")
             percent_axis(axes, "completions found")
             axes.set_title(PANELS[metric])
         legend(figure, data, [ceiling_handle()], joined=True)
         heading(figure, f"{task}: coverage by number of samples", seeds_note(data))
     return figure
+
+
+FIGURES = {
+    "completions": Drawing(
+        Shown(
+            drawn="accuracy and coverage of {task} against the number of completions",
+            label="by number of completions: accuracy",
+            of="evaluations",
+            paper="resources/figure4.csv",
+            caption=(
+                "Test inputs of {task}, grouped by how many valid completions they have. "
+                "Left, the share of a method's samples that are valid; right, the share of an "
+                "input's completions that its samples find, as the mean over inputs. A "
+                "deterministic model gives one answer per input, so it cannot pass the dotted "
+                "line. Dashed: what independent samples from the uniform distribution over "
+                "all completions would reach with the same number of samples. From {count} "
+                "evaluations. On 8x8 N-Queens crosses show what the paper's Figure 4 does, "
+                "read off its axes."
+            ),
+        ),
+        draw=lambda *read: draw_completions(completions_data(*read)),
+        sections=("by_completions",),
+    ),
+    "width": Drawing(
+        Shown(
+            drawn="coverage of {task} against the number of samples",
+            label="by number of samples: coverage",
+            of="evaluations",
+            caption=(
+                "The share of all valid completions of {task}'s test inputs that is found "
+                "with a given number of samples per input. Left, every input counts once; "
+                "right, the average that fits the paper's own numbers, in which an input with "
+                "many completions counts more. Dashed: what independent samples from the "
+                "uniform distribution over all completions would reach. More samples do not "
+                "help a deterministic model. From {count} evaluations."
+            ),
+        ),
+        draw=lambda read: draw_width(width_data(read)),
+        sections=("by_width",),
+    ),
+}

@@ -14,27 +14,28 @@ from matplotlib.lines import Line2D
 
 from gram.figures.axes import beside, log_ticks, percent_axis, spread_line
 from gram.figures.curves import ceiling_handle, draw_ceiling
-from gram.figures.style import STYLE, counted, heading, legend_below, new_figure, the_task
+from gram.figures.declared import Drawing, Shown
+from gram.figures.style import (
+    STYLE,
+    Sign,
+    counted,
+    heading,
+    legend_below,
+    new_figure,
+    signs_of,
+    the_task,
+)
 
 SECTIONS = ("by_sampler", "summary")
 # Okabe and Ito's palette, as for the methods; independent samples in black.
-COLOURS = {
-    "iid": "#000000",
-    "antithetic": "#0072B2",
-    "quasi": "#56B4E9",
-    "repulsion": "#CC79A7",
-    "reseed": "#D55E00",
-    "antithetic+reseed": "#009E73",
+SIGNS = {
+    "iid": Sign("#000000", "o"),
+    "antithetic": Sign("#0072B2", "s"),
+    "quasi": Sign("#56B4E9", "^"),
+    "repulsion": Sign("#CC79A7", "v"),
+    "reseed": Sign("#D55E00", "D"),
+    "antithetic+reseed": Sign("#009E73", "P"),
 }
-MARKERS = {
-    "iid": "o",
-    "antithetic": "s",
-    "quasi": "^",
-    "repulsion": "v",
-    "reseed": "D",
-    "antithetic+reseed": "P",
-}
-UNKNOWN = ("#999999", "X")  # colour and marker of a sampler that stands in neither list
 INDEPENDENT = "iid"
 NAMES = {INDEPENDENT: "independent (iid)", "quasi": "quasi-random (quasi)"}
 PANELS = {
@@ -105,16 +106,12 @@ def draw_samplers(data: pd.DataFrame) -> Figure:
 
 
 def signs(data: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Colour and marker of every sampler in the data: those of the lists in their order, then
-    others by name.
+    """Colour and marker of every sampler in the data: those of the list in its order, then others
+    by name.
     """
-    found = set(data["sampler"])
-    names = [name for name in COLOURS if name in found] + sorted(found - set(COLOURS))
-    colour, marker = UNKNOWN
-    return {
-        name: {"color": COLOURS.get(name, colour), "marker": MARKERS.get(name, marker)}
-        for name in names
-    }
+    found = signs_of(data["sampler"], SIGNS)
+    names = [name for name in SIGNS if name in found] + sorted(set(found) - set(SIGNS))
+    return {name: found[name]._asdict() for name in names}
 
 
 def draw_means(axes: Axes, data: pd.DataFrame) -> None:
@@ -127,7 +124,7 @@ def draw_means(axes: Axes, data: pd.DataFrame) -> None:
 
 def draw_differences(axes: Axes, data: pd.DataFrame) -> None:
     """The differences to independent samples, samplers side by side."""
-    axes.axhline(0, color=COLOURS[INDEPENDENT], linewidth=1.1)
+    axes.axhline(0, color=SIGNS[INDEPENDENT].color, linewidth=1.1)
     others = {name: sign for name, sign in signs(data).items() if name != INDEPENDENT}
     moves = beside(len(others), 0.06, 0.3)
     for (sampler, sign), move in zip(others.items(), moves, strict=True):
@@ -141,3 +138,26 @@ def same_height(row: Sequence[Axes]) -> None:
     reach = max(abs(end) for axes in row for end in axes.get_ylim())
     for axes in row:
         axes.set_ylim(-reach, reach)
+
+
+FIGURES = {
+    "samplers": Drawing(
+        Shown(
+            drawn="the samplers of {task} at equal compute",
+            label="samplers: ways to draw samples",
+            of="samplers",
+            caption=(
+                "Completions of {task}'s test inputs found by GRAM when its trajectories are "
+                "drawn independently (iid, as in the paper) and in other ways, all with the "
+                "same number of supervision steps. Above, the means; below, what each way "
+                "gains or loses against independent draws of the same run and rollout seed, "
+                "where 0 is no difference. Dashed: what independent samples from the uniform "
+                "distribution over all completions would reach; a sampler whose trajectories "
+                "know of each other may pass it. From {count} runs with several rollout seeds "
+                "each."
+            ),
+        ),
+        draw=lambda read: draw_samplers(samplers_data(read)),
+        sections=SECTIONS,
+    ),
+}

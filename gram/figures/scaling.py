@@ -15,16 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gram.figures.axes import beside, log_ticks, percent_axis, spread_line
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     MARKERS,
     STYLE,
-    colour,
     counted,
     heading,
     legend_below,
-    marker,
     new_figure,
     seeds_note,
+    signs_of,
     the_task,
 )
 from gram.tables.names import in_order, label
@@ -76,27 +76,26 @@ def draw_scaling(data: pd.DataFrame) -> Figure:
     """A row per method: one sample by depth, then each way to choose by width, a line per depth."""
     methods = in_order(data["method"])
     depths, widths = sorted(data["depth"].unique()), sorted(data["width"].unique())
-    signs = depth_signs(depths)
+    shades, signs = depth_signs(depths), signs_of(methods)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(11, 2.7 * len(methods) + 0.9)
         grid = figure.subplots(len(methods), 1 + len(CHOOSERS), squeeze=False)
         for method, (first, *others) in zip(methods, grid, strict=True):
             part = data[data["method"] == method]
             single = part[(part["metric"] == "accuracy") & (part["width"] == widths[0])]
-            style = {"color": colour(method), "marker": marker(method)}
-            spread_line(first, single.rename(columns={"depth": "x"}), **style)
+            spread_line(first, single.rename(columns={"depth": "x"}), **signs[method]._asdict())
             log_ticks(first, depths, "supervision steps")
             first.set_title(f"{label(method)}: one sample")
             percent_axis(first, "valid answers")
             for axes, (metric, text) in zip(others, CHOOSERS.items(), strict=True):
                 chosen = part[part["metric"] == metric].rename(columns={"width": "x"})
-                depth_lines(axes, chosen, signs)
+                depth_lines(axes, chosen, shades)
                 log_ticks(axes, widths, "samples to choose from")
                 axes.set_title(f"{text[0].upper()}{text[1:]}")
                 percent_axis(axes)
         handles = [
             Line2D([], [], markerfacecolor="white", markersize=5, label=str(depth), **sign)
-            for depth, sign in signs.items()
+            for depth, sign in shades.items()
         ]
         legend_below(figure, handles, columns=len(handles), title="supervision steps")
         title = f"{the_task(data)}: accuracy by supervision steps (depth) and samples (width)"
@@ -150,7 +149,7 @@ def doubling(last: int) -> dict[str, int]:
     return {str(start) if start == end else f"{start}-{end}": end for start, end in spans}
 
 
-def halting_bars(axes: Axes, counts: pd.DataFrame, method: str) -> None:
+def halting_bars(axes: Axes, counts: pd.DataFrame, method: str, colour: str) -> None:
     """The histogram of one method over steps 1, 2, 3-4, 5-8, ...; filled: the valid ones."""
     never = int(counts.index[-1])
     ends = doubling(never - 1) | {"never": never}
@@ -158,10 +157,10 @@ def halting_bars(axes: Axes, counts: pd.DataFrame, method: str) -> None:
     grouped = counts.groupby(np.searchsorted(list(ends.values()), counts.index)).sum()
     total = counts["trajectories"].sum()
     shares = {name: (100 * grouped[name] / total).tolist() for name in ("trajectories", "valid")}
-    outline: dict[str, Any] = {"color": "white", "edgecolor": colour(method), "linewidth": 0.8}
+    outline: dict[str, Any] = {"color": "white", "edgecolor": colour, "linewidth": 0.8}
     whole = shares["trajectories"]
     bars = axes.bar(range(len(names)), whole, width=0.8, **outline)
-    axes.bar(range(len(names)), shares["valid"], color=colour(method), width=0.8)
+    axes.bar(range(len(names)), shares["valid"], color=colour, width=0.8)
     axes.bar_label(bars, [f"{share:.1f}" for share in whole], fontsize=7, padding=2)
     axes.set_axisbelow(True)
     axes.set_xticks(range(len(names)), names, fontsize=7)
@@ -176,6 +175,7 @@ def draw_halting(data: pd.DataFrame) -> Figure:
     """A histogram per method, all seeds together."""
     methods = in_order(data["method"])
     with matplotlib.rc_context(STYLE):
+        signs = signs_of(methods)
         columns = min(len(methods), 3)
         rows = -(-len(methods) // columns)
         figure = new_figure(max(4.2 * columns, 5.5), 2.6 * rows + 0.8)
@@ -184,8 +184,46 @@ def draw_halting(data: pd.DataFrame) -> Figure:
             axes.set_axis_off()
         for method, axes in zip(methods, grid.flat, strict=False):
             counts = data[data["method"] == method].groupby("step")[["trajectories", "valid"]].sum()
-            halting_bars(axes, counts, method)
+            halting_bars(axes, counts, method, signs[method].color)
         seeds = counted(data.groupby("method")["seed"].nunique(), "seed")
         title = f"{the_task(data)}: when trajectories would halt for the first time"
         heading(figure, title, f"Filled: with a valid answer there. All trajectories of {seeds}.")
     return figure
+
+
+FIGURES = {
+    "scaling": Drawing(
+        Shown(
+            drawn="accuracy of {task} over depth and width",
+            label="by depth and samples: accuracy",
+            of="scaling",
+            caption=(
+                "Accuracy on the test inputs of {task} when more supervision steps and more "
+                "samples are spent, for three ways to choose one answer: the most frequent "
+                "one; the one with the highest LPRM value (the accuracy that the network "
+                "itself expects of its answer); and an oracle that takes a valid sample if "
+                "there is one. All depths are read off the same trajectories. A deterministic "
+                "model gains from depth alone. Lines stand a little beside each other, so "
+                "that their bars can be told apart. From {count} runs."
+            ),
+        ),
+        draw=lambda read: draw_scaling(scaling_data(read)),
+        sections=SECTIONS,
+    ),
+    "halting": Drawing(
+        Shown(
+            drawn="where the trajectories of {task} halt",
+            label="halting: at which step",
+            of="scaling",
+            caption=(
+                "The supervision step at which trajectories on test inputs of {task} first "
+                "say that they would halt, in steps that double, with the percentage over "
+                "each bar; filled, those whose answer there is valid. The trajectories went "
+                "on regardless; nothing in the tables halts unless ``evaluate: act`` is set. "
+                "From {count} runs."
+            ),
+        ),
+        draw=lambda read: draw_halting(halting_data(read)),
+        sections=SECTIONS,
+    ),
+}

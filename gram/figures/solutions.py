@@ -10,28 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from gram.figures.boards import draw_board
+from gram.figures.boards import draw_board, on_boards
 from gram.figures.style import STYLE, new_figure
-from gram.system.errors import GramError
 from gram.tasks import Task, Tokens
-from gram.tasks.nqueens import NQueens
 
 COLUMNS = 5
 # Of completions, by their numbers: the ten strong colours, then the ten pale ones; with more
 # completions they recur.
 TAB20 = matplotlib.colormaps["tab20"].colors  # type: ignore[attr-defined]
 PALETTE = (*TAB20[::2], *TAB20[1::2])
-
-
-def board_task(task: Task) -> NQueens:
-    """The task, if its puzzles are boards.
-
-    Raises:
-        GramError: they are not, and nothing here draws them.
-    """
-    if not isinstance(task, NQueens):
-        raise GramError(f"{task.name}: has no picture yet, only N-Queens has; read its text")
-    return task
 
 
 def draw_solutions(task: Task, puzzle: Tokens, answers: Sequence[tuple[Tokens, str]]) -> Figure:
@@ -45,18 +32,18 @@ def draw_solutions(task: Task, puzzle: Tokens, answers: Sequence[tuple[Tokens, s
     Raises:
         GramError: a task without pictures.
     """
-    board = board_task(task)
-    shown = [(puzzle, "the board"), *answers]
+    boards = on_boards(task)
+    shown = [(boards.board(puzzle), "the board")]
+    shown += [(boards.board(puzzle, tokens), title) for tokens, title in answers]
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
-    quiet = np.zeros((board.n, board.n), dtype=bool)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(1.7 * columns, 1.9 * rows)
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
-        for axes, (tokens, title) in zip(grid.flat, shown, strict=False):
-            draw_board(axes, tokens, puzzle, quiet)
+        for axes, (board, title) in zip(grid.flat, shown, strict=False):
+            draw_board(axes, board)
             axes.set_title(title, fontsize=8)
     return figure
 
@@ -77,14 +64,14 @@ def draw_trajectories(
     Raises:
         GramError: a task without pictures.
     """
-    board = board_task(task)
+    boards = on_boards(task)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(1.5 * len(shown) + 0.2, 1.55 * tokens.shape[1] + 0.3)
         grid = figure.subplots(tokens.shape[1], len(shown), squeeze=False)
         for sample, line in enumerate(grid):
             for axes, step in zip(line, shown, strict=True):
                 answer, number = tokens[step - 1, sample], int(found[step - 1, sample])
-                draw_board(axes, answer, puzzle, board.conflicts(answer[None])[0])
+                draw_board(axes, boards.board(puzzle, answer))
                 where = f"after step {step}" if sample == 0 else ""
                 axes.set_title(where, fontsize=8)
                 mark = f"completion {number + 1}" if number >= 0 else "no completion"

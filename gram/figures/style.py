@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import pandas as pd
@@ -42,7 +42,6 @@ ALIKE = {
     "settled": "trm",
     "settled-carried": "direct32",
 }
-OTHER = "#999999"
 CEILING = "#000000"
 MARKERS = {
     "gram": "o",
@@ -54,6 +53,17 @@ MARKERS = {
     "direct32": ">",
 }
 MARKERS |= {"ar": "P", "mdlm": "*", "diagonal-once": "h"}
+
+
+class Sign(NamedTuple):
+    """How a method or a sampler is drawn: a colour, and a marker as a second sign beside it."""
+
+    color: str
+    marker: str
+
+
+KNOWN = {name: Sign(COLOURS[name], MARKERS[name]) for name in COLOURS}
+KNOWN |= {name: KNOWN[other] for name, other in ALIKE.items()}
 STYLE: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",  # ships with matplotlib, so it is there on every machine
     "font.size": 9,
@@ -78,14 +88,26 @@ METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def colour(method: str) -> str:
-    """The method's colour."""
-    return COLOURS.get(ALIKE.get(method, method), OTHER)
+def palette() -> Iterator[Sign]:
+    """A hundred different signs: first each colour with the marker that it has in ``KNOWN``."""
+    colours, markers = list(COLOURS.values()), list(MARKERS.values())
+    for shift in range(len(markers)):
+        for place, colour in enumerate(colours):
+            yield Sign(colour, markers[(place + shift) % len(markers)])
 
 
-def marker(method: str) -> str:
-    """The method's marker, a second sign beside its colour."""
-    return MARKERS.get(ALIKE.get(method, method), "X")
+def signs_of(names: Iterable[str], known: Mapping[str, Sign] = KNOWN) -> dict[str, Sign]:
+    """The signs of all methods, or all samplers, of a figure; no two that are new share one.
+
+    Args:
+        names: of all that the figure shows.
+        known: those that have a sign of their own; the others get, in the order of their names, the
+            first of :func:`palette` that none of the figure has.
+    """
+    shown = sorted(set(names))
+    found = {name: known[name] for name in shown if name in known}
+    free = (sign for sign in palette() if sign not in set(found.values()))
+    return found | {name: next(free) for name in shown if name not in known}
 
 
 def the_task(data: pd.DataFrame) -> str:

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from gram.figures.axes import nats_axis, nats_limits, percent_axis, run_lines, step_axis
+from gram.figures.declared import Drawing, Shown
 from gram.figures.style import (
     STYLE,
-    colour,
     counted,
     heading,
     legend_below,
     new_figure,
+    signs_of,
     the_task,
 )
 from gram.runs import trained
@@ -114,17 +115,18 @@ def solved(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def draw_panel(
-    axes: Axes, data: pd.DataFrame, panel: tuple[str, str, str, str], last: int, *, lowest: bool
+    axes: Axes, data: pd.DataFrame, panel: tuple[str, str, str, str], *, lowest: bool
 ) -> None:
-    """One of PANELS, with steps to ``last``, which are named in the ``lowest`` row only."""
+    """One of PANELS; the optimizer steps are named in the ``lowest`` row only."""
     shown, group, title, unit = panel
     part = data[(data["panel"] == shown) & (data["group"] == group)]
-    run_lines(axes, part[part["weights"] == RAW], behind=True)
+    signs = signs_of(data["method"])
+    run_lines(axes, part[part["weights"] == RAW], signs, behind=True)
     part = part[part["weights"] == AVERAGED]
-    run_lines(axes, part)
+    run_lines(axes, part, signs)
     watched = f" ({counted(part['inputs'].astype(int), 'input')})" if group and len(part) else ""
     axes.set_title(f"{title}{watched}")
-    step_axis(axes, last, named=lowest)
+    step_axis(axes, int(data["step"].max()), named=lowest)
     if group:
         percent_axis(axes, unit)
     else:
@@ -142,7 +144,7 @@ def draw_training(data: pd.DataFrame) -> Figure:
             zip(figure.subplots(ROWS, COLUMNS).flat, PANELS, strict=True)
         ):
             lowest = number >= len(PANELS) - COLUMNS
-            draw_panel(axes, data, panel, int(data["step"].max()), lowest=lowest)
+            draw_panel(axes, data, panel, lowest=lowest)
         methods_legend(figure, data)
         title = (
             f"{the_task(data)}: what rollouts from the prior solve during training, and the losses"
@@ -163,8 +165,30 @@ def runs_note(data: pd.DataFrame) -> str:
 
 def methods_legend(figure: Figure, data: pd.DataFrame) -> None:
     """The colours of the methods, under the panels."""
+    signs = signs_of(data["method"])
     handles = [
-        Line2D([], [], color=colour(method), linewidth=2, label=label(method))
+        Line2D([], [], color=signs[method].color, linewidth=2, label=label(method))
         for method in in_order(data["method"])
     ]
     legend_below(figure, handles, columns=5)
+
+
+FIGURES = {
+    "training": Drawing(
+        Shown(
+            drawn="the training curves of {task}",
+            label="training: inputs solved, losses",
+            of="histories",
+            caption=(
+                "Training runs on {task}: {count}. Left and middle, the share of full "
+                "rollouts from the prior that are valid, one rollout for each of the watched "
+                "inputs, whose number stands in the panel's title: where it is small, single "
+                "runs jump. Right, the losses of the training batches. The rollouts watch "
+                "training and validation inputs; the test split is not looked at. A "
+                "cross-entropy near zero with few valid rollouts would mean that the posterior "
+                "passes the answer to the decoder and the prior has learnt nothing."
+            ),
+        ),
+        draw=lambda paths: draw_training(training_data(paths)),
+    ),
+}

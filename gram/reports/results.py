@@ -27,6 +27,7 @@ from gram.tables.layout import (
 )
 from gram.tables.names import GRAM, METRICS, TWIN, headlines_of, in_order
 from gram.tables.ordering import ordering
+from gram.tables.paper import paper_table
 from gram.tables.reference import (
     ABLATION_RUNS,
     DEFAULT_RUNS,
@@ -202,7 +203,7 @@ def reproduction(root: Path) -> str:
         which = "table3" if folder.name == ABLATION_RUNS else "table1"
         table = whole_table(which, evaluations, root / REPORTED, None)
         tasks = sorted({evaluation["run"]["task"] for evaluation in evaluations}, key=natural)
-        others = read_others(root / REPORTED) if which == "table1" else []
+        others = read_others(root / REPORTED) if paper_table(which).others else []
         page = document(table, f"Reference runs `{folder.name}`", tasks, others)
         lines += [markdown(dataclasses.replace(page, legend=[]), level=2)]
         lines += [

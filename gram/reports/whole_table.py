@@ -20,8 +20,7 @@ from gram.settings.config import load_experiment, method_section
 from gram.settings.tasks import papers_coverage
 from gram.system import files
 from gram.tables.layout import NOTHING, mean_and_std
-from gram.tables.names import METHODS
-from gram.tables.ordering import DETERMINISTIC
+from gram.tables.paper import group, rows_of
 from gram.tables.reference import REFERENCE, TABLE1_RUNS
 from gram.tables.render import pipe_table
 from gram.tables.reported import Reported, read_params, read_reported
@@ -49,20 +48,20 @@ def parameters(root: Path) -> str:
     shape = Shape.of(make_task(SIZED, experiment.generator))
     papers = read_params(root / REPORTED)
     rows, far = [], []
-    for method, names in METHODS.items():
+    for method, row in rows_of().items():
         paper = papers.get(method, NOTHING)
         if method not in experiment.methods:
-            rows.append([names.label, NOTHING, paper, NOTHING])
+            rows.append([row.name, NOTHING, paper, NOTHING])
             continue
         with torch.device("meta"):  # counted, not allocated
             count = parameter_count(
                 build_model(method_section(experiment, method, "model"), shape, seed=0)
             )
-        cells = [names.label, millions(count), paper, NOTHING]
+        cells = [row.name, millions(count), paper, NOTHING]
         if method in papers:
             deviation = count / (1e6 * float(paper.removesuffix("M"))) - 1
             cells[-1] = f"{100 * deviation:+.1f} %".replace("-", "−")
-            far += [names.label] if abs(deviation) > CLOSE else []
+            far += [row.name] if abs(deviation) > CLOSE else []
         rows.append(cells)
     lines = pipe_table(["method", f"here, on {SIZED}", "paper", "deviation"], rows)
     if far:
@@ -78,10 +77,11 @@ def parameters(root: Path) -> str:
 
 def best_deterministic(reported: Reported, task: str) -> str:
     """The greatest coverage that the paper has for a deterministic method on a task."""
+    deterministic = group(rows_of(), "deterministic")
     found = [
         value
         for (t, method, metric), value in reported.items()
-        if t == task and metric == "coverage" and method in DETERMINISTIC
+        if t == task and metric == "coverage" and method in deterministic
     ]
     return shown(max(found, default=None))
 

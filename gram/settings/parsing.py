@@ -116,16 +116,21 @@ def _member(cls: Any, values: dict[str, Any], where: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) or any(map(dataclasses.is_dataclass, typing.get_args(hint))):
+    origin, of = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return _convert_tuple(of[0], value, where)
+    if origin is dict and of[1] is not Any:
+        return {
+            key: _convert(of[1], one, f"{where}: {key}")
+            for key, one in mapping(value, where).items()
+        }
+    if dataclasses.is_dataclass(hint) or any(map(dataclasses.is_dataclass, of)):
         return parse(typing.cast(type, hint), value, where)
-    origin = typing.get_origin(hint)
     if origin is Literal:
-        _check_choice(value, typing.get_args(hint), where)
+        _check_choice(value, of, where)
         return value
     if origin is types.UnionType:
-        return None if value is None else _convert(typing.get_args(hint)[0], value, where)
-    if origin is tuple:
-        return _convert_tuple(typing.get_args(hint)[0], value, where)
+        return None if value is None else _convert(of[0], value, where)
     if hint is float:
         value = _to_float(value)
     if origin is dict:

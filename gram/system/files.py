@@ -59,6 +59,12 @@ def remove_leftovers(path: Path) -> None:
                     os.close(descriptor)
 
 
+def unwritable(path: Path, error: OSError) -> GramError:
+    """What to say of a file that cannot be written."""
+    mend = MENDS.get(error.errno or 0, "see the message of the operating system")
+    return GramError(f"{path}: cannot be written ({error.strerror or error}): {mend}")
+
+
 def refuse_special(path: Path) -> None:
     """Refuse a target that is there and is no regular file, nor a link to one.
 
@@ -101,8 +107,7 @@ def _temporary(path: Path) -> Iterator[tuple[Path, int]]:
                     descriptor = -1
         yield temporary, descriptor
     except OSError as error:
-        mend = MENDS.get(error.errno or 0, "see the message of the operating system")
-        raise GramError(f"{path}: cannot be written ({error.strerror or error}): {mend}") from error
+        raise unwritable(path, error) from error
     finally:
         if temporary != path:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""``python -m gram.tables``: ``table1`` or ``table3`` of the paper beside the measured values.
+"""``python -m gram.tables``: a table of the paper beside the measured values.
 
 Also ``costs``, what the runs took, and ``summary``, the result in a few lines.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -21,33 +20,12 @@ from gram.tables.ending import last_lines
 from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.overridden import EXPERIMENTS, with_settings
+from gram.tables.paper import paper_table, paper_tables
 from gram.tables.reference import Runs, runs_of
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others
 from gram.tables.rows import Run, whole_table
 from gram.tables.summary import restructured_text, summarized
-
-
-class Known(NamedTuple):
-    """A table that can be asked for."""
-
-    title: str
-    alone: str  # the title where nothing was run that the paper has
-    help: str
-
-
-KNOWN = {
-    "table1": Known(
-        "Table 1: the paper beside this reproduction",
-        "Accuracy and coverage, as in the paper's Table 1",
-        "N-Queens and Graph Coloring: accuracy and coverage",
-    ),
-    "table3": Known(
-        "Table 3: the paper's ablations beside this reproduction",
-        "Ablations, as in the paper's Table 3",
-        "which parts of GRAM, and which noise, are needed",
-    ),
-}
 
 
 def run_of(text: str) -> Run:
@@ -89,7 +67,7 @@ def write_table(
     .summary.rst.
 
     Args:
-        name: a key of ``KNOWN``.
+        name: of a table in ``resources/paper.yaml``.
         evaluations: JSON files by gram.evaluate or gram.pool.
         reported: the paper's numbers.
         stem: path without extension.
@@ -104,10 +82,11 @@ def write_table(
     table, runs = measured_table(name, evaluations, reported, failed, experiments)
     in_paper = set(table.loc[table["paper_mean"].notna(), "task"])
     asked = {*(task for task, _ in runs), *(task for task, _, _ in failed)}
+    known = paper_table(name)
     page = document(
         table,
-        KNOWN[name].title if in_paper & asked else KNOWN[name].alone,
-        others=read_others(reported) if name == "table1" else (),
+        known.title if in_paper & asked or known.alone is None else known.alone,
+        others=read_others(reported) if known.others else (),
         compared={task: one.said() for task, one in compare_tasks(runs).items()},
     )
     short = summarized(table, runs, failed, options)
@@ -152,7 +131,7 @@ def main() -> None:
     """
     parser = Parser(prog="python -m gram.tables", description=main.__doc__)
     tables = parser.add_subparsers(dest="table", required=True)
-    for name, known in KNOWN.items():
+    for name, known in paper_tables().items():
         one = tables.add_parser(name, help=known.help)
         one.add_argument(
             "--evaluations",
@@ -191,7 +170,9 @@ def main() -> None:
     summary = tables.add_parser(
         "summary", help="print a table's result in a few lines, and where it lies"
     )
-    summary.add_argument("--layout", choices=KNOWN, required=True, help="how it is laid out")
+    summary.add_argument(
+        "--layout", choices=paper_tables(), required=True, help="how it is laid out"
+    )
     summary.add_argument("--evaluations", type=Path, nargs="+", required=True)
     summary.add_argument("--reported", type=Path, required=True)
     summary.add_argument("--page", type=Path, required=True, help="the table as Markdown")

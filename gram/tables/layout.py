@@ -16,7 +16,6 @@ from gram.evaluate.judges import JUDGES
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of, papers_coverage
 from gram.tables.names import (
-    COMPONENT_TERMS,
     FAILED,
     FOOTNOTES,
     HOLES,
@@ -24,19 +23,14 @@ from gram.tables.names import (
     METRICS,
     NOT_RUN,
     OVERRIDDEN,
-    TITLES,
 )
 from gram.tables.ordering import ordering
+from gram.tables.paper import PaperTable, table_with
 from gram.tables.reported import Other
 from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
 AT_MOST = "at most"  # the row of ceilings
-ABLATIONS_NOTE = (
-    "The paper drew 5 samples per input for its Table 3. accuracy here is a mean over all samples,"
-    " so that their number does not move it. Sampled answers and a new z_0 are the paper's"
-    " ablations of TRM; here they are of the deterministic twin."
-)
 AGREES = (
     "agrees",
     (
@@ -223,11 +217,12 @@ def overlap(row: Any) -> str:
 def others_table(task: str, others: Iterable[Other], grid: dict[str, dict[str, Any]]) -> Table:
     """GRAM in the paper, as others report it, and here."""
     gram = grid["gram"]
-    columns = {
+    known = {
         "accuracy": "accuracy",
         "coverage": papers_coverage(task),
         "hostile_accuracy": "hostile_accuracy",
     }
+    columns = {name: ours for name, ours in known.items() if ours in gram}
     paper = [mean_and_std(gram[name].paper_mean, gram[name].paper_std) for name in columns.values()]
     rows = [["the paper", *paper]]
     for other in others:
@@ -258,7 +253,7 @@ def section(
         compared: what to say of kept runs: :meth:`gram.tables.comparison.Comparison.said`.
     """
     which = part["table"].iloc[0]
-    title = TITLES[which].format(task=task)
+    title = table_with(which).parts[which].heading.replace("{task}", task)
     grid = _grid(part)
     statuses = {method: next(iter(row.values())).status for method, row in grid.items()}
     run = {method: row for method, row in grid.items() if statuses[method] not in HOLES}
@@ -315,7 +310,7 @@ def section(
     for row in (next(iter(cells.values())) for cells in run.values()):
         if row.settings:
             by_settings.setdefault(row.settings, []).append(row.label)
-    if which == "table1" and (found := list(ordering(part))):
+    if found := list(ordering(part)):
         judged = f", with overridden settings ({OVERRIDDEN})" if by_settings else ""
         notes[f"The ordering among families that the paper finds{judged}"] = found
     if by_settings:
@@ -409,7 +404,7 @@ def document(
     """
     run = set(table.loc[table["status"] != NOT_RUN, "task"])
     chosen = list(tasks) if tasks is not None else order_of_tasks(run, run)
-    shown = table[table["task"].isin(chosen)]
+    shown = of_columns(table[table["task"].isin(chosen)])
     absent = order_of_tasks(set(), set(table["task"]) - run) if tasks is None else []
     units = {"conflict_edges": "conflict_edges, which are counted", "entropy": "entropy, in nats"}
     others_units = [text for name, text in units.items() if name in set(shown["metric"])]
@@ -424,12 +419,15 @@ def document(
     ]
     parts = [(task, part) for task, part in parts if len(part)]
     last = dict(parts)  # of the halves of table 3, the second says what holds for both
-    ablations = "table1" not in set(shown["table"])
+    tables: list[PaperTable] = []
+    for name in names:
+        if (table_of := table_with(name)) not in tables:
+            tables.append(table_of)
     return Document(
         title,
         [
             text + "Test split only.",
-            *([ABLATIONS_NOTE] if ablations else []),
+            *(one.note for one in tables if one.note),
             *([f"Also in the paper, and not run: {', '.join(absent)}."] if absent else []),
         ],
         [
@@ -442,12 +440,19 @@ def document(
             for task, part in parts
         ],
         [
-            *(COMPONENT_TERMS.items() if ablations else []),
+            *(item for one in tables for item in one.terms.items()),
             *legend(set(shown["metric"])),
             *([AGREES] if compared else []),
         ],
         footnotes(marks(shown)),
     )
+
+
+def of_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the metrics that each part of a table shows."""
+    columns = {name: table_with(name).parts[name].columns for name in table["table"].unique()}
+    rows = zip(table["table"], table["metric"], strict=True)
+    return table[[not columns[name] or metric in columns[name] for name, metric in rows]]
 
 
 def marks(rows: pd.DataFrame) -> set[str]:

@@ -1,5 +1,5 @@
-"""Names that the tables, figures and reports share: methods, metrics and marks, each written
-once.
+"""Names that the tables, figures and reports share: metrics and marks, each written once, and the
+methods by the labels that ``resources/paper.yaml`` gives them.
 """
 
 from __future__ import annotations
@@ -10,91 +10,26 @@ from dataclasses import dataclass
 from gram.evaluate.judges import JUDGES
 from gram.evaluate.judges import Metric as Declared
 from gram.settings.tasks import judge_of, papers_coverage
+from gram.tables.paper import Method, rows_of
 
 
-@dataclass(frozen=True)
-class Method:
-    """A method.
+def label(method: str, rows: Mapping[str, Method] | None = None) -> str:
+    """How a method is called; one that no row knows keeps its own name.
 
-    Attributes:
-        label: how tables and figures call it.
-        paper: its name in the paper's table, or None where the paper does not have it.
-        generative: whether it can give several answers to one input.
+    Args:
+        method: its name.
+        rows: of the table; those of Table 1 without it.
     """
-
-    label: str
-    paper: str | None
-    generative: bool = False
+    known = rows_of() if rows is None else rows
+    return known[method].name if method in known else method
 
 
-# The one mapping between the paper's names and ours: Table 1, in the paper's order.
-METHODS = {
-    "direct8": Method("Direct Pred (8 layers)", "Direct Pred (8 layers)"),
-    "direct32": Method("Direct Pred (32 layers)", "Direct Pred (32 layers)"),
-    "looped": Method("Looped TF", "Looped TF"),
-    "hrm": Method("HRM", "HRM"),
-    "trm": Method("TRM", "TRM"),
-    "ar": Method("AR", "AR", generative=True),
-    "mdlm": Method("MDLM", "MDLM", generative=True),
-    "deterministic": Method("Deterministic twin", None),
-    "gram": Method("GRAM", "GRAM", generative=True),
-}
-# The same for the two halves of Table 3, where GRAM and its twin stand beside their ablations.
-COMPONENTS = {
-    "base": Method("Looped TF (base)", "Looped TF (base)"),
-    "hrm": Method("+ DS + HR (HRM)", "+ DS + HR (HRM)"),
-    "trm": Method("+ DS + HR (TRM)", "+ DS + HR (TRM)"),
-    "deterministic": Method("+ DS + HR (deterministic twin)", None),
-    "base-sg": Method("+ SG", "+ SG"),
-    "base-ds-sg": Method("+ DS + SG", "+ DS + SG"),
-    "gram": Method("+ DS + HR + SG (GRAM)", "GRAM (+ DS + HR + SG)"),
-}
-GUIDANCE = {
-    "deterministic": Method("no stochastic guidance", "no stochastic guidance"),
-    "noise-only": Method("stochasticity only, N(0, σ²)", "stochasticity only N(0 sigma^2)"),
-    "mean-only": Method("guidance only, N(μ, 0)", "guidance only N(mu 0)"),
-    "direct-prediction": Method("no proposal, h = ε", "with direct prediction"),
-    "sampled-decoding": Method("no guidance, answers sampled", "TRM + stochastic decoding"),
-    "random-z0": Method("no guidance, z_0 drawn anew", "TRM + random init"),
-    "gram": Method("stochastic guidance, N(μ, σ²) (GRAM)", None),
-}
-# Tables by the names that resources/reported.csv gives them.
-PAPER_TABLES: dict[str, dict[str, Method]] = {
-    "table1": METHODS,
-    "table3a": COMPONENTS,
-    "table3b": GUIDANCE,
-}
-TITLES = {
-    "table1": "{task}",
-    "table3a": "{task}: which parts are needed (Table 3a)",
-    "table3b": "{task}: which noise is needed (3b)",
-}
-COMPONENT_TERMS = {
-    "DS": (
-        "deep supervision: a loss at each of N_sup supervision steps, whose state is carried on"
-        " without gradient; without it one supervision step has all their transitions and one loss,"
-        " and gradient still flows through its last transition only (its depth counts such long"
-        " steps)"
-    ),
-    "HR": (
-        "hierarchical recursion: K updates of l for each of h; without it one stack updates h"
-        " alone, K + 1 times per transition"
-    ),
-    "SG": "stochastic guidance: noise from a learned prior, trained with a posterior",
-}
-
-
-def label(method: str, names: Mapping[str, Method] = METHODS) -> str:
-    """How a method is called; one that the mapping does not know keeps its own name."""
-    return names[method].label if method in names else method
-
-
-def in_order(methods: Iterable[str], names: Mapping[str, Method] = METHODS) -> list[str]:
-    """The methods in the order of the mapping, unknown ones last by name."""
-    order = list(names)
+def in_order(methods: Iterable[str], rows: Mapping[str, Method] | None = None) -> list[str]:
+    """The methods in the order of the rows, unknown ones last by name; see :func:`label`."""
+    order = list(rows_of() if rows is None else rows)
     return sorted(
         set(methods),
-        key=lambda method: (order.index(method) if method in names else len(order), method),
+        key=lambda method: (order.index(method) if method in order else len(order), method),
     )
 
 

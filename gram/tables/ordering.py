@@ -5,47 +5,11 @@ with their numbers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from gram.tables.names import METHODS
-
-GENERATIVE = {name for name, method in METHODS.items() if method.generative}
-DETERMINISTIC = set(METHODS) - GENERATIVE
-
-
-class Claim(NamedTuple):
-    """Every method of one side has a greater mean of a metric than every one of the other."""
-
-    text: str
-    metric: str
-    more: set[str]
-    less: set[str]
-
-
-CLAIMS = (
-    Claim(
-        "on inputs with several completions, every generative method is more accurate than every"
-        " deterministic one",
-        "hostile_accuracy",
-        GENERATIVE,
-        DETERMINISTIC,
-    ),
-    Claim(
-        "of the completions of such inputs, every generative method finds more than every"
-        " deterministic one",
-        "hostile_coverage_macro",
-        GENERATIVE,
-        DETERMINISTIC,
-    ),
-    Claim(
-        "GRAM is the most accurate of the generative methods",
-        "accuracy",
-        {"gram"},
-        GENERATIVE - {"gram"},
-    ),
-)
+from gram.tables.paper import Claim, group, rows_of, table_with
 
 
 def value(row: Any) -> str:
@@ -70,16 +34,20 @@ def judged(claim: Claim, above: Any, below: Any) -> str:
 
 
 def ordering(part: pd.DataFrame) -> Iterator[str]:
-    """The claims that the methods of one task can decide, each with its verdict.
+    """The claims of a table that the methods of one task can decide, each with its verdict.
 
     Args:
-        part: the rows of one task in table 1, from :func:`gram.tables.rows.long_table`.
+        part: the rows of one task in one part of a table, from
+            :func:`gram.tables.rows.long_table`; not empty.
     """
-    for claim in CLAIMS:
+    name = part["table"].iloc[0]
+    known = rows_of(name)
+    for claim in table_with(name).claims:
         rows = part[(part["metric"] == claim.metric) & part["ours_mean"].notna()]
-        more, less = (
-            rows[rows["method"].isin(side)].sort_values("ours_mean")
-            for side in (claim.more, claim.less)
+        more = group(known, claim.more)
+        less = group(known, claim.less) - more
+        above, below = (
+            rows[rows["method"].isin(side)].sort_values("ours_mean") for side in (more, less)
         )
-        if len(more) and len(less):
-            yield judged(claim, more.iloc[0], less.iloc[-1])
+        if len(above) and len(below):
+            yield judged(claim, above.iloc[0], below.iloc[-1])

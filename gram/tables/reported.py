@@ -12,7 +12,7 @@ import pandas as pd
 
 from gram.system import regular
 from gram.system.errors import GramError, short
-from gram.tables.names import PAPER_TABLES
+from gram.tables.paper import MAIN, rows_of, table_with
 
 OTHERS = "others"  # how the file calls the rows that are not the paper's
 Reported = dict[tuple[str, str, str], tuple[float, float | None]]
@@ -84,27 +84,28 @@ def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
 
 def our_methods(name: str) -> dict[str, str]:
     """What the paper calls the methods of one of its tables -> what they are called here."""
-    return {method.paper: key for key, method in PAPER_TABLES[name].items() if method.paper}
+    return {row.paper: method for method, row in rows_of(name).items() if row.paper}
 
 
-def read_reported(path: Path, name: str = "table1") -> Reported:
-    """One table of the paper: (task, our method, the paper's metric) -> mean and standard deviation
-    (None where not given).
+def read_reported(path: Path, name: str = MAIN) -> Reported:
+    """One part of a table of the paper: (task, our method, the paper's metric) -> mean and standard
+    deviation (None where not given). Tasks and metrics are called as ``resources/paper.yaml`` says.
 
     Raises:
-        GramError: as of :func:`reported_rows`, or a method that the mapping in ``names.py`` does
-            not have.
+        GramError: as of :func:`reported_rows`, or a method that has no row there.
     """
-    ours = our_methods(name)
+    ours, part = our_methods(name), table_with(name).parts[name]
     reported: Reported = {}
     for row in reported_rows(path, name):
         if row["method"] not in ours:
             raise GramError(
-                f"{path}: method {row['method']!r} of {name} has no counterpart; add it to"
-                " gram/tables/names.py"
+                f"{path}: method {row['method']!r} of {name} has no counterpart; add a row to"
+                " resources/paper.yaml"
             )
         std = None if pd.isna(row["std"]) else float(row["std"])
-        reported[row["task"], ours[row["method"]], row["metric"]] = (float(row["value"]), std)
+        task = part.tasks.get(row["task"], row["task"])
+        metric = part.metrics.get(row["metric"], row["metric"])
+        reported[task, ours[row["method"]], metric] = (float(row["value"]), std)
     return reported
 
 
@@ -114,11 +115,9 @@ def read_params(path: Path) -> dict[str, str]:
     Raises:
         GramError: as of :func:`reported_rows`.
     """
-    papers = {row["method"]: row["params"] for row in reported_rows(path, "table1")}
+    papers = {row["method"]: row["params"] for row in reported_rows(path, MAIN)}
     return {
-        key: papers[method.paper]
-        for key, method in PAPER_TABLES["table1"].items()
-        if method.paper in papers
+        key: papers[method.paper] for key, method in rows_of().items() if method.paper in papers
     }
 
 
@@ -133,15 +132,15 @@ def read_figure4(path: Path) -> pd.DataFrame:
         Columns task, method (ours), x (completions) and value (percent).
 
     Raises:
-        GramError: a missing file or column, or a method that the mapping in ``names.py`` does not
-            have.
+        GramError: a missing file or column, or a method that has no row in
+            ``resources/paper.yaml``.
     """
-    ours = our_methods("table1")
+    ours = our_methods(MAIN)
     columns = {"task": "task", "method": "method", "completions": "x", "accuracy": "value"}
     table = read_columns(path, ("task", "method"), ("completions", "accuracy"))
     unknown = sorted(set(table["method"]) - set(ours))
     if unknown:
-        raise GramError(f"{path}: method {unknown[0]!r}: no such method in gram/tables/names.py")
+        raise GramError(f"{path}: method {unknown[0]!r}: no such method in resources/paper.yaml")
     return table.rename(columns=columns).assign(method=table["method"].map(ours))
 
 

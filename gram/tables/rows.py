@@ -1,12 +1,12 @@
-"""Tables 1 and 3 in their long form: one row per task, method and metric, the paper's value beside
-the mean over seeds.
+"""The paper's tables in their long form: one row per task, method and metric, the paper's value
+beside the mean over seeds.
 """
 
 from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import pandas as pd
 
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of
+from gram.system.errors import GramError, suggestion
 from gram.tables.evaluations import shown_progress, status
-from gram.tables.names import METRICS, PAPER_TABLES, Metric, in_order, label
+from gram.tables.names import METRICS, Metric, in_order, label
+from gram.tables.paper import MAIN, PAPER, paper_table, rows_of, table_with
 from gram.tables.reported import Reported, read_reported
 
 COLUMNS = (
@@ -50,7 +52,6 @@ INTEGERS = (
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
 FLOATS = ("paper_mean", "paper_std", "ours_mean", "ours_std", "gap", "ceiling", "noise_scale")
-TABLE_3 = ("table3a", "table3b")
 Run = tuple[str, str, int]  # task, method, seed
 
 
@@ -146,32 +147,7 @@ def table1(
     failed: Collection[Run] = (),
 ) -> pd.DataFrame:
     """Table 1, with every method that was evaluated; see :func:`long_table`."""
-    return long_table("table1", evaluations, reported, present_code, failed)
-
-
-def table3(
-    evaluations: Sequence[dict[str, Any]],
-    reported: Mapping[str, Reported],
-    present_code: str | None,
-    failed: Collection[Run] = (),
-) -> pd.DataFrame:
-    """Tables 3a and 3b below one another, each with its own methods; see :func:`long_table`.
-
-    Args:
-        evaluations: of the methods of either; GRAM and its twin stand in both.
-        reported: by table.
-        present_code, failed: as of :func:`long_table`.
-    """
-    halves = []
-    for name in TABLE_3:
-        ours = [
-            evaluation
-            for evaluation in evaluations
-            if evaluation["run"]["method"] in PAPER_TABLES[name]
-        ]
-        lost = {run for run in failed if run[1] in PAPER_TABLES[name]}
-        halves.append(long_table(name, ours, reported[name], present_code, lost))
-    return pd.concat(halves, ignore_index=True)
+    return long_table(MAIN, evaluations, reported, present_code, failed)
 
 
 def whole_table(
@@ -181,20 +157,34 @@ def whole_table(
     present_code: str | None,
     failed: Collection[Run] = (),
 ) -> pd.DataFrame:
-    """``table1`` or ``table3`` by its name, beside the numbers in the file ``reported``.
+    """A table of ``resources/paper.yaml``, its parts below one another.
+
+    Args:
+        name: of the table.
+        evaluations: of the methods of any part; in a closed table each stands in the parts that
+            have its row, and in any other one in all of them.
+        reported: the file with the paper's numbers.
+        present_code, failed: as of :func:`long_table`.
 
     Raises:
-        GramError: as of :func:`read_reported`.
+        GramError: as of :func:`gram.tables.reported.read_reported`, no such table, or a metric in
+            it that there is not.
     """
-    if name == "table1":
-        return table1(evaluations, read_reported(reported), present_code, failed)
-    return table3(
-        evaluations, {half: read_reported(reported, half) for half in TABLE_3}, present_code, failed
-    )
+    table = paper_table(name)
+    asked = [claim.metric for claim in table.claims]
+    asked += [metric for part in table.parts.values() for metric in part.columns]
+    if unknown := sorted(set(asked) - set(METRICS)):
+        meant = suggestion(unknown[0], METRICS, "known ones")
+        raise GramError(f"{PAPER}: {name}: no metric {unknown[0]!r}; {meant}")
+    parts = [
+        long_table(part, evaluations, read_reported(reported, part), present_code, failed)
+        for part in table.parts
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def long_table(
-    paper_table: str,
+    part: str,
     evaluations: Sequence[dict[str, Any]],
     reported: Reported,
     present_code: str | None,
@@ -202,18 +192,21 @@ def long_table(
 ) -> pd.DataFrame:
     """A long table with the columns ``COLUMNS``; percentages, as the paper prints them.
 
-    What was not run stands in it too: of the ablations on every task, otherwise where the paper has
-    a number. An experiment on a task of the paper's, such as nqueens8-cpu, stands beside the
+    What was not run stands in it too: of a closed table on every task, otherwise where the paper
+    has a number. An experiment on a task of the paper's, such as nqueens8-cpu, stands beside the
     paper's numbers of that task.
 
     Args:
-        paper_table: a key of ``PAPER_TABLES``, which names and orders the methods.
+        part: of a table in ``resources/paper.yaml``, whose rows name and order the methods.
         evaluations: from :func:`gram.tables.evaluations.read_evaluations`.
         reported: from :func:`read_reported`.
         present_code: hash of the present code, which marks stale rows; None marks none.
         failed: the runs that were asked for and ended with an error.
     """
-    names = PAPER_TABLES[paper_table]
+    closed, names = table_with(part).closed, rows_of(part)
+    if closed:
+        evaluations = [one for one in evaluations if one["run"]["method"] in names]
+        failed = [run for run in failed if run[1] in names]
     by_row: dict[tuple[str, str], list[dict[str, Any]]] = {
         (task, method): [] for task, method, _ in failed
     }
@@ -227,7 +220,7 @@ def long_table(
     for task in order_of_tasks({task for task, _ in by_row}, {task for task, _ in in_paper}):
         sized = sized_task(task)
         methods = {m for t, m in by_row if t == task} | {m for t, m in in_paper if t == sized}
-        methods |= set() if paper_table == "table1" else set(names)
+        methods |= set(names) if closed else set()
         measured_here = {
             name
             for (t, _), seeds in by_row.items()
@@ -238,10 +231,8 @@ def long_table(
         counted = measured_here | {metric for t, _, metric in reported if t == sized}
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
-            shared = {
-                "table": paper_table,
-                "label": label(method, names) + shown_progress(seeds),
-            } | facts(seeds)
+            named = label(method, names) + shown_progress(seeds)
+            shared = {"table": part, "label": named} | facts(seeds)
             shared |= {"settings": ""}  # for gram.tables.overridden to fill
             shared |= {
                 "status": status(

@@ -16,7 +16,8 @@ from gram.evaluate.judges import JUDGES
 from gram.settings.tasks import judge_of
 from gram.tables.headlines import Headline, Row, headlines
 from gram.tables.layout import Table, footnotes, marks
-from gram.tables.names import GRAM, METHODS, TWIN, label
+from gram.tables.names import GRAM, TWIN, label
+from gram.tables.paper import rows_of
 from gram.tables.reference import Runs
 from gram.tables.render import html_table
 from gram.tables.rows import Run
@@ -125,7 +126,7 @@ def called(row: Row) -> str:
     """How a sentence calls a method."""
     if row.method == TWIN:
         return "the deterministic twin"
-    return label(row.method) if row.method in METHODS else f"“{row.method}”"
+    return label(row.method) if row.method in rows_of() else f"“{row.method}”"
 
 
 def mean(headline: Headline, row: Row, metric: str) -> str:

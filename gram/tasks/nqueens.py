@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from gram.settings.tasks.nqueens import NQueensGenerator
 from gram.system.errors import GramError, short
 from gram.tasks.base import Examples, Tokens
+from gram.tasks.board import QUEEN as SIGN
+from gram.tasks.board import Board, Cell, Words
 from gram.tasks.text import join_rows, split_rows
 
 EMPTY, QUEEN = 1, 2
@@ -85,6 +87,13 @@ class NQueens:
     vocabulary = 3  # padding, empty, queen
     draws_tests = False
     complete = True
+    words = Words(
+        rule="some queens are given, a model adds the rest; none may attack another",
+        given="given queen",
+        added="added by the model",
+        wrong="attacked by another",
+        missing="given, but missing",
+    )
 
     def __init__(self, name: str, n: int, removed: list[int]) -> None:
         self.name = name
@@ -187,6 +196,39 @@ class NQueens:
     def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
         """None is reported: a board is right or wrong."""
         return {}
+
+    def board(self, inputs: Tokens, outputs: Tokens | None = None) -> Board:
+        """The answer [n * n] to a board [n * n], with its attacked queens marked; without one, the
+        board.
+        """
+        answer = inputs if outputs is None else outputs
+        attacked = self.conflicts(answer[None])[0]
+        rows: list[list[Cell]] = []
+        for row in range(self.n):
+            rows.append([])
+            for column in range(self.n):
+                token = answer[row * self.n + column]
+                given = inputs[row * self.n + column] == QUEEN
+                cell = Cell(dark=bool((row + column) % 2), wrong=bool(attacked[row, column]))
+                if token == QUEEN:
+                    cell = cell._replace(sign=SIGN, by="given" if given else "added")
+                elif given:
+                    cell = cell._replace(sign=SIGN, by="missing")
+                elif token != EMPTY:
+                    cell = cell._replace(sign="?", by="unknown")
+                rows[-1].append(cell)
+        return Board(rows)
+
+    def faults(self, inputs: Tokens, outputs: Tokens) -> list[str]:
+        """Why an answer [n * n] to a board [n * n] is invalid."""
+        attacked = int(self.conflicts(outputs[None]).sum())
+        lost = int(((inputs == QUEEN) & (outputs != QUEEN)).sum())
+        reasons = [f"{attacked} queens attacked"] if attacked else []  # never one alone
+        reasons += [f"{lost} given queen{'s' if lost > 1 else ''} missing"] if lost else []
+        queens = int((outputs == QUEEN).sum())
+        if not reasons:
+            reasons = [f"{queens} of {self.n} queens" if queens < self.n else "unknown tokens"]
+        return reasons
 
     @classmethod
     def size_of(cls, text: str) -> int:

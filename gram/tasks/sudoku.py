@@ -22,6 +22,7 @@ from gram.settings.tasks.sudoku import SudokuGenerator
 from gram.system.errors import GramError
 from gram.system.seeds import child_seed
 from gram.tasks.base import Examples, Tokens
+from gram.tasks.board import Board, By, Cell, Words
 from gram.tasks.grids import BLANK, BOXES, FIRST_DIGIT, Grids, distinct
 from gram.tasks.text import join_rows, split_rows
 
@@ -62,6 +63,13 @@ class SudokuRules:
     """
 
     draws_tests = False
+    words = Words(
+        rule="some digits are given, a model adds the rest; each stands once in a row, column, box",
+        given="given digit",
+        added="added by the model",
+        wrong="twice in a row, column or box, or a given one changed",
+        missing="given, but missing",
+    )
 
     def __init__(self, name: str, n: int) -> None:
         self.name = name
@@ -88,6 +96,41 @@ class SudokuRules:
     def violations(self, inputs: Tokens, outputs: Tokens) -> dict[str, NDArray[np.int64]]:
         """None is reported: a grid is right or wrong."""
         return {}
+
+    def board(self, inputs: Tokens, outputs: Tokens | None = None) -> Board:
+        """The answer [n * n] to a puzzle [n * n], with the digits marked that stand twice in a row,
+        column or box, and given ones that are others; without one, the puzzle.
+        """
+        answer = inputs if outputs is None else outputs
+        wrong = self.conflicts(answer) | self.changed(inputs, answer)
+        rows: list[list[Cell]] = [[] for _ in range(self.n)]
+        for place, (given, token) in enumerate(zip(inputs, answer, strict=True)):
+            known = FIRST_DIGIT <= token < self.vocabulary
+            by: By = "given" if given == token else "added" if known else "unknown"
+            sign = str(token - BLANK) if known else "" if token == BLANK else "?"
+            rows[place // self.n].append(Cell(sign, by, wrong=bool(wrong[place])))
+        return Board(rows, box=self.grids.box)
+
+    def conflicts(self, cells: Tokens) -> NDArray[np.bool_]:
+        """The cells [n * n] whose digit stands twice in a row, column or box: [n * n]."""
+        found = np.zeros(self.length, dtype=bool)
+        for unit in self.grids.units:
+            digits, counts = np.unique(cells[unit], return_counts=True)
+            twice = digits[(counts > 1) & (digits >= FIRST_DIGIT)]
+            found[unit] |= np.isin(cells[unit], twice)
+        return found
+
+    def changed(self, inputs: Tokens, outputs: Tokens) -> NDArray[np.bool_]:
+        """The given cells of a puzzle [n * n] that are others in an answer: [n * n]."""
+        return np.asarray((inputs != BLANK) & (inputs != outputs))
+
+    def faults(self, inputs: Tokens, outputs: Tokens) -> list[str]:
+        """Why an answer [n * n] to a puzzle [n * n] is invalid."""
+        crossed = int(self.conflicts(outputs).sum())
+        changed = int(self.changed(inputs, outputs).sum())
+        reasons = [f"{crossed} cells in conflict"] if crossed else []  # never one alone
+        reasons += [f"{changed} given digit{'s' * (changed > 1)} changed"] if changed else []
+        return reasons or ["cells without a digit"]
 
     @classmethod
     def size_of(cls, text: str) -> int:

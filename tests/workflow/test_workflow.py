@@ -226,6 +226,20 @@ def test_table_3_builds_the_ablations_and_no_more(built: Any) -> None:
     assert built.planned() == set()  # nothing of the default depends on it
 
 
+def test_a_table_that_was_added_is_built_from_the_runs_listed_for_it(built: Any) -> None:
+    paper = built.text("resources/paper.yaml")
+    entry = "\nsmall: {title: Small, help: small, listed_under: small_runs, parts: {small: {rows: "
+    (built / "resources/paper.yaml").write_text(
+        paper + entry + "{gram: {paper: GRAM}}}}}\n", encoding="utf-8"
+    )
+    part = [{"task": "nqueens6", "methods": ["gram"], "seeds": [0]}]
+    built.edit(CONFIG, lambda config: config.update(small_runs=part))
+    made = built.jobs("results/tables/small.md", own_code=True)
+    assert made == {"Write small from all its configured runs"}
+    assert built.text("results/tables/small.md").startswith("# Small\n")
+    assert built.planned(own_code=True) == set()  # the other tables are as they were
+
+
 def test_quick_is_a_part_of_the_runs_with_a_table_and_figures_of_its_own(built: Any) -> None:
     part = [{"task": "nqueens6", "methods": ["gram"], "seeds": [0]}]
     built.edit(CONFIG, lambda config: config.update(quick=part))

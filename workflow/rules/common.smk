@@ -24,6 +24,8 @@ from gram.settings.config import (
 from gram.system.errors import GramError, short, suggestion
 from gram.settings.lineage import BASED_ON
 from gram.settings.tasks import FAMILIES, family_and_size, family_of
+from gram.figures.declared import declared
+from gram.tables.paper import MAIN, paper_tables
 from gram.runs.restore import OF_KEPT_RUN
 
 
@@ -37,6 +39,14 @@ def resolved(function, task, *arguments):
     try:
         return function(EXPERIMENTS[BASE[task]], *arguments)
     except GramError as error:  # a method of another experiment, asked for by a file's name
+        raise WorkflowError(error)
+
+
+def readable(function):
+    """What ``function`` reads of files of this repository."""
+    try:
+        return function()
+    except GramError as error:
         raise WorkflowError(error)
 
 
@@ -221,12 +231,64 @@ def compared_samples(table, task, method):
 
 
 def figures_of(table, task):
-    """The figures of a task in a table, as its family lists them; that of boards shows both models."""
-    return [
-        name
-        for name in family_of(task).figures
-        if name != "boards" or compared_seed(table, task) is not None
-    ]
+    """The figures of a task in a table, as its family lists them; one of samples shows both models."""
+    names = family_of(task).figures
+    if unknown := [name for name in names if name not in FIGURES]:
+        meant = suggestion(unknown[0], FIGURES, "known ones")
+        raise WorkflowError(f"{family_and_size(task)[0]}: no figure {short(unknown[0])}; {meant}")
+    compared = compared_seed(table, task) is not None
+    return [name for name in names if compared or FIGURES[name].of != "samples"]
+
+
+def figures_from(of):
+    """The figures that are made of one kind of files."""
+    return [name for name, shown in FIGURES.items() if shown.of == of]
+
+
+def inputs_of_figure(wildcards, name):
+    """The files that a figure is made of, by what the command calls them."""
+    table, task, shown = wildcards.table, wildcards.task, FIGURES[name]
+    if shown.of == "histories":
+        run = "results/runs/{part}/{method}/seed{seed}"
+        found = {
+            "histories": for_runs(table, task, f"{run}/history.jsonl"),
+            "metas": for_runs(table, task, f"{run}/meta.json"),
+        }
+    elif shown.of == "samples":
+        found = {
+            "gram": compared_samples(table, task, "gram"),
+            "deterministic": compared_samples(table, task, "deterministic"),
+            "tests": for_parts(wildcards, "results/data/{part}/test.parquet"),
+            "cards": for_parts(wildcards, "results/data/{part}/card.json"),
+        }
+    elif shown.of == "evaluations":
+        found = {"evaluations": evaluations_of(table, task)}
+    else:
+        path = f"results/eval/{{task}}/{{method}}/seed{{seed}}/{shown.of}.json"
+        methods = MEASURED_ON[shown.of](table, task)
+        found = {"evaluations": evaluations_of(table, task, path, methods)}
+    return found | ({"reported": shown.paper} if shown.paper else {})
+
+
+def command_of_figure(name):
+    """The shell command of a figure."""
+    shown = FIGURES[name]
+    given = {
+        "histories": "--histories {input.histories:q}",
+        "samples": "--samples gram={input.gram:q} deterministic={input.deterministic:q}"
+        " --data {params.folders:q}",
+    }.get(shown.of, "--evaluations {input.evaluations:q}")
+    given += " --reported {input.reported:q}" if shown.paper else ""
+    output = f"results/figures/{{wildcards.table:q}}/{{wildcards.task:q}}/{name}"
+    return f"python -m gram.figures {name} {given} --output {output} > {{log:q}} 2>&1"
+
+
+def caption_of_figure(wildcards, input, name):
+    """A figure's text in the report."""
+    of_samples = FIGURES[name].of == "samples"
+    seed = compared_seed(wildcards.table, wildcards.task) if of_samples else None
+    count = len(input.get("histories", input.get("evaluations", [])))
+    return FIGURES[name].caption.format(task=wildcards.task, count=count, seed=seed)
 
 
 def deep_methods(table, task):
@@ -323,8 +385,13 @@ def device():
 
 
 def layout_of(table):
-    """The table of the paper that a table is laid out as."""
-    return "table3" if table == "table3" else "table1"
+    """The table of the paper that a table is laid out as: quick is a part of the first."""
+    return table if table in PAPER_TABLES else MAIN
+
+
+def declared_as(table):
+    """What resources/paper.yaml says of a table, as JSON."""
+    return frozen(dataclasses.asdict(PAPER_TABLES[layout_of(table)]))
 
 
 def either(names):
@@ -343,9 +410,13 @@ def either(names):
     return "|".join(alike) or "(?!)"
 
 
-# The tables: under which key of the configuration their runs are listed.
-LISTED_UNDER = {"table1": "runs", "quick": "quick", "table3": "ablations"}
 try:
+    PAPER_TABLES = readable(paper_tables)
+    # Every figure by its name: what gram/figures says of it.
+    FIGURES = {name: one.shown for name, one in readable(declared).items()}
+    # The tables: under which key of the configuration their runs are listed.
+    LISTED_UNDER = {MAIN: PAPER_TABLES[MAIN].listed_under, "quick": "quick"}
+    LISTED_UNDER |= {name: table.listed_under for name, table in PAPER_TABLES.items()}
     read_command_line()
     check_config()
     DEVICE = device()
@@ -384,10 +455,12 @@ wildcard_constraints:
 EVALUATION = "results/eval/{task}/{method}/seed{seed}/test.json"
 # What rented pods cost: runpod-state of profiles/runpod. Without that profile there is none.
 LEDGER = "results/runpod/ledger.jsonl"
-# What takes more minutes than it should take from every build.
-SCALING = "results/eval/{task}/{method}/seed{seed}/scaling.json"
-SAMPLERS = "results/eval/{task}/{method}/seed{seed}/samplers.json"
-CARRIED = "results/eval/{task}/{method}/seed{seed}/carried.json"
+# What takes more minutes than it should take from every build, and the methods of which it is measured.
+MEASURED_ON = {
+    "scaling": deep_methods,
+    "samplers": lambda table, task: ["gram"],
+    "carried": steered_methods,
+}
 STEERED = [task for task in tasks_of(DEFAULT) if steered_methods(DEFAULT, task)]
 SCALED = [task for task in tasks_of(DEFAULT) if deep_methods(DEFAULT, task)]
 SAMPLED = sorted({task for task, method, _ in RUNS[DEFAULT] if method == "gram"})

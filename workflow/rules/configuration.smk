@@ -69,6 +69,14 @@ STRICT = jsonschema.validators.extend(
 def check_config():
     """Stop at the first key or value that the schema does not know, naming the file, the key and what was meant."""
     schema = read_yaml(Path(workflow.basedir, "workflow/schemas/config.schema.yaml"))
+    # A table of the paper that was added brings the key under which its runs are listed.
+    listing = {"type": "array", "$ref": "#/$defs/entries"}
+    schema["properties"] = dict.fromkeys(LISTED_UNDER.values(), listing) | schema["properties"]
+    for table, key in LISTED_UNDER.items():
+        if schema["properties"][key].get("$ref") != listing["$ref"]:
+            raise WorkflowError(
+                f"resources/paper.yaml: {table}: listed_under: {key} lists no runs; name another key"
+            )
     for error in STRICT(schema).iter_errors(config):
         key_path = "".join(
             f"[{key}]" if isinstance(key, int) else f": {key}" for key in error.absolute_path
@@ -143,7 +151,7 @@ def no_method(name, task):
 def configured_runs(key):
     """(task, method, seed) of every entry of the list under ``key``, each once and in order; none for null."""
     found = set()
-    for number, entry in enumerate(config[key] or []):
+    for number, entry in enumerate(config.get(key) or []):
         where = f"{source_of(key)}: {key}[{number}]"
         if entry["task"] not in EXPERIMENTS:
             raise WorkflowError(f"{where}: task: {no_experiment(entry['task'])}")

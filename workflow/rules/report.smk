@@ -11,8 +11,6 @@ from gram.system.shapes import read_summary
 REPORTING = "--report-after-run" not in sys.argv and any(
     argument.partition("=")[0] == "--report" for argument in sys.argv
 )
-FIGURES = list(dict.fromkeys(name for family in FAMILIES.values() for name in family.figures))
-FIGURES += ["scaling", "halting", "samplers", "carried"]
 
 
 def config_options():

@@ -1,7 +1,8 @@
-# The paper's tables: its numbers beside the mean over the configured seeds. Table 1, a quick part of it, and table 3.
+# The paper's tables: its numbers beside the mean over the configured seeds. Those of resources/paper.yaml, and a quick part of
+# Table 1.
 #
-# in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under `runs` (table1), `quick` (quick) or `ablations`
-#       (table3); resources/reported.csv
+# in:   results/eval/{task}/{method}/seed{seed}/test.json of every run under the key of the configuration that
+#       resources/paper.yaml names: `runs` for table1, `ablations` for table3; `quick` for quick; resources/reported.csv
 # out:  results/tables/{table}.md (to read), .csv (one row per number), .tex (for a paper), .html (inside the report)
 #       results/tables/{table}.summary.rst (the report's front page), .summary.json (the same, and which runs these are)
 #       results/tables/{table}.costs.md, .csv, .html: what these runs took, from their meta.json and the ledger of rented pods
@@ -60,6 +61,8 @@ rule table:
         # Only tracked: after an edit of the code, the table is written again and marks what older code made.
         code=code_hash(),
         layout=lambda wildcards: layout_of(wildcards.table),
+        # Only tracked: the command reads it from the file, whose other tables are not this one's.
+        declared=lambda wildcards: declared_as(wildcards.table),
     message:
         "Write {wildcards.table} from all its configured runs"
     shell:

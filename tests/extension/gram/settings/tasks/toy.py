@@ -18,7 +18,7 @@ class ToyGenerator:
 FAMILY = Family(
     ToyGenerator,
     judge="validity",
-    figures=("training", "elbo"),
+    figures=("training", "elbo", "letters"),
     sources=(
         Source(
             file="toy.csv",
