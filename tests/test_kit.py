@@ -133,7 +133,7 @@ def test_a_kit_needs_what_training_imports_and_no_workflow(prepared: Path) -> No
     lines = (prepared / "packages.txt").read_text().split("\n")
     names = {line.partition(">")[0] for line in lines}
     assert {"torch", "numpy", "pandas", "pyarrow", "safetensors", "pyyaml"} <= names
-    assert not {"snakemake", "matplotlib", "requests"} & names
+    assert not {"snakemake", "matplotlib", "pulp"} & names
     assert (prepared / "gram/train/__main__.py").exists()
 
 
