@@ -6,12 +6,11 @@
 #   results/data/{task}/{train,valid,test,completions}.parquet, card.json, checked.json
 #   results/runs/{task}/{method}/seed{seed}/config.json, weights.safetensors, meta.json, history.jsonl
 #   results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet
-#   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json, carried.json; built only when asked for
+#   results/eval/{task}/{method}/seed{seed}/scaling.json, samplers.json, carried.json, trajectories.json; built only when asked for
 #   results/tables/{table}.{md,csv,tex,html}; in short {table}.summary.{json,rst}, for the front page of the report
 #   results/tables/{table}.costs.{md,csv,html}; what its runs took, and what was paid for pods
 #   results/figures/{table}/{task}/{training,elbo,completions,width,boards}.{svg,png}; of the runs in that table
-#   results/figures/{table}/{task}/{scaling,halting,samplers,carried}.{svg,png}; by `snakemake scaling`, `snakemake samplers`
-#   and `snakemake carried`
+#   results/figures/{table}/{task}/{scaling,halting,samplers,carried,trajectories}.{svg,png}; by `snakemake scaling` and so on
 #   results/{logs,benchmarks}/{rule}/...  what each job printed; its seconds and memory
 #
 #   {task}    a file of config/experiments (nqueens7). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
@@ -98,6 +97,11 @@ rule samplers:
 rule carried:
     input:
         figures(DEFAULT, figures_from("carried"), STEERED),
+
+
+rule trajectories:
+    input:
+        figures(DEFAULT, figures_from("trajectories"), RECURRENT),
 
 
 include: "workflow/rules/targets.smk"

@@ -31,15 +31,16 @@ ROOMS = (
     "reports",
 )
 
-# The commands beside those that are called as their room: ``python -m gram.keep`` runs
-# gram/runs/keep.py.
+# The commands beside those that are called as their room: ``python -m gram.export`` runs
+# gram/runs/export.py.
 COMMANDS = {
     "carried": "evaluate",
     "checksums": "data",
     "compare_samplers": "evaluate",
     "config": "settings",
+    "draw": "figures",
+    "export": "runs",
     "fetch": "data",
-    "keep": "runs",
     "kit": "evaluate",
     "launch": "system",
     "pool": "evaluate",
@@ -50,16 +51,26 @@ COMMANDS = {
     "trajectories": "evaluate",
 }
 
+# What a command was called in the version before, which is understood for one version.
+FORMER_COMMANDS = {"keep": "export"}
+
 
 class _Commands(MetaPathFinder):
-    """Finds ``gram.keep`` for ``python -m gram.keep``: a command keeps its name in whatever room it
-    stands.
+    """Finds gram/runs/export.py for ``python -m gram.export``: a command keeps its name in whatever
+    room it stands; and for ``python -m gram.keep``, with a line that says its new name.
     """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: object = None
     ) -> ModuleSpec | None:
         package, _, name = fullname.rpartition(".")
+        if package == __name__ and name in FORMER_COMMANDS:
+            former, name = name, FORMER_COMMANDS[name]
+            print(
+                f"python -m gram.{former} is now python -m gram.{name}; write that, as the next"
+                " version knows no other name",
+                file=sys.stderr,
+            )
         if package != __name__ or name not in COMMANDS:
             return None
         return spec_from_file_location(

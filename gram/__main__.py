@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+from gram import FORMER_COMMANDS
 from gram.system.errors import GramError, run, suggestion
 
 HELP = ("-h", "--help", "help")
@@ -47,7 +48,7 @@ def main() -> None:
             print(f"  python -m gram.{step:<{width}}  {text}")
         print("\nsnakemake runs them in the right order.")
         return
-    if name not in known:
+    if name not in known and name not in FORMER_COMMANDS:
         raise GramError(f"python -m gram: no step {name!r}; {suggestion(name, known, 'the steps')}")
     os.execv(sys.executable, [sys.executable, "-m", f"gram.{name}", *sys.argv[2:]])
 

@@ -315,7 +315,7 @@ class Fleet:
         job.log_read = True
         assert job.pod_id is not None
         lines = self.client.system_log(job.pod_id)
-        hopeless = [line for line in lines if any(word in line.lower() for word in HOPELESS)]
+        hopeless = [line for line in lines if says_hopeless(line)]
         if not late and not hopeless:
             return None
         with contextlib.suppress(OSError), open(job.folder / "log.txt", "a") as file:
@@ -355,7 +355,7 @@ class Fleet:
             raise RunPodError(
                 f"the first {self._failed} jobs of run {self.run} have failed and none has"
                 f" succeeded, the last one with: {job.outcome} ({job.folder / 'log.txt'}); nothing"
-                " more is submitted, and its pods are ended; mend the cause and start again"
+                " more is submitted, and its pods are ended; fix the cause and start again"
                 " (runpod-max-failures says after how many)"
             )
 
@@ -446,6 +446,11 @@ class Fleet:
     def _list(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._patiently(self.client.pods)
         return found
+
+
+def says_hopeless(line: str) -> bool:
+    """Whether a line of a machine's log says that its pod will never begin."""
+    return any(word in line.lower() for word in HOPELESS)
 
 
 def _plain(text: str) -> str:

@@ -42,10 +42,10 @@ class Ledger:
         self.run = run
         self.session = session
         self.clock = clock
-        self._mend()
+        self._fix()
         self.dollars = sum(line["cost"] for line in self.lines() if line["run"] == run)
 
-    def _mend(self) -> None:
+    def _fix(self) -> None:
         """Take off a last line that a crash or a full volume cut off; its pod is paid for anew."""
         if self.path.exists():
             text = self.path.read_bytes()
@@ -97,7 +97,7 @@ class Ledger:
             "outcome": outcome,
             "jobs": self.jobs_of(name),
         }
-        self._mend()  # a volume that was full has perhaps taken half of a line
+        self._fix()  # a volume that was full has perhaps taken half of a line
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
@@ -154,7 +154,7 @@ def read_ledger(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             if number < len(texts):
                 raise RunPodError(
-                    f"{path}:{number}: no JSON; mend or delete this line of the ledger"
+                    f"{path}:{number}: no JSON; fix or delete this line of the ledger"
                 ) from None
     return lines
 

@@ -126,7 +126,7 @@ def check(settings: ExecutorSettings) -> None:
     """Stop at the first setting that cannot work.
 
     Raises:
-        RunPodError: names the setting and the mend.
+        RunPodError: names the setting and the fix.
     """
     for name, what in (
         ("image", "a container image with Python and Snakemake"),

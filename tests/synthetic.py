@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from gram.evaluate.compare_samplers import COMPARED, summarise
@@ -46,6 +48,11 @@ def metric(name: str, values: dict[str, float | None]) -> dict[str, float | None
     } | ceiling
 
 
+def metrics(names: Iterable[str], values: dict[str, float | None]) -> dict[str, Any]:
+    """Several metrics, by name."""
+    return {name: metric(name, values) for name in names}
+
+
 def evaluation(
     *,
     values: dict[str, float | None] | None = None,
@@ -85,26 +92,26 @@ def evaluation(
             "evaluated_by": {"code_hash": code},
         },
     }
-    slices = {
-        name: {"inputs": count} | {key: metric(key, part) for key in NAMES}
-        for name, count, part in (("baseline", 6, values), ("hostile", 4, hostile))
-    }
+    by_completions = ("accuracy", "coverage_macro")
+    coverages = [name for name in NAMES if "coverage" in name]
     return {
         "run": run_facts | facts,
         "overlap_with_training": {
             "inputs": {"value": 0.0, "numerator": 0.0, "denominator": 10.0},
             "completions": {"value": 0.5, "numerator": 7.0, "denominator": 14.0},
         },
-        "metrics": {name: metric(name, values) for name in NAMES} | {"slices": slices},
+        "metrics": {
+            **metrics(NAMES, values),
+            "slices": {
+                "baseline": {"inputs": 6} | metrics(NAMES, values),
+                "hostile": {"inputs": 4} | metrics(NAMES, hostile),
+            },
+        },
         "by_completions": [
-            {"n_completions": m, "inputs": count}
-            | {name: metric(name, part) for name in ("accuracy", "coverage_macro")}
-            for m, count, part in ((1, 6, values), (2, 4, hostile))
+            {"n_completions": 1, "inputs": 6} | metrics(by_completions, values),
+            {"n_completions": 2, "inputs": 4} | metrics(by_completions, hostile),
         ],
-        "by_width": [
-            {"width": w} | {name: metric(name, values) for name in NAMES if "coverage" in name}
-            for w in (1, 2, 5, 20)
-        ],
+        "by_width": [{"width": width} | metrics(coverages, values) for width in (1, 2, 5, 20)],
     }
 
 
@@ -112,15 +119,12 @@ def scaling(method: str, seed: int) -> dict[str, Any]:
     """What gram.scaling writes, at depths 1 and 4 and widths 1 and 5; values that say where they
     stand.
     """
-    rows = [
-        {"depth": depth, "width": width, "accuracy": ratio(depth + seed, 10)}
-        | {
-            metric: ratio(depth + place + seed + (width > 1), 10)
-            for place, metric in enumerate(CHOOSERS)
-        }
-        for depth in (1, 4)
-        for width in (1, 5)
-    ]
+    rows = []
+    for depth, width in itertools.product((1, 4), (1, 5)):
+        row = {"depth": depth, "width": width, "accuracy": ratio(depth + seed, 10)}
+        for place, metric in enumerate(CHOOSERS):
+            row[metric] = ratio(depth + place + seed + (width > 1), 10)
+        rows.append(row)
     steps = [
         {"step": step, "trajectories": ratio(here, 20), "accuracy": ratio(valid, here)}
         for step, here, valid in ((1, 8, 2), (2, 4, 4))

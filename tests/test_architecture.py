@@ -1,5 +1,5 @@
-"""The shape of the code: import order, what the workflow may import, file length, and no global
-random generators.
+"""The shape of the code: import order, what the workflow may import, file length, no comprehension
+inside another, and no global random generators.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gram import COMMANDS, ROOMS
+from gram import COMMANDS, FORMER_COMMANDS, ROOMS
 from gram.__main__ import steps
 
 ROOT = Path(__file__).parents[1]
@@ -21,9 +21,11 @@ ROOT = Path(__file__).parents[1]
 # Entries of gram/: the rooms, __init__.py and __main__.py.
 MAX_ENTRIES = 14
 # What gram/__init__.py itself defines.
-OF_PACKAGE = {"__version__", "COMMANDS", "ROOMS"}
+OF_PACKAGE = {"__version__", "COMMANDS", "FORMER_COMMANDS", "ROOMS"}
 
 MAX_LINES = 600
+
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 SEEDED_NUMPY = {"Generator", "SeedSequence", "default_rng", "BitGenerator", "PCG64", "Philox"}
 GLOBAL_TORCH = {
@@ -160,6 +162,21 @@ def length_problems(root: Path) -> list[str]:
     return problems
 
 
+def nested_problems(root: Path) -> list[str]:
+    """Comprehensions inside a comprehension, which have to be read from the inside to the outside:
+    a named function, or a loop, is read from top to bottom.
+    """
+    problems = []
+    for folder in ("gram", "snakemake_executor_plugin_runpod", "tests", "workflow"):
+        for path in sorted((root / folder).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), name)):
+                parts = ast.walk(node) if isinstance(node, COMPREHENSIONS) else ()
+                if any(part is not node and isinstance(part, COMPREHENSIONS) for part in parts):
+                    problems.append(f"{name}:{node.lineno}: a comprehension inside another")
+    return problems
+
+
 class GlobalDraws(ast.NodeVisitor):
     """Collects calls that use or change a generator that no run owns.
 
@@ -239,6 +256,7 @@ CHECKS: list[Callable[[Path], list[str]]] = [
     circle_problems,
     workflow_problems,
     length_problems,
+    nested_problems,
     random_problems,
 ]
 
@@ -270,7 +288,7 @@ def plant(root: Path, name: str, source: str) -> None:
         (import_problems, "gram/__init__.py", "from gram.system.errors import run"),
         (import_problems, "gram/__main__.py", "from gram.settings.config import resolve"),
         (import_problems, "gram/models/layers.py", "from .network import Network"),
-        (import_problems, "gram/models/layers.py", "from gram.runs.keep import keep"),
+        (import_problems, "gram/models/layers.py", "from gram.runs.export import export"),
         (import_problems, "gram/novelty.py", ""),
         (import_problems, "gram/train/loop.py", "from snakemake.script import snakemake"),
         (import_problems, "gram/train/loop.py", "import snakemake_interface_common"),
@@ -279,6 +297,9 @@ def plant(root: Path, name: str, source: str) -> None:
         (workflow_problems, "workflow/scripts/summary.py", "import os, numpy as np"),
         (length_problems, "gram/train/losses.py", "\n" * (MAX_LINES + 1)),
         (length_problems, "workflow/schemas/config.schema.yaml", "\n" * (MAX_LINES + 1)),
+        (nested_problems, "gram/tables/rows.py", "[[x for x in row] for row in ()]"),
+        (nested_problems, "workflow/report.py", "sum(max(x for x in row) for row in ())"),
+        (nested_problems, "tests/test_rows.py", "{k: {x for x in v} for k, v in {}.items()}"),
         (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.seed(0)"),
         (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.rand(3)"),
         (random_problems, "gram/data/splits.py", "import numpy as np\nnp.random.default_rng()"),
@@ -337,6 +358,7 @@ def test_planted_violation_is_found(
         ),
         ("gram/data/splits.py", "import numpy as np\nnp.random.default_rng(1).random()"),
         ("gram/train/losses.py", "\n" * MAX_LINES),
+        ("gram/train/losses.py", "[x for row in () for x in row] + [sorted(y) for y in ()]"),
         ("workflow/rules/common.smk", "# from the paper, without torch\nimport json"),
     ],
 )
@@ -372,3 +394,14 @@ def test_every_command_is_called_by_its_name_in_whatever_room_it_stands() -> Non
         assert Path(found.origin) == ROOT / "gram" / room / f"{command}.py"
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module(".files", "gram")  # what is no command has one name only
+
+
+def test_a_former_name_of_a_command_is_understood_with_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert FORMER_COMMANDS and FORMER_COMMANDS.keys().isdisjoint(COMMANDS)
+    for former, name in FORMER_COMMANDS.items():
+        found, now = (importlib.util.find_spec(f"gram.{one}") for one in (former, name))
+        assert found is not None and now is not None and found.origin == now.origin
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"python -m gram.{former} is now python -m gram.{name};")

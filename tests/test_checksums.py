@@ -96,10 +96,9 @@ def test_right_sums_pass(
     checked = json.loads((tmp_path / "checked.json").read_text(encoding="utf-8"))
     facts = json.loads(card.read_text(encoding="utf-8"))
     assert (checked["task"], checked["listed"]) == ("nqueens5", True)
-    assert checked["tables"] == {
-        name: {key: table[key] for key in ("rows", "md5")}
-        for name, table in facts["tables"].items()
-    }
+    assert checked["tables"].keys() == facts["tables"].keys()
+    for name, table in facts["tables"].items():
+        assert checked["tables"][name] == {"rows": table["rows"], "md5": table["md5"]}
 
 
 def test_an_unlisted_data_set_passes_with_a_note(
@@ -176,9 +175,9 @@ def test_the_mend_of_a_changed_fold_lists_all_folds_at_once(
 
     error = verify(folds[1]).err
     assert f"build all folds with `snakemake {tmp_path}/nqueens5-fold{{0..2}}/card.json`" in error
-    mend = error.split("then run `")[1].split("`")[0]
+    fix = error.split("then run `")[1].split("`")[0]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(["bash", "-c", mend], cwd=ROOT, check=True, env=os.environ | {"PATH": path})
+    subprocess.run(["bash", "-c", fix], cwd=ROOT, check=True, env=os.environ | {"PATH": path})
     assert [verify(fold).code for fold in folds] == [0, 0, 0]
 
 

@@ -5,6 +5,7 @@ program, and hand computations.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from itertools import combinations, islice, permutations, product
 from pathlib import Path
 from typing import Any
@@ -121,15 +122,16 @@ def test_number_of_colourings_is_the_chromatic_polynomial(n: int, colours: int) 
     assert len(set(totals)) > 3
 
 
+def proper(graph: networkx.Graph, colours: Sequence[int]) -> bool:
+    """Whether the two vertices of every edge have different colours."""
+    return all(colours[i] != colours[j] for i, j in graph.edges)
+
+
 def test_enumeration_equals_brute_force() -> None:
     task = coloring(7)
     for graph in random_graphs(7, 40):
-        proper = (
-            row
-            for row in product(range(3), repeat=7)
-            if all(row[i] != row[j] for i, j in graph.edges)
-        )
-        assert found_colourings(task, graph) == {renumbered(row) for row in proper}
+        found = {renumbered(row) for row in product(range(3), repeat=7) if proper(graph, row)}
+        assert found_colourings(task, graph) == found
 
 
 def integer_program_colourings(graph: networkx.Graph, colours: int) -> set[tuple[int, ...]]:

@@ -27,7 +27,7 @@ from gram.figures.scaling import halting_data, scaling_data
 from gram.figures.training import training_data
 from gram.models.factory import build_model
 from gram.models.network import Shape
-from gram.runs import initial, keep, restore
+from gram.runs import export, restore, warm_start
 from gram.settings import EvaluateConfig, RunSettings
 from gram.system import files
 from gram.system.errors import GramError
@@ -107,7 +107,7 @@ class World:
         self.data = Path(shutil.copytree(data, folder / "data"))
         self.run = Path(shutil.copytree(run, folder / "run"))
         self.kept, self.resumed = folder / "kept", folder / "resumed"
-        keep.keep(run, self.kept)
+        export.export(run, self.kept)
         trainer = self.trainer()
         trainer.train_step()
         trainer.log_losses()
@@ -127,7 +127,7 @@ class World:
     def data_set(self) -> str:
         split = load_split(self.data, "train")
         sums = checksums.measure(self.data / "card.json")
-        checksums.record_mend(self.data / "card.json", Path("x"))
+        checksums.record_fix(self.data / "card.json", Path("x"))
         return digest(split.md5, split.inputs.tolist(), split.completions.tolist(), sums)
 
     def subject(self) -> str:
@@ -136,7 +136,7 @@ class World:
         model = build_model(
             self.settings.model, Shape.of(make_task("nqueens5", {"removed": [3]})), 0
         )
-        first = initial.load(self.run / "weights.safetensors", model, {})
+        first = warm_start.load(self.run / "weights.safetensors", model, {})
         weights = [tensor.tolist() for tensor in subject.model.state_dict().values()]
         return digest(subject.settings, facts, weights, first)
 

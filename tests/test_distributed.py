@@ -114,7 +114,7 @@ def test_two_processes_are_one(
     _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert_same_run(one, tmp_path / "two")
-    assert err.count("parameters on cpu x 2 processes") == 1  # only the first process speaks
+    assert err.count("parameters on cpu x 2 processes") == 1  # only the first process says it
     a, b = (files.read_json(folder / "meta.json") for folder in (one, tmp_path / "two"))
     assert (a["processes"], b["processes"]) == (1, 2) and a["training_examples"] == b[
         "training_examples"
@@ -287,7 +287,7 @@ def test_processes_must_find_the_same_resume_state(
     class Elsewhere(Processes):
         """Beside a process that resumes at step 7."""
 
-        def most(self, value: int) -> int:
+        def all_reduce_max(self, value: int) -> int:
             return max(value, 7)
 
     with pytest.raises(GramError, match="not all processes find the same resume state"):
@@ -297,12 +297,12 @@ def test_processes_must_find_the_same_resume_state(
 def test_one_process_meets_nobody() -> None:
     alone = distributed.join()
     tensor = torch.tensor([1.5])
-    alone.sum_([tensor])
-    assert (alone.count, alone.first, alone.most(3), float(tensor)) == (1, True, 3, 1.5)
+    alone.all_reduce_sum([tensor])
+    assert (alone.count, alone.first, alone.all_reduce_max(3), float(tensor)) == (1, True, 3, 1.5)
     assert (
-        alone.gather(tensor) is tensor
+        alone.all_gather(tensor) is tensor
         and alone.device("cpu") == CPU
-        and alone.speaks(GramError("x"))
+        and alone.prints_error(GramError("x"))
     )
 
 
@@ -332,23 +332,23 @@ def test_each_process_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None
     assert Processes(0, 1).device("cuda:1") == torch.device("cuda:1")
 
 
-def test_only_the_first_to_ask_speaks() -> None:
+def test_only_the_first_to_ask_prints() -> None:
     asked = []
 
     def asks_first() -> bool:
         asked.append(1)
         return len(asked) == 1
 
-    assert Processes(1, 2, asks_first).speaks(GramError("x")) and not Processes(
+    assert Processes(1, 2, asks_first).prints_error(GramError("x")) and not Processes(
         0, 2, asks_first
-    ).speaks(PeerLost("y"))
+    ).prints_error(PeerLost("y"))
 
     def gone() -> bool:
         raise RuntimeError("the store is gone")
 
-    assert Processes(1, 2, gone).speaks(GramError("x")) and not Processes(1, 2, gone).speaks(
-        PeerLost("y")
-    )
+    assert Processes(1, 2, gone).prints_error(GramError("x")) and not Processes(
+        1, 2, gone
+    ).prints_error(PeerLost("y"))
 
 
 def test_torchrun_ends_with_a_line_in_the_place_of_a_traceback(tmp_path: Path) -> None:

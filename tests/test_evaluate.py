@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.system import files
 from gram.system.errors import GramError
+from gram.tables.evaluations import present_code
 from gram.tasks import Task, make_task
 from tests.damage import note_anew
 
@@ -276,7 +278,7 @@ def changed_weights(run: Path, folder: Path, *parts: str) -> Path:
     shutil.copytree(run, folder)
     path = folder / "weights.safetensors"
     tensors, _ = read_tensors(path)
-    chosen = [name for name in tensors if any(part in name for part in parts)]
+    chosen = list(filter(re.compile("|".join(parts)).search, tensors))
     assert chosen
     write_tensors(path, tensors | {name: tensors[name] * -3 + 1 for name in chosen})
     note_anew(folder)
@@ -427,11 +429,16 @@ def test_json_says_how_it_was_made(written: dict[str, Any], gram_run: Path, spli
         "data_md5": {"test": split.md5, "train": meta["data_md5"]["train"]},
     }
     assert {key: written["run"][key] for key in expected} == expected
-    assert (
-        written["run"]["trained_by"]["code_hash"]
-        == written["run"]["evaluated_by"]["code_hash"]
-        == meta["code_hash"]
-    )
+    trained, evaluated = written["run"]["trained_by"], written["run"]["evaluated_by"]
+    assert {key: trained[key] for key in ("code_hash", "code_of")} == {
+        key: meta[key] for key in ("code_hash", "code_of")
+    }
+    assert set(evaluated["code_of"]) - set(trained["code_of"]) == {
+        "gram.evaluate.__main__",
+        "gram.evaluate.judges.completions",
+        "gram.models.samplers.base",
+    }
+    assert present_code(evaluated) == evaluated["code_hash"]
 
 
 def test_seed_is_that_of_the_training_run(

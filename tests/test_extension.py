@@ -19,6 +19,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.pages import cells
+
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests/extension"
 
@@ -161,8 +163,7 @@ def test_a_table_of_a_paper_is_an_entry_in_one_file(folder: Path) -> None:
     assert text.startswith("# Words: the paper beside this reproduction\n")
     assert "\nAll letters are digits.\n" in text and "\n## toy4, as in the paper\n" in text
     head, _, toy, other, *_ = text[text.index("| method") :].splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (head, toy, other)]
-    assert cells == [
+    assert [cells(line) for line in (head, toy, other)] == [
         ["method", "accuracy: paper", "accuracy: ours", "accuracy: gap"],
         ["The toy", "97.5 ± 0.5", "100.0 (1)", "+2.5"],
         ["Letter Net", "51.0", "not run", "—"],

@@ -33,6 +33,7 @@ from gram.figures.scaling import (
     scaling_data,
 )
 from gram.figures.training import draw_training, training_data
+from gram.figures.trajectories import draw_trajectories, trajectory_data
 from gram.settings.config import load_experiment
 from gram.system import files
 from gram.tables.paper import rows_of
@@ -261,6 +262,22 @@ def test_carried_can_be_read(depth: int) -> None:
             for step in range(1, depth + 1)
         ]
     assert complaints(draw_carried(carried_data(made))) == []
+
+
+@pytest.mark.parametrize("depth", [1, 16])
+def test_trajectories_can_be_read(depth: int) -> None:
+    made = evaluations(LONG_METHODS[:3], {1: 10})
+    for one in made:
+        steps = [
+            {"sample": sample, "step": step, "x": sample, "y": step * 0.1, "right": 0.9}
+            | {"valid": sample == 1, "tokens": [1]}
+            for sample in range(2)
+            for step in range(1, depth + 1)
+        ]
+        one["trajectories"] = {"explained": [0.3, 0.1], "steps": steps}
+    figure = draw_trajectories(trajectory_data(made))
+    assert complaints(figure) == []
+    assert "40 % of the variance" in figure.axes[0].get_xlabel()
 
 
 def test_samplers_can_be_read() -> None:

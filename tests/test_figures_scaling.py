@@ -17,7 +17,12 @@ from gram.system import files
 
 def percent(axes: Any) -> list[list[float]]:
     """The heights of every line with error bars, in the order of drawing."""
-    return [[float(y) for y in container.lines[0].get_ydata()] for container in axes.containers]
+    return [container.lines[0].get_ydata().tolist() for container in axes.containers]
+
+
+def bars(container: Any) -> list[float]:
+    """The heights of its bars."""
+    return [float(bar.get_height()) for bar in container]
 
 
 def test_scaling_draws_a_line_per_depth(scalings: list[dict[str, Any]]) -> None:
@@ -28,10 +33,9 @@ def test_scaling_draws_a_line_per_depth(scalings: list[dict[str, Any]]) -> None:
     ]
     for place, (axes, title) in enumerate(zip(gram[1:], CHOOSERS.values(), strict=True)):
         assert axes.get_title(loc="left").lower() == title.lower()
-        lines = [
-            [10 * (depth + place + 1), 10 * (depth + place + 2)] for depth in (1, 4)
-        ]  # the mean of seeds 0 and 2
-        assert percent(axes) == [[pytest.approx(y) for y in line] for line in lines]
+        # The mean of seeds 0 and 2, at depths 1 and 4.
+        lines = [[10 * (depth + place + 1), 10 * (depth + place + 2)] for depth in (1, 4)]
+        assert percent(axes) == list(map(pytest.approx, lines))
         assert list(axes.get_xticks()) == [1, 5]
 
 
@@ -45,7 +49,7 @@ def test_halting_adds_up_to_all_trajectories(scalings: list[dict[str, Any]]) -> 
     ]
     figure = draw_halting(data)
     axes = figure.axes[1]
-    whole, valid = ([float(bar.get_height()) for bar in container] for container in axes.containers)
+    whole, valid = map(bars, axes.containers)
     assert whole == [40, 20, 40] and sum(whole) == 100 and valid == [10, 20, 15]
     assert axes.get_title(loc="left") == "GRAM: 45.0 % valid where they halt"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "never"]
@@ -63,16 +67,13 @@ def test_halting_steps_are_grouped_by_doubling(scalings: list[dict[str, Any]]) -
     axes = draw_halting(halting_data(scalings[:1])).axes[0]
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ["1", "2", "3-4", "5-8", "9-16", "17-20", "never"]
-    heights = [bar.get_height() for bar in axes.containers[0]]
-    assert heights == pytest.approx([40, 20, 10, 0, 0, 10, 20])
+    assert bars(axes.containers[0]) == pytest.approx([40, 20, 10, 0, 0, 10, 20])
 
 
 def test_samplers_draw_their_means_and_the_ceiling(comparison: dict[str, Any]) -> None:
     figure = draw_samplers(samplers_data([comparison]))
-    means = [
-        [pytest.approx(5 * (place + width + 1)) for width in (2, 5)] for place in range(len(SIGNS))
-    ]
-    ceiling = [pytest.approx(20), pytest.approx(50)]
+    means = [pytest.approx([5 * (place + 3), 5 * (place + 6)]) for place in range(len(SIGNS))]
+    ceiling = pytest.approx([20, 50])
     for axes, first in zip(figure.axes[:3], ([ceiling], [ceiling], []), strict=True):
         assert [list(np.asarray(line.get_ydata())) for line in axes.lines] == first + means
 

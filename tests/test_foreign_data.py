@@ -16,7 +16,7 @@ from gram.data.splits import build
 from gram.evaluate import compare_samplers, scaling
 from gram.evaluate.__main__ import main as evaluate_main
 from gram.runs import restore
-from gram.runs.keep import keep
+from gram.runs.export import export
 from gram.settings import RunSettings
 from gram.train.__main__ import main as train_main
 
@@ -69,7 +69,7 @@ def test_data_of_another_fold_or_task_are_refused_in_one_line(
     command: Any,
 ) -> None:
     run, kept, out, data = gram_run, tmp_path / "kept", tmp_path / "out", foreign(task)
-    keep(run, kept)
+    export(run, kept)
     given = arguments.format(run=run, kept=kept, out=out, data=data).split()
     outcome = command(main, *given)
     assert outcome.code == 2 and outcome.err.count("\n") == 1, outcome.err

@@ -4,6 +4,7 @@ there.
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import tarfile
@@ -176,17 +177,15 @@ def test_the_three_commands(
 ) -> None:
     experiment = tmp_path / "nqueens5.yaml"
     sections = settings.as_dict()
-    files.write_json(
-        experiment,
-        {
-            "generator": sections["data"]["generator"],
-            "split": sections["data"]["split"],
-            "model": {key: sections["model"][key] for key in ("D", "heads", "K", "T", "layers")},
-            "train": {"steps": 2, "batch_size": 8, "N_sup": 2, "eval_inputs": 4},
-            "evaluate": {"depth": 2, "width": 2},
-            "methods": {"gram": {}},
-        },
-    )
+    text = {
+        "generator": sections["data"]["generator"],
+        "split": sections["data"]["split"],
+        "model": {key: sections["model"][key] for key in ("D", "heads", "K", "T", "layers")},
+        "train": {"steps": 2, "batch_size": 8, "N_sup": 2, "eval_inputs": 4},
+        "evaluate": {"depth": 2, "width": 2},
+        "methods": {"gram": {}},
+    }
+    experiment.write_text(json.dumps(text))
     folder = tmp_path / "kit"
     outcome = command(
         kit.main, "prepare", "--experiment", experiment, "--method", "gram", "--output", folder

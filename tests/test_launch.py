@@ -245,7 +245,7 @@ def test_a_gpu_that_was_asked_for_is_there_or_named(
         assert handed_on[-3:] == ["gram.train", "--device", "cuda"], device
 
 
-def test_errors_name_the_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_errors_name_the_fix(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
     with pytest.raises(
         GramError, match=r"--device cuda:2: 2 GPUs are visible here; use --device cpu or auto"

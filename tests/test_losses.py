@@ -83,7 +83,7 @@ def test_a_shared_vector_is_charged_to_all_tokens_of_its_board() -> None:
     """mean keeps its meaning, nats of the board over its tokens, so that beta = 1 stays the plain
     ELBO.
     """
-    shared = [Gaussian(*(part[:, :1] for part in gaussian(seed))) for seed in (1, 2)]
+    shared = [Gaussian(g.mu[:, :1], g.sigma[:, :1]) for g in (gaussian(1), gaussian(2))]
     loss, nats = losses.balanced_kl(
         [Charge(*shared, tokens=L)], dataclasses.replace(TrainConfig(), kl_tokens="mean")
     )

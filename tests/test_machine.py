@@ -16,7 +16,7 @@ from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
 from gram.system import files
 from gram.system.errors import GramError
-from gram.system.machine import explained, micro_batch_mend
+from gram.system.machine import explained, micro_batch_fix
 from gram.train import loop
 from gram.train.__main__ import main as train_main
 from gram.train.trainer import Trainer
@@ -105,8 +105,8 @@ def test_carry_that_does_not_fit_names_the_batch(
 
 
 def test_nothing_is_left_to_halve() -> None:
-    assert "micro_batch is 1 already" in micro_batch_mend(1)
-    assert "micro_batch: 3 (now 7)" in micro_batch_mend(7)
+    assert "micro_batch is 1 already" in micro_batch_fix(1)
+    assert "micro_batch: 3 (now 7)" in micro_batch_fix(7)
 
 
 def test_other_errors_pass_unchanged() -> None:

@@ -87,16 +87,19 @@ def test_ceiling_is_the_average_over_all_sequences_of_draws() -> None:
         assert iid_ceiling(np.array([m]), width)[0] == pytest.approx(brute)
 
 
+def mean_found(row: list[int], draws: int) -> float:
+    """How many completions ``draws`` of the samples find, a mean over all ways to take as many."""
+    subsets = combinations(row, draws)
+    return float(np.mean([len(set(subset) - {-1}) for subset in subsets]))
+
+
 def test_expected_found_is_the_average_over_all_subsets() -> None:
     width = 6
     found = np.random.default_rng(0).integers(-1, 4, (12, width))
     found[0], found[1] = -1, 2
     samples = Samples(np.full(12, 4), found, {})
     for draws in range(1, width + 1):
-        brute = [
-            np.mean([len(set(subset) - {-1}) for subset in combinations(row, draws)])
-            for row in found.tolist()
-        ]
+        brute = [mean_found(row, draws) for row in found.tolist()]
         assert expected_found(samples, draws) == pytest.approx(brute, abs=1e-12)
 
 

@@ -53,16 +53,24 @@ def test_boards_of_the_cpu_default() -> None:
 
 def as_dict(enumeration: Examples) -> dict[bytes, set[bytes]]:
     """Input -> completions, as bytes of tokens."""
-    bounds = zip(enumeration.offsets[:-1], enumeration.offsets[1:], strict=True)
-    return {
-        board.tobytes(): {c.tobytes() for c in enumeration.completions[start:end]}
-        for board, (start, end) in zip(enumeration.inputs, bounds, strict=True)
-    }
+    parts = np.split(enumeration.completions, enumeration.offsets[1:-1])
+    boards = map(bytes, enumeration.inputs)
+    return {board: set(map(bytes, part)) for board, part in zip(boards, parts, strict=True)}
 
 
 def attacks(a: tuple[int, int], b: tuple[int, int]) -> bool:
     """Whether queens on cells ``a`` and ``b`` attack each other."""
     return a[0] == b[0] or a[1] == b[1] or abs(a[0] - b[0]) == abs(a[1] - b[1])
+
+
+def attacked(queen: tuple[int, int], queens: list[tuple[int, int]]) -> bool:
+    """Whether another one of the queens attacks the one on cell ``queen``."""
+    return any(attacks(queen, other) for other in queens if other != queen)
+
+
+def peaceful(queens: list[tuple[int, int]]) -> bool:
+    """Whether no queen attacks another."""
+    return not any(attacked(queen, queens) for queen in queens)
 
 
 @pytest.mark.parametrize(("n", "removed"), [(4, [1, 2, 3]), (5, [1, 3]), (6, [2, 4, 5])])
@@ -71,7 +79,7 @@ def test_enumeration_equals_brute_force(n: int, removed: list[int]) -> None:
     encoding of a board.
     """
     full = [list(enumerate(p)) for p in permutations(range(n))]
-    full = [board for board in full if not any(attacks(a, b) for a, b in combinations(board, 2))]
+    full = [board for board in full if peaceful(board)]
 
     def encode(cells: Any) -> bytes:
         tokens = [EMPTY] * n * n
@@ -212,7 +220,7 @@ def test_conflicts_are_the_attacked_queens() -> None:
     )
     for board, conflicts in zip(boards, task.conflicts(boards), strict=True):
         queens = [divmod(i, 6) for i in np.flatnonzero(board == QUEEN)]
-        expected = {a for a in queens if any(attacks(a, b) for b in queens if b != a)}
+        expected = {queen for queen in queens if attacked(queen, queens)}
         assert {tuple(cell) for cell in np.argwhere(conflicts).tolist()} == expected
 
 

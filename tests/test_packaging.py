@@ -80,16 +80,16 @@ def hash_problems(root: Path) -> list[str]:
     ] + [
         f"{HASHED}: {name}: no sum, or one that is none"
         for name, _, sums in found
-        if not sums or not all(re.fullmatch("[0-9a-f]{64}", one) for one in sums)
+        if not sums or not all(map(re.compile("[0-9a-f]{64}").fullmatch, sums))
     ]
 
 
 def range_problems(root: Path) -> list[str]:
     """Dependencies that the lock does not pin, or pins outside their range."""
-    pins = {
-        canonicalize_name(name): version
-        for name, _, version in (line.partition("==") for line in lock_lines(root))
-    }
+    pins = {}
+    for line in lock_lines(root):
+        name, _, version = line.partition("==")
+        pins[canonicalize_name(name)] = version
     project = pyproject(root)["project"]
     extras = [
         requirement for extra in project["optional-dependencies"].values() for requirement in extra

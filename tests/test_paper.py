@@ -21,7 +21,7 @@ TABLE = """
 PARTS = "{one: {rows: {gram: {paper: GRAM}}}}"
 
 
-def written(path: Path, name: str = "table9", parts: str = PARTS, more: str = "") -> Path:
+def written(path: Path, name: str = "table10", parts: str = PARTS, more: str = "") -> Path:
     """The file of this repository with one more table."""
     text = TABLE.format(name=name, parts=parts, more=more)
     path.write_text(PAPER.read_text(encoding="utf-8") + text, encoding="utf-8")
@@ -33,17 +33,17 @@ def written(path: Path, name: str = "table9", parts: str = PARTS, more: str = ""
     [
         ({"name": "quick"}, "quick: another table or command is called so"),
         ({"name": '"a b"'}, "'a b' is no name"),
-        ({"more": "titel: x"}, "table9: unknown key 'titel'; did you mean 'title'?"),
-        ({"more": "closed: 3"}, "table9: closed: 3 is not of type bool"),
-        ({"parts": "{}"}, "table9: parts: needs an entry"),
-        ({"parts": "{one: {rows: {}}}"}, "table9: parts: one: rows: needs an entry"),
-        ({"parts": "{one: {heading: x}}"}, "table9: parts: one: the key 'rows' is missing"),
+        ({"more": "titel: x"}, "table10: unknown key 'titel'; did you mean 'title'?"),
+        ({"more": "closed: 3"}, "table10: closed: 3 is not of type bool"),
+        ({"parts": "{}"}, "table10: parts: needs an entry"),
+        ({"parts": "{one: {rows: {}}}"}, "table10: parts: one: rows: needs an entry"),
+        ({"parts": "{one: {heading: x}}"}, "table10: parts: one: the key 'rows' is missing"),
         ({"parts": "{one: {rows: {gram: {}}}}"}, "one: rows: gram: needs a `label`, or in `paper`"),
         ({"parts": "{one: {rows: {gram: {papre: x}}}}"}, "did you mean 'paper'?"),
         ({"parts": "{table1: {rows: {gram: {paper: x}}}}"}, "'table1' stands in two tables"),
         (
             {"more": "claims: [{text: x, metric: accuracy, more: grma, less: generative}]"},
-            "table9: claims: 0: no row 'grma'; did you mean 'gram'",
+            "table10: claims: 0: no row 'grma'; did you mean 'gram'",
         ),
     ],
 )

@@ -91,7 +91,10 @@ def test_pooled_folds_equal_scoring_their_union(evaluations: list[dict[str, Any]
     union = Samples(
         np.concatenate([p.counts for p in parts]),
         np.concatenate([p.found for p in parts]),
-        {rule: np.concatenate([p.answers[rule] for p in parts]) for rule in ("vote", "lprm")},
+        {
+            "vote": np.concatenate([p.answers["vote"] for p in parts]),
+            "lprm": np.concatenate([p.answers["lprm"] for p in parts]),
+        },
     )
     result = pool.pool(evaluations)
     assert_close(result["metrics"], metrics.slices(union))

@@ -24,6 +24,7 @@ from gram.settings.tasks import FAMILIES
 from gram.system import files
 from gram.tables.names import HEADLINES
 from tests import synthetic
+from tests.pages import table_rows
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -112,16 +113,6 @@ def test_nothing_measured_is_said_so(root: Path, command: Any) -> None:
         root / "reports/REPRODUCTION.md"
     )
     assert "%" not in read(root / "README.md")
-
-
-def table_rows(text: str) -> dict[str, list[str]]:
-    """The cells of the first Markdown table by its first column."""
-    found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if line.startswith("| "):
-            first, *cells = (cell.strip() for cell in line.split("|")[1:-1])
-            found.setdefault(first, cells)
-    return found
 
 
 def test_the_readme_opens_with_one_table_of_gram_and_its_twin(

@@ -15,6 +15,7 @@ from gram.figures.carried import carried_data, draw_carried
 from gram.reports.carried import carried
 from gram.system import files
 from tests import synthetic
+from tests.pages import cells
 
 KEPT = "resources/reference_runs/proving_ground"
 PAIRS = 4
@@ -64,7 +65,7 @@ def test_the_page_has_a_row_per_group_and_method(
     rows = []
     for line in text.splitlines():
         if line.startswith("| ") and "---" not in line:
-            rows.append([cell.strip() for cell in line.split("|")[1:-1]])
+            rows.append(cells(line))
     assert rows[0] == ["completions", "log m", "method", "n", "step 1", "step 2", "step 4"]
     assert rows[1:] == [
         ["1", "0.00", "GRAM", "2", "0.00 ± 0.00", "0.00 ± 0.00", "0.00 ± 0.00"],

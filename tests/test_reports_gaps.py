@@ -18,6 +18,7 @@ from gram.settings.config import load_experiment, resolve
 from gram.system import files
 from gram.system.errors import GramError
 from tests import synthetic
+from tests.pages import table_rows
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
@@ -68,21 +69,11 @@ def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
     return write
 
 
-def rows(text: str) -> dict[str, list[str]]:
-    """The cells of a Markdown table by its first column."""
-    lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in text.splitlines()
-        if line.startswith("| ")
-    ]
-    return {first: cells for first, *cells in lines}
-
-
 def test_differences_are_taken_seed_by_seed(keep: Any, tmp_path: Path) -> None:
     keep("gaps", "beta-4", {0: 0.50, 1: 0.58, 2: 0.9}, beta=4.0)
     keep("gaps", "gram", {0: 0.60, 1: 0.70})
     text = gap_measurements(tmp_path)
-    table = rows(text)
+    table = table_rows(text)
     assert list(table) == ["choice", "gram (default)", "beta-4: `train.beta: 4.0`"]
     assert table["gram (default)"][:3] == ["2", "65.0 ± 7.1", "—"]
     # Seed 2 has no partner: it counts for the mean and not for the difference, -10 and -12.
@@ -112,7 +103,7 @@ def test_each_kind_of_runs_has_its_page(keep: Any, tmp_path: Path) -> None:
     ablations = text[
         text.index("Reference runs `ablations`") : text.index("Reference runs `cpu_default`")
     ]
-    table = rows(ablations)
+    table = table_rows(ablations)
     assert "### nqueens5: which noise is needed (3b)" in ablations
     assert table["stochasticity only, N(0, σ²)"][0] == "1"  # the last table of the section: seeds
     (missing,) = re.findall(r"Not run: (.*)\.\n", ablations[: ablations.index("(3b)")])

@@ -9,14 +9,9 @@ from typing import Any
 
 from gram.reports.inference import samplers, scaling
 from gram.system import files
+from tests.pages import cells_after
 
 KEPT = "resources/reference_runs/proving_ground"
-
-
-def cells(text: str, first: str) -> list[str]:
-    """The cells of the Markdown row that begins with ``first``, without it."""
-    (line,) = [line for line in text.splitlines() if line.startswith(f"| {first} ")]
-    return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
 def test_without_runs_both_say_so(tmp_path: Path) -> None:
@@ -39,9 +34,14 @@ def test_samplers_are_compared_pair_by_pair_at_the_greatest_width(
     )
     # Width 5, rollout seeds 0 and 1, both runs: 25 and 35 % without a sampler's own 5 points per
     # place; the ceiling is 50 %.
-    assert cells(text, "iid")[:4] == ["30.0 ± 5.8", "—", "30.0 ± 5.8", "—"]
-    assert cells(text, "quasi")[:4] == ["40.0 ± 5.8", "+10.0 ± 0.0", "40.0 ± 5.8", "+10.0 ± 0.0"]
-    assert cells(text, "ceiling of independent samples")[:4] == ["—", "—", "50.0", "—"]
+    assert cells_after(text, "iid")[:4] == ["30.0 ± 5.8", "—", "30.0 ± 5.8", "—"]
+    assert cells_after(text, "quasi")[:4] == [
+        "40.0 ± 5.8",
+        "+10.0 ± 0.0",
+        "40.0 ± 5.8",
+        "+10.0 ± 0.0",
+    ]
+    assert cells_after(text, "ceiling of independent samples")[:4] == ["—", "—", "50.0", "—"]
     assert f"![samplers of nqueens5](../{KEPT}/figures/table1/nqueens5/samplers.png)" in text
 
 
@@ -57,8 +57,8 @@ def test_scaling_has_a_row_per_depth(scalings: list[dict[str, Any]], tmp_path: P
         key=lambda part: not part.startswith("Deterministic"),
     )
     assert "1 trained run," in twin and "chosen among 5 samples" in twin
-    assert cells(twin, "4") == ["40.0", "50.0", "60.0", "70.0"]
-    assert cells(gram, "1") == ["20.0 ± 14.1", "30.0 ± 14.1", "40.0 ± 14.1", "50.0 ± 14.1"]
+    assert cells_after(twin, "4") == ["40.0", "50.0", "60.0", "70.0"]
+    assert cells_after(gram, "1") == ["20.0 ± 14.1", "30.0 ± 14.1", "40.0 ± 14.1", "50.0 ± 14.1"]
     assert (
         "40.0 % of the trajectories go on to step 4; the mean is 1.6 steps, and 45.0 % of the "
         "answers are valid" in gram

@@ -11,6 +11,7 @@ import pytest
 
 from gram.reports.optimization import benchmarks, goals
 from gram.system import files
+from tests.pages import cells
 
 
 def variant(seconds: float, own: float, highest: float) -> dict[str, Any]:
@@ -67,12 +68,8 @@ def test_page_holds_the_measured_numbers(tmp_path: Path) -> None:
         "commit cccccccccccc with local changes" in page
         and "6 alternating turns of 2 steps" in page
     )
-    cells = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in page.splitlines()
-        if line.startswith("| bf16")
-    ]
-    assert cells == [["bf16", "4", "6", "40 % [36, 44]", "0.50 [0.45, 0.55]", "300"]]
+    rows = [cells(line) for line in page.splitlines() if line.startswith("| bf16")]
+    assert rows == [["bf16", "4", "6", "40 % [36, 44]", "0.50 [0.45, 0.55]", "300"]]
     assert "| an idea | one \\| two | 1.20 | 1.05 [0.90, 1.10] | no | because |" in page
 
 

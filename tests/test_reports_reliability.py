@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from gram.reports.reliability import (
@@ -24,6 +25,7 @@ from gram.reports.reliability import (
 )
 from gram.system import files
 from gram.system.errors import GramError
+from tests.pages import cells_after
 
 BY = {"commit": "0123456789abcdef", "dirty": False, "torch": "2", "python": "3", "device": "one"}
 ROOT = Path(__file__).parents[1]
@@ -35,12 +37,6 @@ def kind(**counts: int) -> dict[str, Any]:
     return every | {"failures": [], "part": 1, "by": BY, "cpu_seconds": 60.0}
 
 
-def cells(text: str, first: str) -> list[str]:
-    """The cells of a table's line."""
-    line = next(line for line in text.splitlines() if line.startswith(f"| {first} "))
-    return [cell.strip() for cell in line.split("|")[2:-1]]
-
-
 def test_counts_are_added_up_and_failures_told(tmp_path: Path) -> None:
     group = {"tried": 5, "same": 4, "wrong": 1, "temporary": 0, "failures": ["one: other bytes"]}
     campaign = {
@@ -50,8 +46,8 @@ def test_counts_are_added_up_and_failures_told(tmp_path: Path) -> None:
     }
     files.write_json(tmp_path / CAMPAIGN, campaign)
     text = faults_after(tmp_path)
-    assert cells(text, "sum") == ["1,203", "1,201", "1", "0", "1", "0", "0", "0"]
-    assert cells(text, "kills") == ["5", "4", "1", "0"]
+    assert cells_after(text, "sum") == ["1,203", "1,201", "1", "0", "1", "0", "0", "0"]
+    assert cells_after(text, "kills") == ["5", "4", "1", "0"]
     assert "commit 0123456789ab (torch 2, Python 3, one), in 4 minutes" in text
     assert "Not the whole of: c." in text
     assert "* b: traceback: cut: files.py\n* kills: one: other bytes" in text
@@ -68,8 +64,8 @@ def test_what_was_not_counted_is_a_dash(tmp_path: Path) -> None:
     files.write_json(tmp_path / BEFORE, before)
     text = faults_before(tmp_path)
     assert text.startswith("Counted by a review abc (torch 2).")
-    assert cells(text, "a")[3] == NOT_COUNTED and cells(text, "a")[-1] == NOT_COUNTED
-    assert cells(text, "kills") == ["3", "3", "0", "2"]
+    assert cells_after(text, "a")[3] == NOT_COUNTED and cells_after(text, "a")[-1] == NOT_COUNTED
+    assert cells_after(text, "kills") == ["3", "3", "0", "2"]
 
 
 def test_pairs_of_rules_and_faults(tmp_path: Path) -> None:
@@ -78,7 +74,7 @@ def test_pairs_of_rules_and_faults(tmp_path: Path) -> None:
     files.write_text(tmp_path / RULES, "\n".join(lines) + "\n")
     text = rules(tmp_path)
     assert text.startswith("2 pairs of a rule and a fault, of 2 rules;")
-    assert cells(text, "kill") == ["5", "4", "1"]
+    assert cells_after(text, "kill") == ["5", "4", "1"]
     files.write_text(tmp_path / RULES, "rule\tfault\ndata\tkill\n")
     with pytest.raises(GramError, match=r"rules\.tsv: the columns must be rule, fault, tried"):
         rules(tmp_path)
@@ -103,8 +99,8 @@ def test_a_step_is_compared_with_that_of_before(tmp_path: Path) -> None:
 
 def test_a_finding_says_what_became_of_it(tmp_path: Path) -> None:
     one = "faults:\n  - {id: H1, seen: a thing, now: %s, tests: %s}\n"
-    files.write_text(tmp_path / FINDINGS, one % ("mended", "['tests/a.py::test_b']"))
-    assert "| H1 | a thing | mended | `tests/a.py::test_b` |" in findings(tmp_path)
+    files.write_text(tmp_path / FINDINGS, one % ("fixed", "['tests/a.py::test_b']"))
+    assert "| H1 | a thing | fixed | `tests/a.py::test_b` |" in findings(tmp_path)
     files.write_text(tmp_path / FINDINGS, one % ("left", "[]"))
     assert "| H1 | a thing | left | — |" in findings(tmp_path)
     files.write_text(tmp_path / FINDINGS, one % ("null", "[]"))
@@ -115,8 +111,8 @@ def test_a_finding_says_what_became_of_it(tmp_path: Path) -> None:
 def test_the_counts_before_are_those_of_the_review() -> None:
     """Its own sums, over the kinds that it added up."""
     inputs = files.read_json(ROOT / BEFORE)["inputs"]
-    added = [one for name, one in inputs.items() if "(workflow)" not in name]
-    sums = {key: sum(one[key] for one in added) for key in list(INPUTS)[:-1]}
+    added = pd.DataFrame(one for name, one in inputs.items() if "(workflow)" not in name)
+    sums = added[list(INPUTS)[:-1]].sum().to_dict()
     assert sums == {
         **{"tried": 2761, "clear": 1363, "traceback": 360, "wrong": 244, "accepted": 774},
         **{"endless": 19, "crash": 1},

@@ -18,20 +18,11 @@ from gram.settings.config import data_settings, load_experiment
 from gram.system import files
 from gram.tables.paper import rows_of
 from tests import synthetic
+from tests.pages import table_rows
 
 REPOSITORY = Path(__file__).parents[1]
 Make = Callable[..., dict[str, Any]]
 TASKS = sorted(path.stem for path in (REPOSITORY / CARDS).glob("*.json"))
-
-
-def rows(text: str) -> dict[str, list[str]]:
-    """The cells of a Markdown table by its first column."""
-    lines = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in text.splitlines()
-        if line.startswith("| ")
-    ]
-    return {first: cells for first, *cells in lines}
 
 
 @pytest.fixture
@@ -68,7 +59,7 @@ def test_ceilings_of_a_data_set_by_hand(root: Path) -> None:
         "tables": tables,
     }
     files.write_json(root / CARDS / "coloring8.json", card | {"facts": {"colourable_share": 0.25}})
-    (cells,) = [cells for name, cells in rows(graphs(root)).items() if name == "coloring8"]
+    (cells,) = [cells for name, cells in table_rows(graphs(root)).items() if name == "coloring8"]
     ceiling = 100 * (3 + 4 * (1 - 0.75**20)) / 7
     assert cells == [
         "0.5",
@@ -116,10 +107,9 @@ methods:
 """
     files.write_text(root / "config/experiments/nqueens8.yaml", experiment)
     text = parameters(root)
-    table = rows(text)
-    assert [name for name in table if name in {row.name for row in rows_of().values()}] == [
-        row.name for row in rows_of().values()
-    ]
+    table = table_rows(text)
+    names = [row.name for row in rows_of().values()]
+    assert [name for name in table if name in names] == names
     # 6 layers of 12 D^2 weights with D = 384 (section B.1), and two embeddings of 3 tokens.
     assert table["AR"] == [f"{(6 * 12 * 384**2 + 2 * 3 * 384) / 1e6:.1f}M", "10.6M", "+0.2 %"]
     assert table["Deterministic twin"][1:] == ["—", "—"] and table["HRM"] == ["—", "27M", "—"]
@@ -143,7 +133,7 @@ def test_the_small_table_shows_its_methods_and_their_ordering(
             folder / f"runs/coloring5/{method}/seed0/meta.json", synthetic.meta(**run, **meta)
         )
     text = small_table1(root)
-    table = rows(text)
+    table = table_rows(text)
     assert list(table)[1:] == ["HRM", "AR", "GRAM"] and table["AR"][1] == "30.0 (1)"
     assert "- holds: on inputs with several completions, every generative method" in text
     assert (

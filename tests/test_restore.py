@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gram.runs.keep import keep
+from gram.runs.export import export
 from gram.runs.restore import RESTORED, check, main, restore, trained_here
+from gram.runs.trained import KEPT, META
 from gram.settings import RunSettings, TrainConfig
 from gram.system import files
 from gram.system.errors import GramError
@@ -19,7 +21,7 @@ from gram.system.errors import GramError
 @pytest.fixture
 def kept(gram_run: Path, tmp_path: Path) -> Path:
     """A kept run, to be changed."""
-    keep(gram_run, tmp_path / "kept")
+    export(gram_run, tmp_path / "kept")
     return tmp_path / "kept"
 
 
@@ -128,7 +130,7 @@ def test_settings_added_later_have_their_defaults(
         check(kept, config(change(settings, grad_clip=0.5)), data_folder / "card.json")
 
 
-def test_settings_that_are_no_more_are_named_with_the_mend(
+def test_settings_that_are_no_more_are_named_with_the_fix(
     kept: Path, config: Any, data_folder: Path
 ) -> None:
     edit(kept / "config.json", lambda content: content["train"].update(momentum=0.9))
@@ -177,6 +179,18 @@ def test_a_run_that_nobody_kept_is_refused(gram_run: Path, config: Any, data_fol
         match=r"meta\.json: no kept_weights: not a kept run; write it with `python -m gram\.keep`",
     ):
         check(gram_run, config(), data_folder / "card.json")
+
+
+def test_a_run_whose_meta_was_emptied_is_none(
+    kept: Path, gram_run: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    output = shutil.copytree(gram_run, tmp_path / "trained")
+    os.truncate(output / META, 100)
+    with pytest.raises(GramError, match=r"meta\.json: not a JSON file .*; delete it and build it"):
+        restore(kept, output / "config.json", data_folder / "card.json", output)
+    os.truncate(output / META, 0)
+    restore(kept, output / "config.json", data_folder / "card.json", output)
+    assert not trained_here(output) and KEPT in files.read_json(output / META)
 
 
 def test_a_trained_run_is_never_replaced(

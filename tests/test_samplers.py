@@ -298,6 +298,12 @@ def test_repulsion_of_a_pair_and_of_equal_states() -> None:
     assert torch.equal(Repulsion(2, 0.0).move(before).h, before.h)
 
 
+def test_states_that_are_not_there_cannot_be_pushed() -> None:
+    nothing = torch.zeros(2, 0, 0)
+    with pytest.raises(GramError, match="evaluate: sampler: this model carries no state"):
+        Repulsion(2, 0.1).move(State(nothing, nothing))
+
+
 # Of a run -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ evaluation.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -120,21 +121,20 @@ def test_halting_counts_where_trajectories_stop() -> None:
 
 
 def test_pooled_rows_equal_those_of_the_union(subject: evaluation.Subject) -> None:
-    parts = [invented(N, 6, seed) for seed, N in enumerate((9, 14))]
-    drawn = Drawn(*(np.concatenate(pair) for pair in zip(*(d for d, _ in parts), strict=True)))
+    one, other = invented(9, 6, 0), invented(14, 6, 1)
+    (drawn_of_one, scored_of_one), (drawn_of_other, scored_of_other) = one, other
+    drawn = Drawn(*map(np.concatenate, zip(drawn_of_one, drawn_of_other, strict=True)))
     union = Samples(
-        *(np.concatenate([getattr(s, name) for _, s in parts]) for name in ("counts", "found")), {}
+        np.concatenate([scored_of_one.counts, scored_of_other.counts]),
+        np.concatenate([scored_of_one.found, scored_of_other.found]),
+        {},
     )
-    tables = [
-        [row for depth in (1, 2) for row in scaling.by_depth_and_width(depth, *part, [1, 2, 6])]
-        for part in parts
-    ]
-    pooled = pool.pool_rows(tables)
-    expected = [
-        row
-        for depth in (1, 2)
-        for row in scaling.by_depth_and_width(depth, drawn, union, [1, 2, 6])
-    ]
+
+    def table(drawn: Drawn, scored: Samples) -> list[dict[str, Any]]:
+        rows = (scaling.by_depth_and_width(depth, drawn, scored, [1, 2, 6]) for depth in (1, 2))
+        return list(itertools.chain.from_iterable(rows))
+
+    pooled, expected = pool.pool_rows([table(*one), table(*other)]), table(drawn, union)
     for row, other in zip(pooled, expected, strict=True):
         assert row.keys() == other.keys() and (row["depth"], row["width"]) == (
             other["depth"],

@@ -55,7 +55,7 @@ def printed_boards(out: str) -> list[list[int]]:
     boards = []
     for start in range(0, len(lines), 7):
         blocks = zip(*(re.split(r"\s{3,}", line) for line in lines[start : start + 7]), strict=True)
-        boards += [[column_of(row) for row in block] for block in blocks]
+        boards += [list(map(column_of, block)) for block in blocks]
     return boards
 
 

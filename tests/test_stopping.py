@@ -259,7 +259,7 @@ def test_errors_and_stops_have_a_line_and_a_code(
         os.kill(os.getpid(), signal.SIGINT)
 
     for main, code, line in (
-        (fails, 2, "error: a file: a key: the mend\n"),
+        (fails, 2, "error: a file: a key: the fix\n"),
         (is_stopped, 130, f"error: {Stopped(signal.SIGINT)}\n"),
     ):
         with pytest.raises(SystemExit) as end:

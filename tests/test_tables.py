@@ -24,13 +24,14 @@ from gram.system.code_version import code_hash
 from gram.system.errors import GramError
 from gram.system.shapes import MEASURED
 from gram.tables.__main__ import main
-from gram.tables.evaluations import read_evaluations, status
+from gram.tables.evaluations import present_code, read_evaluations, status
 from gram.tables.layout import section
 from gram.tables.names import METRICS
 from gram.tables.paper import rows_of
 from gram.tables.reported import read_reported
 from gram.tables.rows import COLUMNS, table1
 from tests import synthetic
+from tests.pages import table_rows
 
 ROOT = Path(__file__).parents[1]
 REPORTED = ROOT / "resources/reported.csv"
@@ -168,24 +169,46 @@ def test_the_whole_grid_of_the_paper_stands_beside_what_was_run(synthetic_evalua
 
 def test_stale_and_mixed(synthetic_evaluation: Make) -> None:
     def of(*codes: str) -> str:
-        return status([synthetic_evaluation(code=code)["run"] for code in codes], "now")
+        return status([synthetic_evaluation(code=code)["run"] for code in codes], lambda by: "now")
 
     assert of("now", "now") == "ok"
     assert of("old", "old") == "stale"
     assert of("now", "old") == "mixed"
     assert of("now+old") == "mixed"  # folds of one seed
-    assert status([], "now") == "not run"
+    assert status([], lambda by: "now") == "not run"
     for one_sided in ("trained_by", "evaluated_by"):
         runs = [
             synthetic_evaluation(code="now", **{one_sided: {"code_hash": code}})["run"]
             for code in ("now", "old")
         ]
-        assert status(runs, "now") == "mixed"
+        assert status(runs, lambda by: "now") == "mixed"
     evaluated_later = synthetic_evaluation(
         trained_by={"code_hash": "old"}, evaluated_by={"code_hash": "now"}
     )["run"]
-    assert status([evaluated_later], "now") == "stale"
+    assert status([evaluated_later], lambda by: "now") == "stale"
     assert status([evaluated_later], None) == "ok"
+
+
+def test_a_result_is_compared_with_the_code_that_would_make_it_now(
+    synthetic_evaluation: Make,
+) -> None:
+    """One that says its modules with these and their imports, an older one with the package."""
+    command, task = "gram.evaluate.__main__", "gram.tasks.nqueens"
+    own = {"code_of": [command, task], "code_hash": code_hash((command, task))}
+    whole = {"code_hash": code_hash()}
+    for one in (own, whole):
+        for other in (own, whole):
+            run = synthetic_evaluation(trained_by=one, evaluated_by=other)["run"]
+            assert status([run], present_code) == "ok"
+    assert own["code_hash"] != whole["code_hash"]
+    for wrong in (
+        own | {"code_hash": whole["code_hash"]},
+        own | {"code_of": [command, "gram.tasks.coloring"]},
+        own | {"code_of": [command, "gram.tasks.gone"]},
+        {"code_hash": own["code_hash"]},
+    ):
+        run = synthetic_evaluation(trained_by=wrong, evaluated_by=own)["run"]
+        assert status([run], present_code) == "stale"
 
 
 class Cells(HTMLParser):
@@ -236,10 +259,7 @@ def test_all_four_files_say_the_same(
         "not run",
     }  # not run on the other tasks
     text = stem.with_suffix(".md").read_text(encoding="utf-8")
-    lines = {
-        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:-1]]
-        for line in beside(text).splitlines()[4:]
-    }
+    lines = table_rows(beside(text))
     ours = ["25.0 ± 0.0 (2)", "−74.7"]
     assert lines["GRAM"] == [
         "99.7 ± 0.3",
@@ -335,7 +355,7 @@ def test_real_evaluations_make_a_table(
             paths[-1],
         )
         assert command(evaluate_main, *arguments).code == 0
-    table = table1(read_evaluations(paths), read_reported(REPORTED), code_hash())
+    table = table1(read_evaluations(paths), read_reported(REPORTED), present_code)
     for path in paths:
         evaluation = files.read_json(path)
         accuracy = row(table, "nqueens5", evaluation["run"]["method"], "accuracy")

@@ -17,7 +17,7 @@ from gram.system.errors import GramError
 from gram.tables.__main__ import main
 from gram.tables.costs import OTHER_PODS, PURPOSES, TOTAL, clock, costs, read_ledger, read_metas
 from snakemake_executor_plugin_runpod.ledger import Ledger
-from tests import synthetic
+from tests import pages, synthetic
 
 GIB = 2**30
 
@@ -189,7 +189,7 @@ def test_a_ledger_that_is_not_there_cut_off_or_damaged(tmp_path: Path) -> None:
     ):
         path.write_text(f"{json.dumps(line(1.0))}\n{damaged}\n", encoding="utf-8")
         with pytest.raises(
-            GramError, match=r"ledger.jsonl:2: no line of a ledger .*; mend or delete this line"
+            GramError, match=r"ledger.jsonl:2: no line of a ledger .*; fix or delete this line"
         ):
             read_ledger(path)
 
@@ -235,12 +235,8 @@ def test_the_page_says_whether_anything_was_rented(
     text = (tmp_path / "quick.costs.md").read_text(encoding="utf-8")
     assert text.startswith("# What the runs of quick took\n")
     assert "GRAM" in text and ("nothing was rented" in text) != rented
-    cells = [
-        cell.strip()
-        for cell in next(row for row in text.splitlines() if "nqueens6: GRAM" in row)
-        .strip("|")
-        .split("|")
-    ]
+    (row,) = [line for line in text.splitlines() if "nqueens6: GRAM" in line]
+    cells = pages.cells(row)
     assert cells[1:6] == ["1 trained", "NVIDIA A40", "1:00:00", "1:00:00", "1.00"]
     assert cells[6:] == (["1.50", "0.00", "0.00", "0.75", "2.25"] if rented else [])
     assert (

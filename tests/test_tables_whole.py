@@ -4,6 +4,7 @@ and the paper's ordering.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gram.tables.paper import group, rows_of
 from gram.tables.render import latex, markdown, standalone_html
 from gram.tables.reported import read_others, read_params, read_reported
 from gram.tables.rows import table1
+from tests.pages import table_rows
 
 REPORTED = Path(__file__).parents[1] / "resources/reported.csv"
 Make = Callable[..., dict[str, Any]]
@@ -28,9 +30,7 @@ Make = Callable[..., dict[str, Any]]
 def cells(text: str, caption: str) -> dict[str, list[str]]:
     """The rows of the Markdown table under a caption, by their first cell."""
     lines = text[text.index(f"{caption}:\n") :].splitlines()[2:]
-    table = lines[: lines.index("")]
-    split = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
-    return {first: others for first, *others in split}
+    return table_rows("\n".join(lines[: lines.index("")]))
 
 
 def page(evaluations: list[dict[str, Any]], task: str, **more: Any) -> str:
@@ -48,17 +48,11 @@ def test_forward_passes_count_every_call_of_the_network(synthetic_evaluation: Ma
     ]
     table = cells(page(evaluations, "nqueens5"), "Compute")
     header = table.pop("method")
-    places = [
-        header.index(name)
-        for name in ("depth", "draws per input", "calls per step", "forward passes per input")
-    ]
-    found = {
-        name: [row[place] for place in places]
-        for name, row in table.items()
-        if not name.startswith("-")
-    }
-    assert found["AR"] == ["1", "20", "25", "500"] and found["MDLM"] == ["1", "20", "128", "2,560"]
-    assert found["HRM"] == ["8", "1", "1", "8"] and found["GRAM"] == ["8", "20", "1", "160"]
+    names = ("depth", "draws per input", "calls per step", "forward passes per input")
+    numbers = operator.itemgetter(*map(header.index, names))
+    found = {name: numbers(row) for name, row in table.items() if not name.startswith("-")}
+    assert found["AR"] == ("1", "20", "25", "500") and found["MDLM"] == ("1", "20", "128", "2,560")
+    assert found["HRM"] == ("8", "1", "1", "8") and found["GRAM"] == ("8", "20", "1", "160")
 
 
 def test_weights_stored_in_half_precision_are_said_to_be(synthetic_evaluation: Make) -> None:

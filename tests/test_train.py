@@ -205,6 +205,17 @@ def test_training_learns(run_changed: Any) -> None:
     assert losses[-1] < 0.7 * losses[0] and losses[0] > 0.4
 
 
+# The modules that a training of GRAM on N-Queens has of its own.
+OF_GRAM = [
+    "gram.models.gram",
+    "gram.settings.architectures.gram",
+    "gram.settings.tasks.nqueens",
+    "gram.tasks.nqueens",
+    "gram.train.__main__",
+    "gram.train.objectives.gram",
+]
+
+
 def test_meta_says_what_the_weights_are(
     gram_run: Path, settings: RunSettings, data_folder: Path
 ) -> None:
@@ -225,7 +236,8 @@ def test_meta_says_what_the_weights_are(
         "training_examples": 24 * 8 // 3,
         "settings": settings.as_dict(),
         "data_md5": {name: load_split(data_folder, name).md5 for name in ("train", "valid")},
-        "code_hash": code_hash(),
+        "code_hash": code_hash(tuple(OF_GRAM)),
+        "code_of": OF_GRAM,
         "torch": str(torch.__version__),
         "device_type": "cpu",
         "threads": 1,

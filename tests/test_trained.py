@@ -17,7 +17,7 @@ from gram.evaluate.__main__ import main as evaluate_main
 from gram.figures import solve
 from gram.figures.boards import read_samples
 from gram.figures.training import training_data
-from gram.runs import checkpoint, keep, trained
+from gram.runs import checkpoint, export, trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import Experiment, resolve
 from gram.system import files
@@ -47,7 +47,7 @@ def readers(run: Path, data: Path) -> list[Callable[[], Any]]:
     """Whatever shows numbers of a run."""
     return [
         lambda: evaluation.load_subject(run, data, "test", EvaluateConfig(), CPU),
-        lambda: keep.keep(run, run.parent / "kept"),
+        lambda: export.export(run, run.parent / "kept"),
         lambda: solve.read_puzzle([BOARD], folder=run),
     ]
 
@@ -128,7 +128,7 @@ def test_weights_that_are_not_finite_are_one_line_that_names_the_tensor(
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
         evaluation.load_subject(run, data_folder, "test", EvaluateConfig(), CPU)
     with pytest.raises(GramError, match="z0_h holds NaN or infinite numbers"):
-        keep.keep(run, run.parent / "kept")
+        export.export(run, run.parent / "kept")
     evaluation.load_subject(run, data_folder, "test", EvaluateConfig(weights="raw"), CPU)
 
 
@@ -185,7 +185,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     files.write_json(tmp_path / "config.json", settings.as_dict())
     hashes = []
     for code in ("old", "old", "new"):
-        monkeypatch.setattr("gram.train.trainer.code_hash", lambda code=code: code)
+        monkeypatch.setattr("gram.train.trainer.code_hash", lambda made_by, code=code: code)
         trainer = Trainer(settings, data_folder, tmp_path, CPU)
         trainer.restore()
         trainer.train_step()
@@ -199,7 +199,7 @@ def test_a_resume_state_of_other_code_is_listed_and_marked(
     subject = evaluation.load_subject(tmp_path, data_folder, "test", EvaluateConfig(), CPU)
     facts = subject.facts(EvaluateConfig(depth=1, width=1))
     assert facts["trained_by"]["code_hash"] == "old+new"
-    assert status([facts], "new") == "mixed"
+    assert status([facts], lambda by: "new") == "mixed"
 
 
 def test_an_evaluation_in_the_place_of_another_is_refused(

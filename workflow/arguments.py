@@ -48,7 +48,7 @@ def targets_first(word: str, option: str, taken_for: str) -> str:
 
 
 def wrong_pair(word: str, option: str) -> str:
-    """Why a value of such an option is none, and the mend; "" if it is one."""
+    """Why a value of such an option is none, and the fix; "" if it is one."""
     key, equals, _ = word.partition("=")
     if not equals:
         return targets_first(word, option, "NAME=VALUE")
@@ -58,7 +58,7 @@ def wrong_pair(word: str, option: str) -> str:
 
 
 def wrong_file(name: str) -> str:
-    """Why a file cannot be a configuration, and the mend; "" if it can."""
+    """Why a file cannot be a configuration, and the fix; "" if it can."""
     path = Path(name)
     if path.is_fifo() or path.is_char_device():
         return ""  # can be read only once

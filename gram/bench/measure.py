@@ -43,9 +43,8 @@ def speeds(
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for trainer in tqdm(trainers.values(), desc="warm-up", unit="variant"):
         timed(trainer.train_step, WARM_UP, device)
-    peaks: dict[str, list[float]] = {
-        precision: [] for precision in sorted({name[:4] for name in variants})
-    }
+    precisions = sorted({name[:4] for name in variants})
+    peaks: dict[str, list[float]] = {precision: [] for precision in precisions}
     for turn in tqdm(range(turns), desc="variants", unit="turn"):
         for precision, found in peaks.items():
             found.append(matmul_peak(device, DTYPES[precision]))
@@ -54,27 +53,24 @@ def speeds(
     flops = settings.train.batch_size * row_flops(settings)
     # A CPU may have no fast bf16 at all, so the goal is the highest peak of any precision.
     highest = max(peaks.values(), key=lambda found: spread(found)[1])
+    examples = settings.train.batch_size / steps_per_example(settings)
+    measured = {}
+    for name, times in seconds.items():
+        measured[name] = {
+            "seconds_per_step": spread(times),
+            "examples_per_second": spread([examples / t for t in times]),
+            "flops_per_second": spread([flops / t for t in times]),
+            # Turn by turn, because neighbours in time share the machine's mood.
+            "share_of_own_peak": shares(flops, times, peaks[name[:4]]),
+            "share_of_highest_peak": shares(flops, times, highest),
+            "speed_against_first": gain(seconds[variants[0]], times),
+        }
     return {
         "flops_per_step": flops,
         "matmul_peak_flops_per_second": {
             precision: spread(found) for precision, found in peaks.items()
         },
-        "variants": {
-            name: {
-                "seconds_per_step": spread(times),
-                "examples_per_second": spread(
-                    [settings.train.batch_size / steps_per_example(settings) / t for t in times]
-                ),
-                "flops_per_second": spread([flops / t for t in times]),
-                # Turn by turn, because neighbours in time share the machine's mood.
-                "share_of_own_peak": shares(flops, times, peaks[name[:4]]),
-                "share_of_highest_peak": shares(flops, times, highest),
-                "speed_against_first": spread(
-                    [base / t for base, t in zip(seconds[variants[0]], times, strict=True)]
-                ),
-            }
-            for name, times in seconds.items()
-        },
+        "variants": measured,
     }
 
 
@@ -86,6 +82,11 @@ def steps_per_example(settings: RunSettings) -> int:
 def shares(flops: int, times: list[float], peaks: list[float]) -> list[float]:
     """Share of a peak that was reached, turn by turn, as [least, median, most]."""
     return spread([flops / t / peak for t, peak in zip(times, peaks, strict=True)])
+
+
+def gain(without: list[float], with_: list[float]) -> list[float]:
+    """How many times as fast, turn by turn, as [least, median, most]."""
+    return spread([one / other for one, other in zip(without, with_, strict=True)])
 
 
 def gains(
@@ -125,9 +126,7 @@ def gains(
             "predicted": one.predicted[scale],
             "seconds_with": spread(times[True]),
             "seconds_without": spread(times[False]),
-            "gain": spread(
-                [without / with_ for without, with_ in zip(times[False], times[True], strict=True)]
-            ),
+            "gain": gain(times[False], times[True]),
         }
     return results
 

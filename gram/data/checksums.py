@@ -100,7 +100,7 @@ def describe(one: Sum) -> str:
     return f"MD5 {one.md5} ({one.rows} rows)"
 
 
-def record_mend(card_path: Path, listed_path: Path) -> str:
+def record_fix(card_path: Path, listed_path: Path) -> str:
     """What to run to list the sums of a data set whose settings were changed; for a fold, of all
     folds at once.
     """
@@ -146,7 +146,7 @@ def compare(
             raise GramError(
                 f"{card_path.parent / name}.parquet: found {describe(found)}, but {listed_path}"
                 f" says {other}; if the data settings were changed on purpose,"
-                f" {record_mend(card_path, listed_path)}; else delete {card_path.parent} and build"
+                f" {record_fix(card_path, listed_path)}; else delete {card_path.parent} and build"
                 " it again, and if it differs again, report it"
             )
     return bool(expected)

@@ -59,7 +59,7 @@ def carried(subject: Subject, config: EvaluateConfig, pairs: int) -> dict[str, A
             for name, value in values.items():
                 row[name] = ratio(value * means["pairs"], means["pairs"])
             rows.append(row)
-    return {"run": subject.facts(config), SECTION: rows}
+    return {"run": subject.facts(config, "gram.evaluate.carried"), SECTION: rows}
 
 
 def main() -> None:

@@ -81,7 +81,11 @@ def compare(
             rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
             bar.update(width)
     return {
-        "run": subject.facts(dataclasses.replace(config, width=max(widths))),
+        "run": subject.facts(
+            dataclasses.replace(config, width=max(widths)),
+            "gram.evaluate.compare_samplers",
+            SAMPLERS,
+        ),
         "by_sampler": rows,
     }
 
@@ -98,9 +102,9 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for metric in COMPARED:
             if row[metric]["denominator"]:
                 groups.setdefault((row["width"], metric, row["sampler"]), []).append(row[metric])
-    means = {
-        key: statistics.mean(value["value"] for value in values) for key, values in groups.items()
-    }
+    means = {}
+    for key, values in groups.items():
+        means[key] = statistics.mean(value["value"] for value in values)
     summary = []
     for (width, metric, sampler), values in groups.items():
         mean, iid = means[width, metric, sampler], means[width, metric, "iid"]

@@ -23,8 +23,9 @@ from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Given, Network, Shape, forward_in, multiply_in
 from gram.models.rollout import Rollout, Stop, rollouts
-from gram.models.samplers import make_sampler
+from gram.models.samplers import make_sampler, sampler_class
 from gram.runs import checkpoint
+from gram.runs.made_by import made_by
 from gram.runs.trained import KEPT, UNFINISHED, WEIGHTS, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import check_card
@@ -136,14 +137,12 @@ def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
     """How much of a split training has met: its inputs (none of a test split), and its completions
     as targets of other inputs.
     """
-    seen = {
-        kind: {row.tobytes() for row in getattr(train, kind)} for kind in ("inputs", "completions")
-    }
-    rows = {kind: getattr(split, kind) for kind in seen}
-    return {
-        kind: metrics.ratio(sum(row.tobytes() in seen[kind] for row in rows[kind]), len(rows[kind]))
-        for kind in seen
-    }
+    found = {}
+    for kind in ("inputs", "completions"):
+        seen = {row.tobytes() for row in getattr(train, kind)}
+        rows = getattr(split, kind)
+        found[kind] = metrics.ratio(sum(row.tobytes() in seen for row in rows), len(rows))
+    return found
 
 
 def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
@@ -177,7 +176,7 @@ def load_model(
     model = build_model(settings.model, Shape.of(task), seed=0)
     checkpoint.load_weights(weights, model, config.weights)
     model.answer_as(config)
-    multiply_in(config.matmul, device)
+    multiply_in(settings.train.matmul, device)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -215,9 +214,22 @@ class Subject:
             self.device, self.settings.seed, names[0], self.split_name, *names[1:]
         )
 
-    def facts(self, config: EvaluateConfig) -> dict[str, Any]:
-        """What a JSON says of the run and of the test-time compute of ``config``."""
+    def facts(
+        self,
+        config: EvaluateConfig,
+        command: str = "gram.evaluate.__main__",
+        samplers: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """What a JSON says of the run and of the test-time compute of ``config``.
+
+        Args:
+            config: the compute.
+            command: the module of the command that writes the JSON.
+            samplers: those that it uses, if they are not the one of ``config``.
+        """
         settings, meta = self.settings, self.meta
+        own: list[type[Any]] = [sampler_class(name) for name in samplers or [config.sampler]]
+        own.append(JUDGES[family_of(settings.task).judge])
         return {
             "task": settings.task,
             "method": settings.method,
@@ -233,7 +245,7 @@ class Subject:
             **test_time_only(settings.model.architecture, config),
             "weights": config.weights,
             "precision": config.precision,
-            **({"matmul": config.matmul} if self.device.type == "cuda" else {}),
+            **({"matmul": settings.train.matmul} if self.device.type == "cuda" else {}),
             "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
             "rollout_seed": config.seed,
             "draws": draws_of(self.model, config),
@@ -249,10 +261,11 @@ class Subject:
             "checkpoint_md5": self.weights_md5,
             "trained_by": (
                 {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")}
+                | {key: meta[key] for key in ("code_of",) if key in meta}
                 # Several, where other code went on with the run; the tables mark that.
                 | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))}
             ),
-            "evaluated_by": provenance(self.device),
+            "evaluated_by": provenance(self.device, made_by(command, settings, self.model, *own)),
         } | {key: meta[key] for key in (UNFINISHED,) if key in meta}
 
     def partial(self, output: Path, config: EvaluateConfig) -> PartialDraws:

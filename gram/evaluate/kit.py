@@ -29,7 +29,7 @@ from gram import ROOMS
 from gram.data.splits import build, write_table
 from gram.evaluate.evaluation import evaluate, load_subject
 from gram.runs import trained
-from gram.runs.keep import keep_unfinished
+from gram.runs.export import export_unfinished
 from gram.runs.trained import HISTORY, META, RESUME, UNFINISHED, WEIGHTS, how_far
 from gram.settings import EvaluateConfig, RunSettings, TrainConfig
 from gram.settings.config import (
@@ -258,7 +258,7 @@ def run_kit(
         root = output
         if not (folder / META).exists():
             trainer = Trainer(settings, data, folder, device)
-            trainer.made_by().update(made_by)
+            trainer.provenance().update(made_by)
             introduce(trainer)
             with listening() as stops:
                 try:
@@ -268,7 +268,7 @@ def run_kit(
                         raise
                     print(error, file=sys.stderr)
                     root = output / "unfinished"
-                    keep_unfinished(folder, root / "runs" / place_of(settings))
+                    export_unfinished(folder, root / "runs" / place_of(settings))
                 stops.begin_anew()
     packed = pack(root, data, settings, output / PACKED)
     if limit:  # an evaluation that the limit cuts saves on the way, and can go on at home

@@ -10,6 +10,7 @@ the paper calls coverage is ``coverage_micro``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,11 +47,12 @@ class Samples:
 
     def where(self, mask: NDArray[np.bool_]) -> Samples:
         """Only the inputs under ``mask`` [N]."""
-        parts = (
-            {name: values[mask] for name, values in group.items()}
-            for group in (self.answers, self.violations, self.columns)
-        )
-        return Samples(self.counts[mask], self.found[mask], *parts)
+
+        def part(group: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            return {name: values[mask] for name, values in group.items()}
+
+        groups = map(part, (self.answers, self.violations, self.columns))
+        return Samples(self.counts[mask], self.found[mask], *groups)
 
 
 def ratio(numerator: float, denominator: float, **more: float | None) -> dict[str, float | None]:
@@ -194,6 +196,22 @@ def by_width(samples: Samples, widths: Sequence[int]) -> list[dict[str, Any]]:
     """The coverages that fewer samples would have given, with their ceilings."""
     chosen = [w for w in widths if w <= samples.width]
     return [{"width": w} | coverages(samples.counts, expected_found(samples, w), w) for w in chosen]
+
+
+def by_times(samples: Samples, known: NDArray[np.bool_]) -> list[dict[str, int]]:
+    """How many different valid answers were drawn how often, over all inputs: ``times``, and how
+    many answers stand in training (``seen``) and do not (``new``).
+
+    Args:
+        samples, known: as of :func:`validity`.
+    """
+    counts: Counter[tuple[int, bool]] = Counter()
+    for found, met in zip(samples.found, known, strict=True):
+        valid = found >= 0
+        _, first, times = np.unique(found[valid], return_index=True, return_counts=True)
+        counts.update(zip(times.tolist(), met[valid][first].tolist(), strict=True))
+    drawn = sorted({times for times, _ in counts})
+    return [{"times": n, "seen": counts[n, True], "new": counts[n, False]} for n in drawn]
 
 
 def entropy(found: NDArray[np.int64]) -> float:

@@ -16,12 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gram.models.rollout import Rollout
 from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.system.errors import GramError
 
 SECONDS = 60.0  # between two saves
+
+
+def rollout_at(stop: int, tensors: dict[str, Tensor]) -> Rollout:
+    """What was read at a stop, from the tensors of a file.
+
+    Raises:
+        KeyError: they have no such stop.
+    """
+    return Rollout(*(tensors[f"{field}.{stop}"] for field in Rollout._fields))
 
 
 class PartialDraws:
@@ -55,10 +65,7 @@ class PartialDraws:
             if facts != self.facts:
                 return []
             count = len([name for name in tensors if name.startswith("tokens.")])
-            part = [
-                Rollout(*(tensors[f"{field}.{stop}"] for field in Rollout._fields))
-                for stop in range(count)
-            ]
+            part = [rollout_at(stop, tensors) for stop in range(count)]
             generator.set_state(tensors["generator"])
         except (GramError, KeyError, RuntimeError, TypeError):
             return []

@@ -31,6 +31,7 @@ KEYS = (
     "fact",
     "least",
     "bin",
+    "times",
 )  # rows of a table are matched by these
 SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler", "noise_scale")
 
@@ -46,10 +47,10 @@ def pool_values(values: Sequence[Any]) -> Any:
             more["ceiling"] = best / denominator if denominator else None
         return ratio(sum(v["numerator"] for v in values), denominator, **more)
     if isinstance(first, dict):
-        return {
-            key: first[key] if key in KEYS else pool_values([v[key] for v in values])
-            for key in first
-        }
+        pooled = {}
+        for key in first:
+            pooled[key] = first[key] if key in KEYS else pool_values([v[key] for v in values])
+        return pooled
     return sum(values)
 
 
@@ -90,23 +91,22 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len({str(run.get(UNFINISHED)) for run in runs}) > 1:
         raise GramError(f"pool: {told_apart(runs)}; pool runs that have come equally far")
     facts = dict(runs[0])
-    facts |= {key: {run["task"]: run[key] for run in runs} for key in PER_FOLD}
-    facts |= {key: sum(run[key] for run in runs) for key in SUMMED}
+    for key in PER_FOLD:
+        facts[key] = {run["task"]: run[key] for run in runs}
+    for key in SUMMED:
+        facts[key] = sum(run[key] for run in runs)
     facts.pop(SAMPLES_MD5, None)  # of the first fold
     facts |= {"task": base.pop(), "folds": folds}
     # A pooled result was made by one code only if every fold was.
     for key in ("trained_by", "evaluated_by"):
         hashes = sorted({run[key]["code_hash"] for run in runs})
         facts[key] = runs[0][key] | {"code_hash": "+".join(hashes)}
-    parts = {
-        key: [evaluation[key] for evaluation in evaluations]
-        for key in evaluations[0]
-        if key != "run"
-    }
-    return {"run": facts} | {
-        key: pool_rows(tables) if isinstance(tables[0], list) else pool_values(tables)
-        for key, tables in parts.items()
-    }
+    pooled: dict[str, Any] = {"run": facts}
+    for key in evaluations[0]:
+        if key != "run":
+            parts = [evaluation[key] for evaluation in evaluations]
+            pooled[key] = pool_rows(parts) if isinstance(parts[0], list) else pool_values(parts)
+    return pooled
 
 
 def check_samples(path: Path, run: dict[str, Any]) -> None:

@@ -134,7 +134,10 @@ def scaling(
         )  # a vote counts what means the same
         rows += by_depth_and_width(depth, read, score(subject.task, subject.split, read), widths)
     halts = halting(kept, score(subject.task, subject.split, kept), config.depth)
-    return {"run": subject.facts(config), "by_depth_and_width": rows} | halts
+    return {
+        "run": subject.facts(config, "gram.evaluate.scaling"),
+        "by_depth_and_width": rows,
+    } | halts
 
 
 def main() -> None:
@@ -144,12 +147,21 @@ def main() -> None:
     parser = Parser(prog="python -m gram.scaling", description=main.__doc__)
     add_arguments(parser, folds=True)
     parser.add_argument(
-        "--depths", type=int, nargs="+", default=DEPTHS, help="supervision steps to read at"
+        "--depths",
+        type=int,
+        nargs="+",
+        help=f"supervision steps to read at (default: {DEPTHS}, and that of --settings)",
     )
     parser.add_argument(
-        "--widths", type=int, nargs="+", default=WIDTHS, help="samples to choose among"
+        "--widths",
+        type=int,
+        nargs="+",
+        help=f"samples to choose among (default: {WIDTHS}, and that of --settings)",
     )
     args = parser.parse_args()
+    own = parse(EvaluateConfig, args.settings, "evaluate")
+    args.depths = args.depths or (*DEPTHS, own.depth)
+    args.widths = args.widths or (*WIDTHS, own.width)
     # The extremes are checked as the settings are.
     for pick in (min, max):
         given = {"depth": pick(args.depths), "width": pick(args.widths)}

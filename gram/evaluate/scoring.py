@@ -63,11 +63,13 @@ def score(task: Task, split: Split, drawn: Drawn, judge: Judge | None = None) ->
         _scored(task, split.of_inputs(inputs), drawn.of(inputs), judge)
         for inputs in chunks(len(split.inputs))
     ]
-    groups = [
-        _joined([getattr(part, name) for part in parts])
-        for name in ("answers", "violations", "columns")
-    ]
-    return Samples(split.counts, np.concatenate([part.found for part in parts]), *groups)
+    return Samples(
+        split.counts,
+        np.concatenate([part.found for part in parts]),
+        answers=_joined([part.answers for part in parts]),
+        violations=_joined([part.violations for part in parts]),
+        columns=_joined([part.columns for part in parts]),
+    )
 
 
 def chunks(count: int) -> Iterator[slice]:
@@ -76,7 +78,11 @@ def chunks(count: int) -> Iterator[slice]:
 
 
 def _joined(parts: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    """Chunks of several columns, column by column."""
+    joined = {}
+    for name in parts[0]:
+        joined[name] = np.concatenate([part[name] for part in parts])
+    return joined
 
 
 def _scored(task: Task, split: Split, drawn: Drawn, judge: Judge | None) -> Samples:

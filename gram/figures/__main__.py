@@ -64,7 +64,7 @@ def draw(figure: Drawing, args: argparse.Namespace) -> None:
         read = [read_evaluations(args.evaluations, figure.sections, figure.split)]
         runs = [evaluation["run"] for evaluation in read[0]]
     if figure.shown.paper and args.reported:
-        read.append(read_figure4(args.reported))
+        read.append((figure.papers or read_figure4)(args.reported))
     drawn = figure.draw(*read)
     add_note(drawn, unfinished_note(runs))
     save(drawn, args.output)

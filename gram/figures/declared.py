@@ -18,9 +18,12 @@ from gram.system.errors import GramError
 if TYPE_CHECKING:
     import matplotlib.figure
 
-# What a figure is made of: the histories of trainings; test.json, scaling.json, samplers.json or
-# carried.json of evaluations; or the samples of GRAM and its deterministic twin.
-Of = Literal["histories", "evaluations", "scaling", "samplers", "carried", "samples"]
+# What a figure is made of: the histories of trainings; test.json, scaling.json, samplers.json,
+# carried.json or trajectories.json of evaluations; or the samples of GRAM and its deterministic
+# twin.
+Of = Literal[
+    "histories", "evaluations", "scaling", "samplers", "carried", "trajectories", "samples"
+]
 
 
 @dataclass(frozen=True)
@@ -50,15 +53,18 @@ class Drawing:
     Attributes:
         shown: what is said of it.
         draw: from what it is made of: paths of histories; contents of evaluations, and where the
-            paper's points are asked for these as a table; or :class:`gram.figures.boards.Answers`.
+            paper's points are asked for these, as ``papers`` reads them; or
+            :class:`gram.figures.boards.Answers`.
         sections: of the JSON of evaluations that it needs.
         split: that the evaluations are of.
+        papers: reads the file with what the paper shows; without it, as that of its Figure 4.
     """
 
     shown: Shown
     draw: Callable[..., matplotlib.figure.Figure]
     sections: Sequence[str] = ()
     split: str = "test"
+    papers: Callable[[Path], Any] | None = None
 
 
 class Declared(NamedTuple):

@@ -57,15 +57,16 @@ def samplers_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
         ceiling (percent; NaN where there is none), and difference, to the value of independent
         samples by the same run with the same rollout seed.
     """
-    rows = [
-        {key: evaluation["run"][key] for key in ("task", "method")}
-        | {"run": evaluation["run"]["seed"], "rollout_seed": row["rollout_seed"]}
-        | {"sampler": row["sampler"], "x": row["width"], "metric": metric}
-        | {key: 100 * row[metric][key] for key in ("value", "ceiling") if key in row[metric]}
-        for evaluation in evaluations
-        for row in evaluation["by_sampler"]
-        for metric in PANELS
-    ]
+    rows = []
+    for evaluation in evaluations:
+        run = evaluation["run"]
+        of_run = {"task": run["task"], "method": run["method"], "run": run["seed"]}
+        for row in evaluation["by_sampler"]:
+            at = {"rollout_seed": row["rollout_seed"], "sampler": row["sampler"], "x": row["width"]}
+            for metric in PANELS:
+                shown = [key for key in ("value", "ceiling") if key in row[metric]]
+                found = {key: 100 * row[metric][key] for key in shown}
+                rows.append(of_run | at | {"metric": metric} | found)
     data = pd.DataFrame(rows)
     independent = data[data["sampler"] == INDEPENDENT].set_index(PAIR)["value"]
     pairs = pd.MultiIndex.from_frame(data[PAIR])

@@ -47,18 +47,13 @@ def scaling_data(evaluations: Sequence[dict[str, Any]]) -> pd.DataFrame:
         Columns task, method, seed, depth, width, metric ("accuracy" or a key of CHOOSERS) and value
         in percent.
     """
-    rows = [
-        {key: evaluation["run"][key] for key in ("task", "method", "seed")}
-        | {
-            "depth": row["depth"],
-            "width": row["width"],
-            "metric": metric,
-            "value": 100 * row[metric]["value"],
-        }
-        for evaluation in evaluations
-        for row in evaluation["by_depth_and_width"]
-        for metric in ("accuracy", *CHOOSERS)
-    ]
+    rows = []
+    for evaluation in evaluations:
+        run = {key: evaluation["run"][key] for key in ("task", "method", "seed")}
+        for row in evaluation["by_depth_and_width"]:
+            at = {"depth": row["depth"], "width": row["width"]}
+            for metric in ("accuracy", *CHOOSERS):
+                rows.append(run | at | {"metric": metric, "value": 100 * row[metric]["value"]})
     return pd.DataFrame(rows)
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from gram.data.splits import Split, assign_splits
 from gram.evaluate.evaluation import load_model
+from gram.evaluate.judges import JUDGES
 from gram.evaluate.scoring import Drawn, score
 from gram.figures.solutions import draw_solutions
 from gram.figures.style import write
@@ -35,7 +36,7 @@ from gram.runs.trained import META, WEIGHTS, Trained, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import split_fold
 from gram.settings.parsing import parse
-from gram.settings.tasks import FAMILIES, family_and_size
+from gram.settings.tasks import FAMILIES, family_and_size, family_of, judge_of
 from gram.system.code_version import PACKAGE
 from gram.system.errors import GramError, Parser, run, short
 from gram.system.progress import progress
@@ -264,34 +265,20 @@ def completions_of(task: Task, puzzle: Tokens) -> Tokens:
     return found
 
 
-def solve(
+def draw_steps(
     chosen: Run,
+    model: Network,
     puzzle: Tokens,
     *,
     samples: int | None = None,
     depth: int | None = None,
     seed: int = 0,
-    device: torch.device | None = None,
     noise: bool = True,
-) -> Solved:
-    """Draw samples of a puzzle; the same for the same arguments on the same machine.
-
-    Args:
-        chosen: the run that is asked.
-        puzzle: [L] tokens, from the task's ``parse``.
-        samples: how many, by default as the run was evaluated; a network that does not sample is
-        asked once.
-        depth: supervision steps of each, by default as the run was evaluated.
-        seed: of the noise.
-        device: the CPU by default.
-        noise: False switches the noise off, see :class:`Watched`.
-
-    Raises:
-        GramError: a puzzle that has no completion.
+) -> Drawn:
+    """What samples of a puzzle answer after every supervision step: [steps, W, ...]; see
+    :func:`solve` for the arguments.
     """
-    task, device = chosen.task, device or torch.device("cpu")
-    completions = completions_of(task, puzzle)
-    model = network(chosen, device)
+    device = next(model.parameters()).device
     depth = depth or chosen.config.depth
     draws = (samples or chosen.config.width) if model.samples else 1
     stops = [Stop(step, chosen.config.act) for step in range(1, depth + 1)]
@@ -321,13 +308,45 @@ def solve(
             parts.append(part)
     steps = [Rollout(*map(torch.cat, zip(*read, strict=True))) for read in zip(*parts, strict=True)]
     columns = [torch.stack(column).cpu().numpy() for column in zip(*steps, strict=True)]
-    drawn = Drawn(columns[0].astype(np.uint8), *columns[1:])  # [steps, W, ...]
+    return Drawn(columns[0].astype(np.uint8), *columns[1:])
+
+
+def solve(
+    chosen: Run,
+    puzzle: Tokens,
+    *,
+    samples: int | None = None,
+    depth: int | None = None,
+    seed: int = 0,
+    device: torch.device | None = None,
+    noise: bool = True,
+) -> Solved:
+    """Draw samples of a puzzle; the same for the same arguments on the same machine.
+
+    Args:
+        chosen: the run that is asked.
+        puzzle: [L] tokens, from the task's ``parse``.
+        samples: how many, by default as the run was evaluated; a network that does not sample is
+        asked once.
+        depth: supervision steps of each, by default as the run was evaluated.
+        seed: of the noise.
+        device: the CPU by default.
+        noise: False switches the noise off, see :class:`Watched`.
+
+    Raises:
+        GramError: a puzzle that has no completion.
+    """
+    task = chosen.task
+    completions = completions_of(task, puzzle)
+    model = network(chosen, device or torch.device("cpu"))
+    drawn = draw_steps(chosen, model, puzzle, samples=samples, depth=depth, seed=seed, noise=noise)
+    steps = len(drawn.tokens)
     # Scored as if every step were an input of its own.
     split = Split(
-        input_ids=np.arange(depth),
-        inputs=np.tile(puzzle, (depth, 1)),
-        completions=np.tile(completions, (depth, 1)),
-        offsets=np.arange(depth + 1) * len(completions),
+        input_ids=np.arange(steps),
+        inputs=np.tile(puzzle, (steps, 1)),
+        completions=np.tile(completions, (steps, 1)),
+        offsets=np.arange(steps + 1) * len(completions),
         md5="",
     )
     return Solved(
@@ -349,18 +368,29 @@ def describe_run(chosen: Run) -> str:
     if tested is None:
         return f"{text}; not evaluated: `python -m gram.evaluate` writes its test.json"
     facts = tested["run"]
-    found = {name: 100 * (metric(tested, name) or 0) for name in ("accuracy", CHOSEN_BY)}
+    text = f"{text}, {facts['parameters']:,} parameters"
+    if CHOSEN_BY not in tested["metrics"]:  # of another judge than that of completions
+        found = [
+            f"{what} {100 * value:.1f} %"
+            for name, what in JUDGES[judge_of(settings.task)].HEADLINES.items()
+            if (value := metric(tested, name)) is not None
+        ]
+        samples = f"{facts['width']:,} samples of {facts['depth']} steps"
+        return f"{text}; tested on {facts['inputs']} x {samples}: {', '.join(found)}"
+    found_of = {name: 100 * (metric(tested, name) or 0) for name in ("accuracy", CHOSEN_BY)}
     return (
-        f"{text}, {facts['parameters']:,} parameters; on {facts['inputs']} test inputs"
-        f" {found['accuracy']:.1f} % of samples are valid, {facts['width']} samples of"
-        f" {facts['depth']} steps find {found[CHOSEN_BY]:.1f} % of an input's completions"
+        f"{text}; on {facts['inputs']} test inputs"
+        f" {found_of['accuracy']:.1f} % of samples are valid, {facts['width']} samples of"
+        f" {facts['depth']} steps find {found_of[CHOSEN_BY]:.1f} % of an input's completions"
     )
 
 
-def trained_on(chosen: Run, puzzle: Tokens) -> bool:
+def trained_on(chosen: Run, puzzle: Tokens) -> bool | None:
     """Whether a puzzle [L] was among the training inputs of a run: its data set is made again, and
-    looked at.
+    looked at; None of one that is made from files.
     """
+    if family_of(chosen.settings.task).sources:
+        return None
     settings, enumeration = chosen.settings, chosen.task.examples()
     same = (enumeration.inputs == puzzle).all(axis=1)
     splits = assign_splits(enumeration, settings.data.split, split_fold(settings.task)[1])
@@ -387,7 +417,7 @@ def report(chosen: Run, solved: Solved) -> str:
     task, exist = solved.task, len(solved.completions)
     depth, samples = solved.found.shape
     answers = solved.answers
-    seen = "yes" if trained_on(chosen, solved.puzzle) else "no"
+    seen = {True: "yes", False: "no", None: "not known"}[trained_on(chosen, solved.puzzle)]
     lines = [
         f"{task.describe(solved.puzzle)}; completions that exist: {exist}; trained on it: {seen}",
         *textwrap.wrap(describe_run(chosen), WIDTH, subsequent_indent="  ", break_on_hyphens=False),

@@ -79,13 +79,7 @@ def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
     percent.
     """
     rows = pd.DataFrame(
-        {"seed": evaluation["run"]["seed"], "metric": metric}
-        | {key: row[key] for key in ("sampler", "width", "rollout_seed")}
-        | {
-            key: 100 * row[metric][key]
-            for key in ("value", "ceiling")
-            if row[metric].get(key) is not None
-        }
+        in_percent(evaluation["run"]["seed"], row, metric)
         for evaluation in evaluations
         for row in evaluation["by_sampler"]
         for metric in COMPARED
@@ -128,6 +122,21 @@ def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def in_percent(seed: int, row: dict[str, Any], metric: str) -> dict[str, Any]:
+    """One metric of a sampler on a run, in percent: a line of the table of all of them."""
+    line = {"seed": seed, "metric": metric}
+    line |= {key: row[key] for key in ("sampler", "width", "rollout_seed")}
+    found = {key: row[metric].get(key) for key in ("value", "ceiling")}
+    return line | {key: 100 * value for key, value in found.items() if value is not None}
+
+
+def halting_of(evaluation: dict[str, Any]) -> dict[str, float]:
+    """The share of a run's trajectories that never halt, and steps and accuracy of those that
+    would.
+    """
+    return {key: evaluation["halting"][key]["value"] for key in ("never", "steps", "accuracy")}
+
+
 def scaling_of(evaluations: list[dict[str, Any]]) -> list[str]:
     """One task and method over depth: one sample, and an answer chosen among several; then where
     trajectories halt.
@@ -139,10 +148,7 @@ def scaling_of(evaluations: list[dict[str, Any]]) -> list[str]:
         here = data[(data["depth"] == depth) & (data["width"] == width)]
         values = (here.loc[here["metric"] == metric, "value"] for metric in ("accuracy", *CHOOSERS))
         rows.append([str(depth), *(mean_and_std(value.mean(), value.std()) for value in values)])
-    halting = pd.DataFrame(
-        {key: one["halting"][key]["value"] for key in ("never", "steps", "accuracy")}
-        for one in evaluations
-    )
+    halting = pd.DataFrame(map(halting_of, evaluations))
     deepest = data["depth"].max()
     return [
         (

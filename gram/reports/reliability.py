@@ -76,11 +76,11 @@ def counted(what: str, lines: dict[str, dict[str, Any]], columns: dict[str, str]
     def cells(one: dict[str, Any]) -> list[str]:
         return [f"{one[key]:,}" if one.get(key) is not None else NOT_COUNTED for key in columns]
 
-    sums = {
-        key: sum(one[key] for one in lines.values() if one.get(key) is not None)
-        for key in columns
-        if any(one.get(key) is not None for one in lines.values())
-    }
+    sums = {}
+    for key in columns:
+        known = [one[key] for one in lines.values() if one.get(key) is not None]
+        if known:
+            sums[key] = sum(known)
     rows = [[name, *cells(one)] for name, one in lines.items()]
     return pipe_table([what, *columns.values()], [*rows, ["sum", *cells(sums)]])
 
@@ -113,15 +113,12 @@ def rules(root: Path) -> str:
         lines = list(csv.DictReader(handle, delimiter="\t"))
     if not lines or list(lines[0]) != ["rule", "fault", "tried", "same_bytes", "other"]:
         raise GramError(f"{path}: the columns must be rule, fault, tried, same_bytes, other")
-    faults = list(dict.fromkeys(line["fault"] for line in lines))
-    by_fault = {
-        fault: {
-            key: sum(int(line[column]) for line in lines if line["fault"] == fault)
-            for key, column in (("tried", "tried"), ("same", "same_bytes"), ("wrong", "other"))
-        }
-        for fault in faults
-    }
-    columns = {"tried": "tried", "same": "same bytes", "wrong": "other"}
+    columns = {"tried": "tried", "same_bytes": "same bytes", "other": "other"}
+    by_fault: dict[str, dict[str, int]] = {}
+    for line in lines:
+        counts = by_fault.setdefault(line["fault"], dict.fromkeys(columns, 0))
+        for column in columns:
+            counts[column] += int(line[column])
     pairs, names = len(lines), len({line["rule"] for line in lines})
     head = (
         f"{pairs} pairs of a rule and a fault, of {names} rules; the same command was given again."

@@ -91,12 +91,12 @@ def in_words(table: pd.DataFrame, width: int) -> list[str]:
         ),
         TWIN: "For its deterministic twin these are {:.1f} % and {:.1f} %.",
     }
-    shown = ("hostile_accuracy", "hostile_coverage_macro")
-    return [
-        line.format(*(values[method, metric] for metric in shown))
-        for method, line in lines.items()
-        if (method, shown[0]) in values
-    ]
+    found = []
+    for method, line in lines.items():
+        if (method, "hostile_accuracy") in values:
+            accuracy = values[method, "hostile_accuracy"]
+            found.append(line.format(accuracy, values[method, "hostile_coverage_macro"]))
+    return found
 
 
 def short_tables(root: Path) -> str:
@@ -225,9 +225,7 @@ def reproduction(root: Path) -> str:
 
 def seeds_table(evaluations: list[dict[str, Any]]) -> list[str]:
     """A line per seed with every metric that any of them has."""
-    metrics = [
-        name for name, metric in METRICS.items() if any(measured(e, metric) for e in evaluations)
-    ]
+    metrics = [name for name in METRICS if measured_in_any(evaluations, name)]
     rows = []
     for evaluation in evaluations:
         one = evaluation["run"]
@@ -240,35 +238,38 @@ def seeds_table(evaluations: list[dict[str, Any]]) -> list[str]:
     return pipe_table(["run", *metrics], rows)
 
 
+def measured_in_any(evaluations: list[dict[str, Any]], name: str) -> bool:
+    """Whether any of the evaluations has a metric."""
+    return any(measured(evaluation, METRICS[name]) for evaluation in evaluations)
+
+
 def provenance_table(folder: Path, evaluations: list[dict[str, Any]]) -> list[str]:
     """A line per seed: steps, time, code, versions and device; with folds over all of them."""
     rows = []
     for evaluation in evaluations:
         one = evaluation["run"]
         metas = metas_of(folder, one["task"], one["method"], one["seed"])
-        commits = (
-            (
-                f"{m['commit'][:12]}{' (with local changes)' if m['dirty'] else ''}"
-                if m["commit"]
-                else None
-            )
-            for m in metas
-        )
         row = {
             "run": f"{one['task']} {one['method']} seed {one['seed']}",
             "folds": str(one.get("folds", 1)),
             "steps each": distinct(steps_of(m) for m in metas),
             "training": duration(sum(m["seconds"] for m in metas)),
-            "commit": distinct(commits),
+            "commit": distinct(map(commit_of, metas)),
             "code trained by": distinct(m["code_hash"] for m in metas),
             "code evaluated by": one["evaluated_by"]["code_hash"],
+            "torch": distinct(m["torch"] for m in metas),
+            "python": distinct(m["python"] for m in metas),
+            "device": distinct(described(m) for m in metas),
         }
-        rows.append(
-            row
-            | {key: distinct(m[key] for m in metas) for key in ("torch", "python")}
-            | {"device": distinct(described(m) for m in metas)}
-        )
+        rows.append(row)
     return prose_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def commit_of(meta: dict[str, Any]) -> str | None:
+    """The commit that trained a run, in short; None outside of git."""
+    if not meta["commit"]:
+        return None
+    return f"{meta['commit'][:12]}{' (with local changes)' if meta['dirty'] else ''}"
 
 
 def steps_of(meta: dict[str, Any]) -> str:
@@ -281,16 +282,13 @@ def datasets(root: Path) -> str:
     """Rows and content MD5 of every listed table."""
     path = Path("resources/checksums.tsv")
     listed = read_listed(root / path)
-    rows = [
-        [
-            name,
-            *(
-                f"{one.rows:,} `{one.md5[:MD5_DIGITS]}`" if (one := sums.get(split)) else NOTHING
-                for split in TABLES
-            ),
-        ]
-        for name, sums in listed.items()
-    ]
+    rows = []
+    for name, sums in listed.items():
+        cells = [name]
+        for split in TABLES:
+            one = sums.get(split)
+            cells.append(f"{one.rows:,} `{one.md5[:MD5_DIGITS]}`" if one else NOTHING)
+        rows.append(cells)
     if not rows:
         return f"`{path}` lists no data set yet."
     note = (

@@ -53,12 +53,12 @@ def write_tensors(
         temporary.write_bytes(content)
 
 
-def read_tensors(path: Path, mend: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, fix: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors on the CPU and the JSON header ({} without one), without its digest.
 
     Args:
         path: the file.
-        mend: what to do if it is broken.
+        fix: what to do if it is broken.
 
     Raises:
         GramError: missing or broken file, or one whose digest is of another content.
@@ -85,7 +85,7 @@ def read_tensors(path: Path, mend: str = TRAIN_AGAIN) -> tuple[dict[str, Tensor]
         raise
     except Exception as error:  # safetensors and torch raise many kinds for damaged files
         cause = str(error).partition("\n")[0][:200]
-        raise GramError(f"{path}: not a readable safetensors file ({cause}); {mend}") from error
+        raise GramError(f"{path}: not a readable safetensors file ({cause}); {fix}") from error
     return tensors, header
 
 

@@ -19,9 +19,16 @@ TRAIN_IT = "leave reference_runs out of the configuration to train the run here"
 
 
 def trained_here(folder: Path) -> bool:
-    """Whether ``folder`` holds a run as training left it, which a kept one must never replace."""
+    """Whether ``folder`` holds a run as training left it, which a kept one must never replace.
+
+    Without its meta.json, or with one that a fault of the disk emptied, there is none: nothing
+    shows such a run, and to train it again would delete it as well.
+
+    Raises:
+        GramError: its meta.json is damaged.
+    """
     meta = folder / META
-    if not meta.exists():
+    if not meta.exists() or (meta.is_file() and not meta.stat().st_size):
         return False
     content = files.read_json(meta)
     return not isinstance(content, dict) or KEPT not in content
@@ -48,21 +55,21 @@ def check(reference: Path, config: Path, card: Path) -> None:
     if KEPT not in meta:
         raise GramError(
             f"{reference / 'meta.json'}: no {KEPT}: not a kept run; write it with `python -m"
-            " gram.keep`"
+            " gram.export`"
         )
-    mend = TRAIN_IT + (
+    fix = TRAIN_IT + (
         f", or check out commit {meta['commit'][:12]}, which made it" if meta["commit"] else ""
     )
     try:
         kept = load_run(reference / "config.json")
     except GramError as error:
-        raise GramError(f"{error}; the reference run was trained by other code: {mend}") from error
+        raise GramError(f"{error}; the reference run was trained by other code: {fix}") from error
     wanted = load_run(config)
     if difference := first_difference(kept.without_execution(), wanted.without_execution()):
         key, there, here = difference
         raise GramError(
             f"{reference / 'config.json'}: {key}: {short(there)}, but {short(here)} in {config}: "
-            f"the reference run was trained with other settings: {mend}"
+            f"the reference run was trained with other settings: {fix}"
         )
     trained.check_settings(kept, reference / "config.json", meta, reference / META)
     check_card(card, wanted.data, config)
@@ -73,7 +80,7 @@ def check(reference: Path, config: Path, card: Path) -> None:
         if md5 != tables[split]["md5"]:
             raise GramError(
                 f"{reference}: trained on a {split} split with MD5 {md5}, but {card} has"
-                f" {tables[split]['md5']}: {mend}"
+                f" {tables[split]['md5']}: {fix}"
             )
     trained.check_file(reference, meta, WEIGHTS)
     trained.read_history(reference)
@@ -101,7 +108,7 @@ def main() -> None:
     """
     parser = Parser(prog="python -m gram.restore", description=main.__doc__)
     parser.add_argument(
-        "--reference", type=Path, required=True, help="folder that python -m gram.keep wrote"
+        "--reference", type=Path, required=True, help="folder that python -m gram.export wrote"
     )
     parser.add_argument(
         "--config", type=Path, required=True, help="config.json of the run that is asked for"

@@ -16,7 +16,7 @@ from gram.settings.config import first_difference, load_run
 from gram.system import files, shapes
 from gram.system.errors import GramError, short
 
-KEPT = "kept_weights"  # what gram.keep adds to meta.json: which weights, in which dtype, and MD5s
+KEPT = "kept_weights"  # what gram.export adds to meta.json: which weights, in which dtype, and MD5s
 FILES_MD5 = "files_md5"  # the key of meta.json with the MD5 of weights and history
 UNFINISHED = "unfinished"  # the key of meta.json of a run that was kept before its last step
 WEIGHTS, HISTORY, META = "weights.safetensors", "history.jsonl", "meta.json"
@@ -80,12 +80,12 @@ def check_file(folder: Path, meta: dict[str, Any], name: str) -> str:
     path, noted = folder / name, md5_of(meta, name)
     found = files.md5(path)
     if noted not in (None, found):
-        mend = (
+        fix = (
             "restore both with git"
             if KEPT in meta
             else "damaged, or of another run; delete it and train the run again"
         )
-        raise GramError(f"{path}: MD5 {found}, but its {META} says {noted}; {mend}")
+        raise GramError(f"{path}: MD5 {found}, but its {META} says {noted}; {fix}")
     return found
 
 

@@ -21,7 +21,7 @@ class EvaluateConfig:
 
     depth: int = setting(16, "supervision steps of a rollout", least=1, most=REPEATS)
     width: int = setting(
-        20, "trajectories per input for models that sample (20 in the paper)", least=1, most=REPEATS
+        20, "trajectories per input for models that sample (20 in the paper)", least=1, most=ROWS
     )
     act: bool = setting(
         False, "stop a trajectory when its halting probability passes 0.5", gap="Open for Table 1."
@@ -32,9 +32,6 @@ class EvaluateConfig:
         "fp32",
         "precision of the forward pass (guidance heads are apart from it); bf16 is quicker on GPUs,"
         " and on processors that multiply it",
-    )
-    matmul: Literal["tf32", "fp32"] = setting(
-        "tf32", "on GPUs: how matrix products of fp32 numbers are made; see train: matmul"
     )
     batch_size: int = setting(512, "trajectories at a time", least=1, most=ROWS)
     sampler: str = setting(

@@ -352,7 +352,9 @@ class TrainConfig:
     matmul: Literal["tf32", "fp32"] = setting(
         "tf32",
         "on GPUs: matrix products of fp32 numbers as TF32, eight times as fast there and with"
-        " factors of 10 bits, or in full; sums are fp32, and on a CPU this has no effect",
+        " factors of 10 bits, or in full, in training and when the run is evaluated; sums are fp32,"
+        " and on a CPU this has no effect",
+        execution=True,
     )
     compile: Literal["none", "default", "graphs"] = setting(
         "none",

@@ -23,7 +23,7 @@ LISTED = 12  # names that are listed where none is close to the one given
 
 
 class GramError(Exception):
-    """Bad input or a failed machine; the message names the file, the key and the mend in one
+    """Bad input or a failed machine; the message names the file, the key and the fix in one
     line.
     """
 

@@ -22,7 +22,7 @@ from typing import Any
 from gram.system import regular, stopping
 from gram.system.errors import GramError
 
-MENDS = {
+FIXES = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
     errno.EACCES: "no permission to write there: choose another folder or change its permissions",
@@ -61,8 +61,8 @@ def remove_leftovers(path: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> GramError:
     """What to say of a file that cannot be written."""
-    mend = MENDS.get(error.errno or 0, "see the message of the operating system")
-    return GramError(f"{path}: cannot be written ({error.strerror or error}): {mend}")
+    fix = FIXES.get(error.errno or 0, "see the message of the operating system")
+    return GramError(f"{path}: cannot be written ({error.strerror or error}): {fix}")
 
 
 def refuse_special(path: Path) -> None:

@@ -130,19 +130,19 @@ def _try_lock(path: Path) -> list[int] | None:
     Raises:
         GramError: the file cannot be opened or locked, or is none.
     """
-    mend = "set TMPDIR to a folder that all jobs of this machine can use"
+    fix = "set TMPDIR to a folder that all jobs of this machine can use"
     while True:
         try:
             descriptor = _open_lock(path)
         except OSError as error:
-            raise GramError(f"{path}: cannot be opened ({error.strerror}): {mend}") from error
+            raise GramError(f"{path}: cannot be opened ({error.strerror}): {fix}") from error
         except GramError as error:
-            raise GramError(f"{error}, or {mend}") from error
+            raise GramError(f"{error}, or {fix}") from error
         try:
             free = regular.try_lock(descriptor)
         except OSError as error:
             os.close(descriptor)
-            raise GramError(f"{path}: cannot be locked ({error.strerror}): {mend}") from error
+            raise GramError(f"{path}: cannot be locked ({error.strerror}): {fix}") from error
         if free and not regular.still_named(path, descriptor):
             os.close(descriptor)  # removed meanwhile, and another job may have made it anew
             continue
@@ -194,8 +194,8 @@ def take(gpus: Sequence[str], count: int, folder: Path) -> dict[str, list[int]]:
         if time.monotonic() - said > SAID_EVERY:
             said = time.monotonic()
             minutes = f"{(said - started) / 60:.0f} minutes"
-            mend = f"`fuser {folder}/gram-gpu-*.lock` shows which"
-            print(f"waiting for {minutes}: {wanted}; {mend}", file=sys.stderr, flush=True)
+            fix = f"`fuser {folder}/gram-gpu-*.lock` shows which"
+            print(f"waiting for {minutes}: {wanted}; {fix}", file=sys.stderr, flush=True)
         taken = try_take(gpus, count, folder)
     return taken
 

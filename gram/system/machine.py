@@ -15,15 +15,15 @@ OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 @contextmanager
-def explained(where: str, mend: Callable[[], str]) -> Iterator[None]:
+def explained(where: str, fix: Callable[[], str]) -> Iterator[None]:
     """Turn what torch raises when memory runs out, or when torch.compile fails, into one line.
 
     Args:
         where: what was being done.
-        mend: tells how it can be done with less memory.
+        fix: tells how it can be done with less memory.
 
     Raises:
-        GramError: names ``where`` and the mend.
+        GramError: names ``where`` and the fix.
     """
     try:
         yield
@@ -31,7 +31,7 @@ def explained(where: str, mend: Callable[[], str]) -> Iterator[None]:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
             sign in str(error) for sign in OUT_OF_MEMORY
         ):
-            raise GramError(f"{where}: out of memory; {mend()}") from error
+            raise GramError(f"{where}: out of memory; {fix()}") from error
         from torch._dynamo.exc import (
             TorchDynamoException,
         )  # here, because this import takes seconds
@@ -43,7 +43,7 @@ def explained(where: str, mend: Callable[[], str]) -> Iterator[None]:
         raise
 
 
-def micro_batch_mend(rows: int) -> str:
+def micro_batch_fix(rows: int) -> str:
     """What to change when a step on micro-batches of ``rows`` rows needs too much memory."""
     if rows == 1:
         return "train: micro_batch is 1 already: use a device with more memory, or a smaller model"

@@ -86,5 +86,11 @@ def same_type(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool | None:
         return False
     if "cuda" in (one.get("device_type"), other.get("device_type")):
         return True
-    types = [[(meta.get("processor") or {}).get(key) for key in TYPE] for meta in (one, other)]
+    types = type_of(one), type_of(other)
     return types[0] == types[1] if all(map(any, types)) else None
+
+
+def type_of(meta: Mapping[str, Any]) -> list[Any]:
+    """What tells the type of the processor that made a result; None for what was not noted."""
+    found = meta.get("processor") or {}
+    return [found.get(key) for key in TYPE]

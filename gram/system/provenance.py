@@ -8,7 +8,7 @@ import platform
 import re
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,13 +40,20 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """Commit and dirty flag (null outside of git), code hash, versions, device and processor."""
+def provenance(device: torch.device, made_by: Sequence[str] = ()) -> dict[str, Any]:
+    """Commit and dirty flag (null outside of git), code hash, versions, device and processor.
+
+    Args:
+        device: what computed.
+        made_by: the modules that the hash is of, with what they import (``code_of``); () for the
+            whole package.
+    """
     status = _git("status", "--porcelain", "--untracked-files=no")
     cuda = device.type == "cuda"
     return {
         "gram_version": gram.__version__,
-        "code_hash": code_hash(),
+        "code_hash": code_hash(tuple(made_by)),
+        **({"code_of": list(made_by)} if made_by else {}),
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),

@@ -112,6 +112,7 @@ META = mapping(
         "device": TEXT,
     },
     code_hashes={"type": "array", "items": TEXT, "minItems": 1},
+    code_of={"type": "array", "items": TEXT, "minItems": 1},
     files_md5=each(MD5),
     kept_weights=mapping(
         needed={"which": {"enum": ["ema", "raw"]}, "dtype": TEXT, "md5": MD5, "md5_of_full": MD5},
@@ -137,7 +138,7 @@ HISTORY_LINE = {
 # A table in short: its runs, and the options of the command that wrote it.
 SUMMARY = mapping(needed={"runs": rows(TEXT), "options": TEXT})
 SAMPLES_MD5 = "samples_md5"  # the fact with the MD5 of the Parquet file of an evaluation's samples
-CODE = mapping(needed={"code_hash": TEXT})
+CODE = mapping(needed={"code_hash": TEXT}, code_of={"type": "array", "items": TEXT, "minItems": 1})
 # An MD5, or for a pooled evaluation one for each fold.
 PER_FOLD = either(TEXT, each(TEXT, 1))
 # The facts of a run in an evaluation.
@@ -233,6 +234,8 @@ SECTIONS: dict[str, Schema] = {
     "by_fact": rows(
         row_of_metrics(" ".join(OF_EXACT), fact=TEXT, bin=TEXT, least=whole(-MOST), inputs=whole())
     ),
+    "by_times": rows(mapping(needed={"times": whole(1), "seen": whole(), "new": whole()})),
+    "listed": mapping(needed={"seen": whole(), "new": whole()}),
     "by_completions": rows(
         row_of_metrics("accuracy coverage_macro", n_completions=whole(), inputs=whole())
     ),
@@ -281,7 +284,7 @@ def _validator(name: str) -> Draft202012Validator:
     return Draft202012Validator(known[name])
 
 
-def check(validator: Draft202012Validator, value: Any, where: str, what: str, mend: str) -> Any:
+def check(validator: Draft202012Validator, value: Any, where: str, what: str, fix: str) -> Any:
     """``value``, if it is as the schema says.
 
     Args:
@@ -289,7 +292,7 @@ def check(validator: Draft202012Validator, value: Any, where: str, what: str, me
         value: from :func:`gram.system.files.read_json`.
         where: the file, and the line of it.
         what: the file should be, as "the meta.json of a run".
-        mend: what to do if it is not.
+        fix: what to do if it is not.
 
     Raises:
         GramError: names the first key that is missing or has another kind of value.
@@ -306,11 +309,11 @@ def check(validator: Draft202012Validator, value: Any, where: str, what: str, me
     else:
         rule = f"{error.validator} {short(error.validator_value)}"
         problem = f"{'.'.join(keys) or 'all of it'} is {short(error.instance)}, against {rule}"
-    raise GramError(f"{where}: not {what} ({problem}); {mend}")
+    raise GramError(f"{where}: not {what} ({problem}); {fix}")
 
 
-def _read(path: Path, validator: Draft202012Validator, what: str, mend: str) -> dict[str, Any]:
-    found: dict[str, Any] = check(validator, files.read_json(path), str(path), what, mend)
+def _read(path: Path, validator: Draft202012Validator, what: str, fix: str) -> dict[str, Any]:
+    found: dict[str, Any] = check(validator, files.read_json(path), str(path), what, fix)
     return found
 
 
@@ -320,8 +323,8 @@ def read_card(path: Path) -> dict[str, Any]:
     Raises:
         GramError: missing, broken, or another file.
     """
-    mend = "delete its folder and build it again"
-    return _read(path, _validator("card"), "the card of a data set", mend)
+    fix = "delete its folder and build it again"
+    return _read(path, _validator("card"), "the card of a data set", fix)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -366,7 +369,7 @@ def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any
     Raises:
         GramError: missing, broken, or another file.
     """
-    mend = "delete it and build it again"
-    found = _read(path, _evaluation(sections), "the evaluation needed here", mend)
+    fix = "delete it and build it again"
+    found = _read(path, _evaluation(sections), "the evaluation needed here", fix)
     found["run"].setdefault("noise_scale", 1.0)
     return found

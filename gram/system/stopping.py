@@ -65,13 +65,13 @@ class Stops:
         number: of the signal; 0 without a request.
         patience: seconds that the main thread has for its reaction.
         guard: held by the thread while it ends the process; whoever holds it is not ended.
-        farewell: called by the thread before it ends the process; gives the line to write.
+        last_message: called by the thread before it ends the process; gives the line to write.
     """
 
     number: int
     patience: float
     guard: AbstractContextManager[object]
-    farewell: Callable[[int], str]
+    last_message: Callable[[int], str]
 
     def __init__(self) -> None:
         self._raises = True
@@ -85,7 +85,7 @@ class Stops:
         self.number = 0
         self.patience = PATIENCE
         self.guard = threading.Lock()
-        self.farewell = lambda number: str(Stopped(number))
+        self.last_message = lambda number: str(Stopped(number))
         self._reacts.clear()
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
@@ -141,7 +141,7 @@ class Stops:
             if self._reacts.is_set():
                 return
             try:
-                line = self.farewell(number)
+                line = self.last_message(number)
             except Exception as error:  # such as a full disk
                 line = f"{named(number)}: {error}"
             for path in list(leftovers):

@@ -22,8 +22,8 @@ NAME = ".writer"  # of the locked file, which says whose the lock is; removed at
 
 def _cannot(path: Path, error: OSError, what: str = "opened") -> GramError:
     """What to say where the folder cannot be written."""
-    mend = files.MENDS.get(error.errno or 0, "choose another folder")
-    return GramError(f"{path}: cannot be {what} ({error.strerror}): {mend}")
+    fix = files.FIXES.get(error.errno or 0, "choose another folder")
+    return GramError(f"{path}: cannot be {what} ({error.strerror}): {fix}")
 
 
 def _open(path: Path) -> tuple[int, bool]:

@@ -12,12 +12,11 @@ from pathlib import Path
 import pandas as pd
 
 from gram.system import files
-from gram.system.code_version import code_hash
 from gram.system.errors import GramError, Parser, run
 from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.ending import last_lines
-from gram.tables.evaluations import read_evaluations
+from gram.tables.evaluations import present_code, read_evaluations
 from gram.tables.layout import document
 from gram.tables.overridden import EXPERIMENTS, with_settings
 from gram.tables.paper import paper_table, paper_tables
@@ -50,7 +49,7 @@ def measured_table(
     """The long table, and the runs in it with their metas; see :func:`write_table`."""
     read = read_evaluations(evaluations)
     runs = runs_of(evaluations, read)
-    table = whole_table(name, read, reported, code_hash(), failed)
+    table = whole_table(name, read, reported, present_code, failed)
     return with_settings(table, runs, experiments), runs
 
 

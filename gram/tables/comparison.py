@@ -189,10 +189,11 @@ def same_digits(here: Runs, kept: Runs) -> bool:
     names = columns_of(here)
 
     def values(runs: Runs) -> dict[int, list[Any]]:
-        return {
-            one["run"]["seed"]: [measured(one, METRICS[name]).get("value") for name in names]
-            for one in runs.evaluations
-        }
+        found = {}
+        for one in runs.evaluations:
+            numbers = [measured(one, METRICS[name]).get("value") for name in names]
+            found[one["run"]["seed"]] = numbers
+        return found
 
     return values(here).items() <= values(kept).items()
 

@@ -104,7 +104,7 @@ def read_ledger(path: Path) -> list[Pod] | None:
         return None
     except (OSError, ValueError) as error:
         raise GramError(
-            f"{path}: cannot be read as a ledger ({error}); mend it or move it away"
+            f"{path}: cannot be read as a ledger ({error}); fix it or move it away"
         ) from error
     pods = []
     for number, text in enumerate(texts, start=1):
@@ -115,7 +115,7 @@ def read_ledger(path: Path) -> list[Pod] | None:
                 break
             raise GramError(
                 f"{path}:{number}: no line of a ledger (JSON with cost, outcome and, if any, jobs);"
-                " mend or delete this line"
+                " fix or delete this line"
             ) from error
     return pods
 
@@ -198,7 +198,9 @@ def costs(
     if paid[None] and sum(paid[None].values()):
         rows.append({"task": OTHER_PODS, **_dollars(paid[None])})
     here = [meta for meta in metas if KEPT not in meta]
-    everything = {purpose: sum(sums[purpose] for sums in paid.values()) for purpose in PURPOSES}
+    everything = {}
+    for purpose in PURPOSES:
+        everything[purpose] = sum(sums[purpose] for sums in paid.values())
     rows.append({"task": TOTAL, **_taken(here), **_dollars(everything)})
     columns = [
         "task",

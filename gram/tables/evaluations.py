@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gram.runs.trained import META, UNFINISHED, WEIGHTS, how_far, md5_of, told_apart
 from gram.settings.config import split_fold
+from gram.system.code_version import code_hash
 from gram.system.errors import GramError, short
 from gram.system.shapes import read_evaluation, read_meta
 from gram.tables.names import FAILED, NOT_RUN
@@ -167,15 +168,28 @@ def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
     return trained, evaluated
 
 
+Present = Callable[[Mapping[str, Any]], str]
+
+
+def present_code(by: Mapping[str, Any]) -> str:
+    """What the hash of a result's code would be if the present code made it.
+
+    Args:
+        by: who trained or evaluated. One that does not say which modules that were, as before these
+            were noted, was hashed with the whole package, and is compared with the whole.
+    """
+    return code_hash(tuple(by.get("code_of", ())))
+
+
 def status(
-    runs: Sequence[dict[str, Any]], present_code: str | None, *, failed: bool = False
+    runs: Sequence[dict[str, Any]], present_code: Present | None, *, failed: bool = False
 ) -> str:
     """Whether the seeds of one row are there and belong together: "not run", "failed",
     "incomplete", "mixed", "stale" or "ok".
 
     Args:
         runs: facts of each seed.
-        present_code: hash of the present code; None leaves out the comparison with it.
+        present_code: :func:`present_code`; None leaves out the comparison with it.
         failed: whether the run of another seed failed.
     """
     if not runs:
@@ -187,4 +201,9 @@ def status(
     )
     if len(trained) > 1 or len(evaluated) > 1:
         return "mixed"
-    return "ok" if present_code is None or trained | evaluated == {present_code} else "stale"
+    fresh = present_code is None or all(
+        by["code_hash"] == present_code(by)
+        for run in runs
+        for by in (run["trained_by"], run["evaluated_by"])
+    )
+    return "ok" if fresh else "stale"

@@ -196,7 +196,9 @@ def compute_table(grid: dict[str, dict[str, Any]]) -> Table:
     """The methods that were run: what training and one test input cost."""
     firsts = [next(iter(row.values())) for row in grid.values()]
     shown = COMPUTE | (NARROWED if any(row.noise_scale != 1 for row in firsts) else {})
-    rows = [[method_cell(row), *(written(getattr(row, key)) for key in shown)] for row in firsts]
+    rows = []
+    for row in firsts:
+        rows.append([method_cell(row), *(written(getattr(row, key)) for key in shown)])
     return Table("Compute", [("", "method"), *(("", name) for name in shown.values())], rows)
 
 
@@ -423,6 +425,11 @@ def document(
     for name in names:
         if (table_of := table_with(name)) not in tables:
             tables.append(table_of)
+    sections = []
+    for task, part in parts:
+        of_task = [one for one in others if one.task == sized_task(task)]
+        claims = compared.get(task, ()) if part is last[task] else ()
+        sections.append(section(task, part, of_task, claims))
     return Document(
         title,
         [
@@ -430,15 +437,7 @@ def document(
             *(one.note for one in tables if one.note),
             *([f"Also in the paper, and not run: {', '.join(absent)}."] if absent else []),
         ],
-        [
-            section(
-                task,
-                part,
-                [one for one in others if one.task == sized_task(task)],
-                compared.get(task, ()) if part is last[task] else (),
-            )
-            for task, part in parts
-        ],
+        sections,
         [
             *(item for one in tables for item in one.terms.items()),
             *legend(set(shown["metric"])),

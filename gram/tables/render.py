@@ -42,11 +42,16 @@ LATEX = {
 }
 
 
+def escaped(line: Sequence[str]) -> list[str]:
+    """Cells of a Markdown table, in which a pipe would end a cell."""
+    return [cell.replace("|", "\\|") for cell in line]
+
+
 def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table of numbers, padded to equal width so that the source is
     readable as well.
     """
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
+    cells = [escaped(line) for line in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
     first, *others = widths
     rule = "|" + "|".join(["-" * (first + 2), *("-" * (width + 1) + ":" for width in others)]) + "|"
@@ -60,7 +65,7 @@ def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 def prose_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a Markdown table of sentences: flush left, without padding."""
     lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return ["| " + " | ".join(escaped(line)) + " |" for line in lines]
 
 
 def markdown(document: Document, level: int = 1) -> str:
@@ -100,9 +105,8 @@ def html_table(table: Table) -> list[str]:
         lines.append(f'<tr class="groups">{"".join(cells)}</tr>')
     heads = "".join(f"<th>{html.escape(name)}</th>" for _, name in table.header)
     lines.append(f"<tr>{heads}</tr></thead><tbody>")
-    lines += [
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows
-    ]
+    for row in table.rows:
+        lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>")
     return [*lines, "</tbody></table></div>"]
 
 

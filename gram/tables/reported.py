@@ -76,10 +76,9 @@ def reported_rows(path: Path, name: str) -> list[dict[str, Any]]:
     """
     text = ("table", "task", "method", "params", "metric", "note")
     table = read_columns(path, text, ("value", "std"), optional=("params", "note", "std"))
-    return [
-        {str(key): value for key, value in row.items()}
-        for row in table[table["table"] == name].to_dict("records")
-    ]
+    rows = table[table["table"] == name].rename(columns=str)
+    records: list[Any] = rows.to_dict("records")
+    return records
 
 
 def our_methods(name: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pandas as pd
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of
 from gram.system.errors import GramError, suggestion
-from gram.tables.evaluations import shown_progress, status
+from gram.tables.evaluations import Present, shown_progress, status
 from gram.tables.names import METRICS, Metric, in_order, label
 from gram.tables.paper import MAIN, PAPER, paper_table, rows_of, table_with
 from gram.tables.reported import Reported, read_reported
@@ -143,7 +143,7 @@ def row_of(
 def table1(
     evaluations: Sequence[dict[str, Any]],
     reported: Reported,
-    present_code: str | None,
+    present_code: Present | None,
     failed: Collection[Run] = (),
 ) -> pd.DataFrame:
     """Table 1, with every method that was evaluated; see :func:`long_table`."""
@@ -154,7 +154,7 @@ def whole_table(
     name: str,
     evaluations: Sequence[dict[str, Any]],
     reported: Path,
-    present_code: str | None,
+    present_code: Present | None,
     failed: Collection[Run] = (),
 ) -> pd.DataFrame:
     """A table of ``resources/paper.yaml``, its parts below one another.
@@ -187,7 +187,7 @@ def long_table(
     part: str,
     evaluations: Sequence[dict[str, Any]],
     reported: Reported,
-    present_code: str | None,
+    present_code: Present | None,
     failed: Collection[Run] = (),
 ) -> pd.DataFrame:
     """A long table with the columns ``COLUMNS``; percentages, as the paper prints them.
@@ -200,7 +200,7 @@ def long_table(
         part: of a table in ``resources/paper.yaml``, whose rows name and order the methods.
         evaluations: from :func:`gram.tables.evaluations.read_evaluations`.
         reported: from :func:`read_reported`.
-        present_code: hash of the present code, which marks stale rows; None marks none.
+        present_code: of :mod:`gram.tables.evaluations`, which marks stale rows; None marks none.
         failed: the runs that were asked for and ended with an error.
     """
     closed, names = table_with(part).closed, rows_of(part)

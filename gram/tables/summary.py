@@ -46,14 +46,13 @@ class Summary:
         """What is kept beside the table: its runs and options, and by task its sentences and
         rows.
         """
-        tasks = {
-            one.task: {
+        tasks = {}
+        for one in self.headlines:
+            tasks[one.task] = {
                 "sentences": sentences(one),
                 "columns": list(one.columns.values()),
                 "rows": {row.label: row.cells for row in one.rows},
             }
-            for one in self.headlines
-        }
         return {
             "runs": self.runs,
             "options": self.options,
@@ -98,17 +97,15 @@ def sentences(headline: Headline) -> list[str]:
     Args:
         headline: of the task.
     """
+    both = sorted(headline.rows, key=lambda row: row.method != GRAM)
     if sentence := JUDGES[judge_of(headline.task)].SENTENCE:
-        return [
-            sentence.format(
-                method=called(row),
-                **{name: mean(headline, row, name) for name in headline.columns},
-            )
-            for row in sorted(headline.rows, key=lambda row: row.method != GRAM)
-        ]
+        said = []
+        for row in both:
+            means = {name: mean(headline, row, name) for name in headline.columns}
+            said.append(sentence.format(method=called(row), **means))
+        return said
     if not headline.with_several:
         return [f"None of the {headline.inputs:,} test inputs has several solutions."]
-    both = sorted(headline.rows, key=lambda row: row.method != GRAM)
     valid = [
         f"{mean(headline, row, 'hostile_accuracy')} of the answers of {called(row)}" for row in both
     ]

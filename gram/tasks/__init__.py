@@ -12,7 +12,7 @@ from gram.settings import DataSettings
 from gram.settings.parsing import parse
 from gram.settings.tasks import FAMILIES, family_and_size, family_of
 from gram.system.errors import GramError
-from gram.tasks.base import PAD, Examples, Symmetries, Task, Tokens
+from gram.tasks.base import PAD, Examples, FromNothing, Symmetries, Task, Tokens
 
 # Tokens of the largest input whose task is enumerated only to count its inputs: 8x8 takes a tenth
 # of a second, 10x10 two.
@@ -21,6 +21,7 @@ COUNTED = 64
 __all__ = [
     "PAD",
     "Examples",
+    "FromNothing",
     "Symmetries",
     "Task",
     "Tokens",

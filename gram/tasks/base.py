@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,3 +157,15 @@ class Task(Protocol):
         if it has none.
         """
         ...
+
+
+@runtime_checkable
+class FromNothing(Protocol):
+    """A task whose one input says nothing, as an empty board does: what answers it is drawn from
+    nothing.
+
+    Attributes:
+        nothing: that input, [L].
+    """
+
+    nothing: Tokens

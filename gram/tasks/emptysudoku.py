@@ -7,7 +7,7 @@ boards of 4x4 are known; those of 6x6 (28,200,960) and 9x9 are drawn by a solver
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -20,16 +20,58 @@ from gram.tasks.grids import BLANK, distinct
 from gram.tasks.sudoku import SudokuRules
 
 
-class EmptySudoku(SudokuRules):
-    """Sudoku boards of one size, from nothing.
+class EmptyBoards(SudokuRules):
+    """Sudoku boards of one size, from nothing; a subclass says which there are to train on.
+
+    Args:
+        name: the task's name.
+        n: rows, columns and digits.
+    """
+
+    complete = False
+
+    def __init__(self, name: str, n: int) -> None:
+        super().__init__(name, n)
+        self.nothing = np.full(self.length, BLANK, dtype=np.uint8)
+
+    def boards(self, drawn: Iterable[Tokens], count: int) -> Examples:
+        """The empty board with the first ``count`` different ones of endless boards [n * n], in
+        ascending order.
+
+        Raises:
+            GramError: there are not as many.
+        """
+        found = distinct(
+            ((board, board) for board in drawn),
+            count,
+            f"{self.name}: generator: boards",
+            "lower it",
+        )
+        boards = np.frombuffer(b"".join(sorted(found)), dtype=np.uint8).reshape(-1, self.length)
+        return Examples(
+            inputs=self.nothing[None],
+            completions=boards,
+            offsets=np.array([0, len(boards)]),
+            given=np.zeros(1, dtype=np.int64),
+            split_by="pairs",
+        )
+
+    def unfamiliar(self, inputs: Tokens) -> str:
+        """How a puzzle [n * n] differs from an empty board, in words; "" if it does not."""
+        givens = int((inputs != BLANK).sum())
+        return (
+            f"the puzzle gives {givens} cells, and training saw empty boards only" if givens else ""
+        )
+
+
+class EmptySudoku(EmptyBoards):
+    """Sudoku boards of one size, from nothing, trained on those that a solver draws.
 
     Args:
         name: the task's name.
         n: rows, columns and digits.
         settings: how many boards.
     """
-
-    complete = False
 
     def __init__(self, name: str, n: int, settings: EmptySudokuGenerator) -> None:
         super().__init__(name, n)
@@ -61,27 +103,7 @@ class EmptySudoku(SudokuRules):
             GramError: there are not as many.
         """
         random = Random(child_seed(self.settings.seed, "boards"))
-        found = distinct(
-            ((board, board) for board in self.drawn(random)),
-            self.settings.boards,
-            f"{self.name}: generator: boards",
-            "lower it",
-        )
-        boards = np.frombuffer(b"".join(sorted(found)), dtype=np.uint8).reshape(-1, self.length)
-        return Examples(
-            inputs=np.full((1, self.length), BLANK, dtype=np.uint8),
-            completions=boards,
-            offsets=np.array([0, len(boards)]),
-            given=np.zeros(1, dtype=np.int64),
-            split_by="pairs",
-        )
-
-    def unfamiliar(self, inputs: Tokens) -> str:
-        """How a puzzle [n * n] differs from an empty board, in words; "" if it does not."""
-        givens = int((inputs != BLANK).sum())
-        return (
-            f"the puzzle gives {givens} cells, and training saw empty boards only" if givens else ""
-        )
+        return self.boards(self.drawn(random), self.settings.boards)
 
 
 TASK = EmptySudoku

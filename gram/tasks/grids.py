@@ -39,7 +39,7 @@ def orders(n: int, band: int) -> NDArray[np.int64]:
 
 
 def distinct(
-    draws: Iterable[tuple[Tokens, Tokens]], count: int, where: str, mend: str
+    draws: Iterable[tuple[Tokens, Tokens]], count: int, where: str, fix: str
 ) -> dict[bytes, Tokens]:
     """The first ``count`` different boards of endless draws, as bytes, each with what came with it.
 
@@ -47,7 +47,7 @@ def distinct(
         draws: a board and something that belongs to it.
         count: how many.
         where: the setting that asks for as many, for the message.
-        mend: what to do where there are not as many.
+        fix: what to do where there are not as many.
 
     Raises:
         GramError: :data:`PATIENCE` successive draws gave no other one.
@@ -62,7 +62,7 @@ def distinct(
         if idle == PATIENCE:
             raise GramError(
                 f"{where}: {len(found)} were found, and {PATIENCE:,} more draws gave no other one;"
-                f" {mend}"
+                f" {fix}"
             )
     return found
 

@@ -52,7 +52,7 @@ def main() -> None:
                 introduce(trainer)
             train(trainer, refuses_long=args.long_trainings == "refuse", limit=limit)
     except (GramError, Stopped) as error:
-        if not processes.speaks(error):
+        if not processes.prints_error(error):
             sys.exit(error.exit_code)
         if not processes.first:
             print(file=sys.stderr)  # the first process's progress bar may stand in this line

@@ -98,7 +98,7 @@ class Processes:
         share = batch_size // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 
-    def most(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """The largest of all processes' values, told on the host.
 
         Raises:
@@ -116,9 +116,9 @@ class Processes:
         Raises:
             PeerLost: a process has ended.
         """
-        self.most(0)
+        self.all_reduce_max(0)
 
-    def sum_(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all processes, in place, with one transfer in fp32.
 
         Raises:
@@ -134,7 +134,7 @@ class Processes:
             for tensor, part in zip(tensors, parts, strict=True):
                 tensor.copy_(part.view_as(tensor))
 
-    def gather(self, tensor: Tensor) -> Tensor:
+    def all_gather(self, tensor: Tensor) -> Tensor:
         """The rows of all processes, in order: [b, ...] -> [B, ...].
 
         Raises:
@@ -166,7 +166,7 @@ class Processes:
             if waiting:
                 waiting.since = None
 
-    def speaks(self, error: BaseException) -> bool:
+    def prints_error(self, error: BaseException) -> bool:
         """Whether this process is the one to print ``error``: the first that asks. The others end
         silently.
         """

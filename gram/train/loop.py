@@ -36,7 +36,7 @@ def train(trainer: Trainer, *, refuses_long: bool = False, limit: TimeLimit | No
         PeerLost: another process of the run has ended.
     """
     with listening() as stops, stops.deferred():
-        stops.guard, stops.farewell = trainer.changing, trainer.farewell
+        stops.guard, stops.last_message = trainer.changing, trainer.last_message
         if not trainer.gives_up_steps:
             stops.patience = STEP_PATIENCE
         with (limit or TimeLimit()).kept(stops.patience, trainer.model) as kept:
@@ -49,8 +49,8 @@ def train_until_stopped(
     """:func:`train`, while a signal is only remembered."""
     config, processes = trainer.config, trainer.processes
     trainer.restore()
-    trainer.made_by()
-    if processes.most(trainer.step) != trainer.step:
+    trainer.provenance()
+    if processes.all_reduce_max(trainer.step) != trainer.step:
         raise GramError(
             f"{trainer.output}: not all processes find the same resume state; the folder must be"
             " one that all share"
@@ -94,7 +94,7 @@ def watch(trainer: Trainer, stops: Stops, bar: tqdm[Any]) -> None:
         with suppress(Stopped), stops.allowed():
             bar.set_postfix_str(describe(trainer.log_rollouts()))
     # So that a signal to one process stops all of them here.
-    if number := processes.most(stops.number):
+    if number := processes.all_reduce_max(stops.number):
         stops.react()
         raise trainer.stopped(number)
 

@@ -23,7 +23,8 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW 
     SignSGD trains.
     """
     signed = model.signed if config.optimizer == "adam_atan2" and isinstance(model, Network) else []
-    parameters = [p for p in model.parameters() if all(p is not other for other in signed)]
+    by_sign = set(map(id, signed))  # tensors are compared by their values, so by what they are
+    parameters = [p for p in model.parameters() if id(p) not in by_sign]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if config.decay == "matrices":
         groups = [

@@ -19,14 +19,15 @@ from torch._functorch import config as functorch_config
 from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
 from gram.models.network import Shape, forward_in, multiply_in
-from gram.runs import checkpoint, initial, trained
+from gram.runs import checkpoint, trained, warm_start
+from gram.runs.made_by import made_by
 from gram.runs.trained import HISTORY, META, RESUME, WEIGHTS
 from gram.settings import RunSettings
 from gram.settings.config import check_card
 from gram.system import files
 from gram.system.code_version import code_hash
 from gram.system.errors import GramError, Interrupted, short
-from gram.system.machine import explained, micro_batch_mend
+from gram.system.machine import explained, micro_batch_fix
 from gram.system.provenance import peak_memory_bytes, provenance, seeded_generator
 from gram.system.seeds import child_seed
 from gram.system.stopping import named
@@ -91,7 +92,9 @@ class Trainer:
                 settings.model, Shape.of(self.task), seed=child_seed(settings.seed, "weights")
             ).to(device)
             start = self.config.initial_weights
-            self.initial = initial.load(Path(start), self.model, self.data_md5) if start else None
+            self.warm_start = (
+                warm_start.load(Path(start), self.model, self.data_md5) if start else None
+            )
             self.optimizer = optim.build_optimizer(self.model, self.config)
             self.ema = optim.EMA(
                 self.model, self.config.ema_decay, corrected=self.config.ema_correction
@@ -118,8 +121,11 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
-        self._made_by: dict[str, Any] = {}
-        self.code_hashes = [code_hash()]  # of all code that took a step of this run, the last last
+        objective = supervise.dispatch(type(self.model))
+        self.made_by = made_by("gram.train.__main__", settings, self.model, objective)
+        self._provenance: dict[str, Any] = {}
+        # Of all code that took a step of this run, the last last.
+        self.code_hashes = [code_hash(tuple(self.made_by))]
         self.history: list[dict[str, Any]] = []
         self.sums: dict[str, Tensor] = {}
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)
@@ -159,7 +165,7 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         with explained(
             f"{self.output}: step {self.step}",
-            lambda: f"{micro_batch_mend(self.micro_batch)}; {self._kept()}",
+            lambda: f"{micro_batch_fix(self.micro_batch)}; {self._kept()}",
         ):
             for n in range(self.supervision_steps):
                 if n > 0:
@@ -170,7 +176,7 @@ class Trainer:
                 (config.lprm_weight * value_loss).backward()  # type: ignore[no-untyped-call]
                 terms["value_loss"] = value_loss.detach()
                 terms["loss"] = terms["loss"] + config.lprm_weight * terms["value_loss"]
-            self.processes.sum_([*self.gradients, *terms.values()])
+            self.processes.all_reduce_sum([*self.gradients, *terms.values()])
             terms["grad_norm"] = torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), config.grad_clip or math.inf
             )
@@ -247,10 +253,10 @@ class Trainer:
         stream = self.stream
         weight = (stream.visited & stream.finishing[:, None]).float()
         states = weight.sum()
-        self.processes.sum_([states])
+        self.processes.all_reduce_sum([states])
         read = stream.summaries.unflatten(
             -1, (-1, stream.state.h.shape[-1])
-        )  # [b, N_sup, states, D]
+        )  # [b, N_sup, reads, D]
         error = losses.value_loss(self.model.value(read), reward[:, None, None]).sum(dim=-1)
         return (error * weight).sum() / states.clamp(min=1)
 
@@ -358,7 +364,7 @@ class Trainer:
         """
         facts = self.settings.without_execution()
         facts["data_md5"] = self.data_md5
-        facts["initial_md5"] = self.initial["md5"] if self.initial else None
+        facts["initial_md5"] = self.warm_start["md5"] if self.warm_start else None
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def save_resume_state(self) -> None:
@@ -377,7 +383,7 @@ class Trainer:
                 "draws": self._draw_states(),
             }
             carry = {
-                name: self.processes.gather(tensor) for name, tensor in before["stream"].items()
+                name: self.processes.all_gather(tensor) for name, tensor in before["stream"].items()
             }
             tensors = (
                 checkpoint.prefixed("model", self.model.state_dict())
@@ -388,7 +394,7 @@ class Trainer:
                 | before["draws"]
             )
             meta = self._meta(
-                carry["finished"], self.processes.most(peak_memory_bytes(self.device))
+                carry["finished"], self.processes.all_reduce_max(peak_memory_bytes(self.device))
             )
             facts = {
                 "identity": self.identity(),
@@ -409,7 +415,7 @@ class Trainer:
         To be called by all processes.
         """
         where = f"{self.output}: {named(number)}"
-        if self.step == 0 and not self.processes.most(len(self.history)):
+        if self.step == 0 and not self.processes.all_reduce_max(len(self.history)):
             return Interrupted(
                 f"{where}: stopped before the first step, with nothing to save", number
             )
@@ -417,7 +423,7 @@ class Trainer:
         again = "run the same command again to go on"
         return Interrupted(f"{where}: state saved at step {self.step}; {again}", number)
 
-    def farewell(self, number: int) -> str:
+    def last_message(self, number: int) -> str:
         """What a thread says before it ends the process within a step, whose result is lost."""
         if self.gives_up_steps:
             return str(self.stopped(number))
@@ -480,8 +486,8 @@ class Trainer:
             GramError: a weight is not finite, or a file cannot be written; the resume state stays.
         """
         self.check_weights()
-        finished = self.processes.gather(self.stream.finished)
-        peak_memory = self.processes.most(peak_memory_bytes(self.device))
+        finished = self.processes.all_gather(self.stream.finished)
+        peak_memory = self.processes.all_reduce_max(peak_memory_bytes(self.device))
         if not self.processes.first:
             return
         weights, history = self.output / WEIGHTS, self.output / HISTORY
@@ -492,10 +498,12 @@ class Trainer:
         files.write_json(self.output / META, meta)
         self.resume_path.unlink(missing_ok=True)
 
-    def made_by(self) -> dict[str, Any]:
-        """:func:`provenance`, as of the first call: it asks git, for which a signal has no time."""
-        self._made_by = self._made_by or provenance(self.device)
-        return self._made_by
+    def provenance(self) -> dict[str, Any]:
+        """Where the run comes from, as of the first call: it asks git, for which a signal has no
+        time.
+        """
+        self._provenance = self._provenance or provenance(self.device, self.made_by)
+        return self._provenance
 
     def _meta(self, finished: Tensor, peak_memory: int) -> dict[str, Any]:
         """What ``meta.json`` says of the run as it stands.
@@ -515,8 +523,8 @@ class Trainer:
             "method": self.settings.method,
             "seed": self.settings.seed,
             "parameters": parameter_count(self.model),
-            **initial.added(spent, self.initial),
-            "initial_weights": self.initial,
+            **warm_start.added(spent, self.warm_start),
+            "initial_weights": self.warm_start,
             "data_md5": self.data_md5,
             "settings": self.settings.as_dict(),
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),
@@ -524,6 +532,6 @@ class Trainer:
             "processes": self.processes.count,
             "matmul": self.matmul,  # how products of fp32 numbers were made
             "peak_memory_bytes": peak_memory,
-            **self.made_by(),
+            **self.provenance(),
             "code_hashes": self.code_hashes,
         }

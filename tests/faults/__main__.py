@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import resource
 import shutil
 import sys
@@ -177,11 +178,8 @@ def main() -> None:
     torch.set_num_threads(1)
     kept = files.read_json(args.output) if args.output.exists() else {}
     by = provenance(torch.device("cpu"))
-    chosen = [
-        kind
-        for kind in (*COUNTS, *FAULTS)
-        if not args.kinds or any(part in kind for part in args.kinds)
-    ]
+    parts = re.compile("|".join(map(re.escape, args.kinds)))
+    chosen = list(filter(parts.search, (*COUNTS, *FAULTS)))
     if not args.again:
         same = [kind for kind in chosen if _made_by(kept.get(kind), by, args.part)]
         chosen = [kind for kind in chosen if kind not in same]

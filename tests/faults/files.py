@@ -40,7 +40,7 @@ def _each(change: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
 
 
 def _in_lists(change: Callable[[int], Any]) -> Callable[[list[Any]], list[Any]]:
-    return lambda rows: [[change(value) for value in row] for row in rows]
+    return _each(_each(change))
 
 
 def parquet_rewrites(content: bytes) -> Iterator[Damaged]:

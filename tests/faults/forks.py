@@ -161,7 +161,7 @@ def as_command(argv: Argv, folder: Path, before: Callable[[], None] | None) -> N
 
 
 def place_of(command: str) -> str:
-    """The module that ``python -m COMMAND`` runs: ``gram.runs.keep`` of ``gram.keep``."""
+    """The module that ``python -m COMMAND`` runs: ``gram.runs.export`` of ``gram.export``."""
     name = command.removeprefix("gram.")
     if name in COMMANDS:
         return f"gram.{COMMANDS[name]}.{name}"

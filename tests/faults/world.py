@@ -177,10 +177,8 @@ def _of_folds(module: str, name: str, *options: str) -> Command:
 
 def pool(method: str = "gram") -> Command:
     """Both folds as one evaluation."""
-    jsons, samples = (
-        [evaluation(name, task, method) for task in TASKS]
-        for name in ("test.json", "test.samples.parquet")
-    )
+    jsons = [evaluation("test.json", task, method) for task in TASKS]
+    samples = [evaluation("test.samples.parquet", task, method) for task in TASKS]
     outputs = tuple(
         evaluation(name, "nqueens5", method) for name in ("test.json", "test.samples.parquet")
     )
@@ -235,7 +233,7 @@ RESTORED = "restored"
 def keep() -> Command:
     """A run made small."""
     names = ("weights.safetensors", "config.json", "history.jsonl", "meta.json")
-    argv = ("gram.keep", "--run", run_folder(), "--output", KEPT)
+    argv = ("gram.export", "--run", run_folder(), "--output", KEPT)
     return Command(argv, tuple(f"{KEPT}/{name}" for name in names))
 
 

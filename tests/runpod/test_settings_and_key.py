@@ -54,7 +54,7 @@ def test_right_settings_pass(settings: ExecutorSettings) -> None:
         ({"capacity_timeout": 0.0}, "^runpod-capacity-timeout: 0: must be more than 0"),
     ],
 )
-def test_a_wrong_setting_names_itself_and_the_mend(
+def test_a_wrong_setting_names_itself_and_the_fix(
     change: dict[str, Any], message: str, settings: ExecutorSettings
 ) -> None:
     with pytest.raises(RunPodError, match=message):

@@ -20,16 +20,17 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-from tests.workflow.warm import FAULTS, Warm
+from tests.workflow.warm import FAULTS, Warm, warm
 
 COLUMNS = ("rule", "fault", "tried", "same_bytes", "other")
+TOY = Path(__file__).parents[1] / "extension"
 KEPT = "resources/reference_runs/tiny"
 # What tells how long something took, or of which commit this repository is, and not what came out.
 VOLATILE = {
@@ -47,6 +48,7 @@ LESS = {
     "gram.scaling": "--depths 1 2 --widths 1 2",
     "gram.compare_samplers": "--widths 2 --seeds 1",
     "gram.carried": "--pairs 4",
+    "gram.trajectories": "--trajectories 3",
 }
 
 
@@ -207,19 +209,18 @@ class Built:
 
 def keep(server: Warm, folder: Path, run: str, output: str) -> None:
     """Keep a trained run of a workflow in another folder of it."""
-    command = ["-m", "gram.keep", "--run", f"results/{run}", "--output", output]
+    command = ["-m", "gram.export", "--run", f"results/{run}", "--output", output]
     subprocess.run(
         [sys.executable, *command], cwd=folder, env=server.environment(folder), check=True
     )
 
 
 def shrink(workflow: Any) -> None:
-    """Two experiments that train for two steps, and milestones that try no more than needed."""
-    for name in ("nqueens5", "nqueens6"):
-        steps = {"steps": 2, "warmup_steps": 1, "eval_every": 2, "log_every": 1}
+    """Experiments that train for two steps, and milestones that try no more than needed."""
+    steps = {"steps": 2, "warmup_steps": 1, "eval_every": 2, "log_every": 1}
+    for path in (workflow / "config/experiments").iterdir():
         workflow.edit(
-            f"config/experiments/{name}.yaml",
-            lambda content, steps=steps: content["train"].update(steps),
+            f"config/experiments/{path.name}", lambda content: content["train"].update(steps)
         )
     rules = workflow / "workflow/rules/evaluate.smk"
     text = rules.read_text(encoding="utf-8")
@@ -263,15 +264,15 @@ def test_the_same_command_goes_on(built: Built, rule: str, fault: str) -> None:
 
 
 def test_a_damaged_file_is_the_same_clear_line_until_it_is_deleted(built: Built) -> None:
-    weights = "results/runs/nqueens6/gram/seed0/weights.safetensors"
-    os.truncate(built.folder / weights, 1000)
+    os.truncate(built.folder / WEIGHTS, 1000)
     for _ in range(2):
         code, said = built.run()
-        assert code != 0 and re.search(f"^error: {weights}: .*delete it", said, re.M), said
-    (built.folder / weights).unlink()
+        assert code != 0 and re.search(f"^error: {WEIGHTS}: .*delete it", said, re.M), said
+    (built.folder / WEIGHTS).unlink()
     assert not built.again()
 
 
+WEIGHTS = "results/runs/nqueens6/gram/seed0/weights.safetensors"
 UNMADE = {
     "a misspelt name": (
         lambda folder: start_from(folder, "nosuch/weights.safetensors"),
@@ -282,6 +283,11 @@ UNMADE = {
         lambda folder: start_from(folder, "/"),
         "weights.safetensors cannot be made: /meta.json is missing, and no rule makes it; rule "
         "train needs it: correct the setting that names it",
+    ),
+    "itself": (
+        lambda folder: start_from(folder, WEIGHTS),
+        f"{WEIGHTS} cannot be made: {WEIGHTS} is made from itself; rule train needs it: correct "
+        "the setting that names it",
     ),
     "a deleted list": (
         lambda folder: (folder / "resources/checksums.tsv").unlink(),
@@ -341,16 +347,33 @@ def test_a_kept_run_in_a_folder_of_any_name(built: Built) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(
-    server: Warm, tiny: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
-) -> Built:
-    """Every rule of the workflow: two folds, two methods, of which one fold of one was kept, and
-    all milestones.
+def extended(
+    tiny: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """The workflow with the toy family, which alone is made from a file, and a server that has
+    it.
     """
     workflow = tiny(tmp_path_factory.mktemp("whole") / "gram")
+    for name in ("gram", "config"):
+        shutil.copytree(TOY / name, workflow / name, dirs_exist_ok=True)
+    with warm(tmp_path_factory.mktemp("e"), workflow.folder) as server:
+        workflow.server = server
+        yield workflow
+
+
+@pytest.fixture(scope="module")
+def whole(extended: Any) -> Built:
+    """Every rule of the workflow: two folds, two methods, of which one fold of one was kept, the
+    toy, and all milestones.
+    """
+    workflow, server = extended, extended.server
     shrink(workflow)
-    runs = [{"task": "nqueens5", "methods": ["gram", "deterministic"], "seeds": [0]}]
-    workflow.edit("config/config.yaml", lambda config: config.update(runs=runs, ablations=[]))
+    runs = [
+        {"task": "nqueens5", "methods": ["gram", "deterministic"], "seeds": [0]},
+        {"task": "toy4", "methods": ["toy"], "seeds": [0]},
+    ]
+    more = {"runs": runs, "ablations": [], "sources": str(TOY)}
+    workflow.edit("config/config.yaml", lambda config: config.update(more))
     workflow.edit(  # samplers that start again need some depth
         "config/experiments/nqueens5.yaml", lambda content: content["evaluate"].update(depth=8)
     )

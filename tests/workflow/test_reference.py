@@ -20,7 +20,7 @@ def trained(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A workflow with one trained run that was kept, but is not asked for."""
     workflow = tiny(tmp_path_factory.mktemp("trained") / "gram")
     workflow.snakemake(f"results/{RUN}/weights.safetensors")
-    workflow.python("gram.keep", "--run", f"results/{RUN}", "--output", f"{KEPT}/{RUN}")
+    workflow.python("gram.export", "--run", f"results/{RUN}", "--output", f"{KEPT}/{RUN}")
     return workflow
 
 

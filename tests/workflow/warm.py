@@ -269,12 +269,17 @@ class Warm:
 
 
 @contextlib.contextmanager
-def warm(folder: Path) -> Iterator[Warm]:
-    """A server for the time of a test; its modules are those of this repository."""
+def warm(folder: Path, *packages: Path) -> Iterator[Warm]:
+    """A server for the time of a test.
+
+    Args:
+        folder: where its files lie; a short path.
+        packages: folders whose modules come before those of this repository.
+    """
     (folder / "sitecustomize.py").write_text(CLIENT, encoding="utf-8")
-    root = str(Path(__file__).parents[2])
     command = [sys.executable, __file__, str(folder / "socket")]
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
+    modules = os.pathsep.join(map(str, [*packages, Path(__file__).parents[2]]))
+    environment = os.environ | {"PYTHONPATH": modules, "OMP_NUM_THREADS": "1"}
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert server.stdout is not None and server.stdout.readline() == "ready\n"

@@ -304,6 +304,13 @@ def steered_methods(table, task):
     return [m for m in methods if getattr(models[m], "guidance", "none") != "none"]
 
 
+def recurrent_methods(table, task):
+    """The methods whose answer comes from a state that goes on, of a task that is trained as one; the states of folds do not pool."""
+    if EXPERIMENTS[task].split.folds > 1:
+        return []
+    return [m for m in deep_methods(table, task) if resolved(method_section, task, m, "train").N_sup > 1]
+
+
 def results_of(table):
     """A table with what it is made from, as targets of their own, so that one that was deleted is made again.
 
@@ -424,7 +431,7 @@ try:
     RUNS = {table: configured_runs(key) for table, key in LISTED_UNDER.items()}
     check_quick()
     REFERENCE_RUNS = reference_runs()
-except WorkflowError as error:
+except (WorkflowError, GramError) as error:
     refuse(str(error))
 for message in BROKEN.values() if workflow.is_main_process else []:
     logger.warning(f"left out: {message}")
@@ -460,7 +467,9 @@ MEASURED_ON = {
     "scaling": deep_methods,
     "samplers": lambda table, task: ["gram"],
     "carried": steered_methods,
+    "trajectories": recurrent_methods,
 }
 STEERED = [task for task in tasks_of(DEFAULT) if steered_methods(DEFAULT, task)]
 SCALED = [task for task in tasks_of(DEFAULT) if deep_methods(DEFAULT, task)]
+RECURRENT = [task for task in tasks_of(DEFAULT) if recurrent_methods(DEFAULT, task)]
 SAMPLED = sorted({task for task, method, _ in RUNS[DEFAULT] if method == "gram"})

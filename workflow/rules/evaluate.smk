@@ -7,6 +7,7 @@
 #       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
 #       results/eval/{task}/{method}/seed{seed}/scaling.json: accuracy over depth and width, and the halting depth
 #       results/eval/{task}/{method}/seed{seed}/samplers.json: independent samples beside other samplers
+#       results/eval/{task}/{method}/seed{seed}/trajectories.json: where the latent states of one input go
 #       results/eval/{task}/{method}/seed{seed}/carried.json: the KL of every supervision step along steered trajectories
 #       (these three take minutes and stand outside `rule all`; with folds, one job takes all of them)
 
@@ -205,4 +206,38 @@ rule measure_carried:
     shell:
         "python -m gram.launch --device {resources.device:q}"
         " gram.carried --run {params.runs:q} --data {params.folders:q} --checksums resources/checksums.tsv --split train"
+        " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule measure_trajectories:
+    input:
+        config="results/runs/{task}/{method}/seed{seed}/config.json",
+        weights="results/runs/{task}/{method}/seed{seed}/weights.safetensors",
+        meta="results/runs/{task}/{method}/seed{seed}/meta.json",
+        train="results/data/{task}/train.parquet",
+        test="results/data/{task}/test.parquet",
+        card="results/data/{task}/card.json",
+    output:
+        "results/eval/{task}/{method}/seed{seed}/trajectories.json",
+    log:
+        "results/logs/measure_trajectories/{task}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_trajectories/{task}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        task=TRAINABLE,
+    conda:
+        "../../envs/conda/environment.yaml"
+    threads: lambda wildcards: threads_of(wildcards.task, wildcards.method)
+    resources:
+        gpu=1,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        device=DEVICE,
+    params:
+        settings=lambda wildcards: settings_of(evaluate_settings, wildcards.task, wildcards.method),
+    message:
+        "Follow the states of {wildcards.method} on one input of {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m gram.launch --device {resources.device:q}"
+        " gram.trajectories --run results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed}"
+        " --data results/data/{wildcards.task:q} --checksums resources/checksums.tsv --split test"
         " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

@@ -2,10 +2,11 @@
 # what is said of it stands in gram/figures, in the module that draws it.
 #
 # in:   results/runs/{task}/{method}/seed{seed}/history.jsonl, meta.json of those runs, or of their folds
-#       results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet, scaling.json, samplers.json, carried.json
+#       results/eval/{task}/{method}/seed{seed}/test.json, test.samples.parquet, scaling.json, samplers.json, carried.json,
+#       trajectories.json
 #       results/data/{task}/test.parquet, card.json
 # out:  results/figures/{table}/{task}/training, elbo, completions, width, boards .svg and .png
-#       results/figures/{table}/{task}/scaling, halting, samplers, carried .svg and .png, by milestones
+#       results/figures/{table}/{task}/scaling, halting, samplers, carried, trajectories .svg and .png, by milestones
 #       of their own
 from functools import partial
 

@@ -18,7 +18,7 @@ COMMAND = "snakemake" in Path(sys.argv[0]).parts[-2:]
 
 
 def refuse(message):
-    """End the command in one line that says what to mend. Of an exception Snakemake also prints which lines of code it passed.
+    """End the command in one line that says what to fix. Of an exception Snakemake also prints which lines of code it passed.
 
     Raises:
         SystemExit: Snakemake lets it through.

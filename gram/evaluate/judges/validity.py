@@ -57,7 +57,16 @@ class Validity(Judge):
 
     def sections(self, scored: metrics.Samples, independent: bool) -> dict[str, Any]:
         """See :class:`gram.evaluate.judges.base.Judge`."""
-        return {"metrics": metrics.validity(scored, scored.columns["known"])}
+        known = scored.columns["known"]
+        listed = {
+            "seen": sum(len(self.train.of(index)) for index in self.place.values()),
+            "new": int(scored.counts.sum()),
+        }
+        return {
+            "metrics": metrics.validity(scored, known),
+            "by_times": metrics.by_times(scored, known),
+            "listed": listed,
+        }
 
 
 JUDGE = Validity

@@ -13,7 +13,7 @@ import importlib
 from gram.models.samplers.base import Grouped, Sampler
 from gram.settings import EvaluateConfig
 
-__all__ = ["Grouped", "Sampler", "make_sampler"]
+__all__ = ["Grouped", "Sampler", "make_sampler", "sampler_class"]
 
 
 def make_sampler(config: EvaluateConfig, width: int) -> Sampler:
@@ -24,6 +24,11 @@ def make_sampler(config: EvaluateConfig, width: int) -> Sampler:
     """
     if width == 1:
         return Sampler()
-    module = importlib.import_module(f"{__name__}.{config.sampler.replace('+', '_')}")
-    sampler: Sampler = module.SAMPLER.of(config, width)
+    return sampler_class(config.sampler).of(config, width)
+
+
+def sampler_class(name: str) -> type[Sampler]:
+    """The class of a sampler."""
+    module = importlib.import_module(f"{__name__}.{name.replace('+', '_')}")
+    sampler: type[Sampler] = module.SAMPLER
     return sampler

@@ -7,6 +7,7 @@ import torch
 from gram.models.network import State
 from gram.models.samplers.base import Grouped, Sampler
 from gram.settings import EvaluateConfig
+from gram.system.errors import GramError
 
 
 class Repulsion(Grouped):
@@ -32,6 +33,15 @@ class Repulsion(Grouped):
         return cls(width, config.repulsion)
 
     def move(self, state: State) -> State:
+        """The states of one input, apart from each other.
+
+        Raises:
+            GramError: a model that carries no state from one supervision step to the next.
+        """
+        if not state.h.numel():
+            raise GramError(
+                "evaluate: sampler: this model carries no state that could be moved; use iid"
+            )
         h = self.by_input(state.h).flatten(2).float()  # [N, W, L' * D]
         # Without the shortcut through matrix products, which leaves a distance between equal
         # states.

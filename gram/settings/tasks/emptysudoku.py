@@ -36,4 +36,4 @@ class EmptySudokuGenerator:
     )
 
 
-FAMILY = Family(EmptySudokuGenerator, judge="validity", figures=("training", "elbo"))
+FAMILY = Family(EmptySudokuGenerator, judge="validity", figures=("training", "elbo", "drawn"))

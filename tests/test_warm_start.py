@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from gram.data.splits import build
-from gram.runs import checkpoint, keep
-from gram.runs.initial import SPENT, added
+from gram.runs import checkpoint, export
+from gram.runs.warm_start import SPENT, added
 from gram.settings import RunSettings
 from gram.settings.config import load_experiment, resolve
 from gram.system import files
@@ -45,7 +45,7 @@ def test_starts_from_the_averaged_weights(gram_run: Path, start: Any) -> None:
 
 
 def test_kept_weights_serve_as_well(gram_run: Path, tmp_path: Path, start: Any) -> None:
-    keep.keep(gram_run, tmp_path / "kept")
+    export.export(gram_run, tmp_path / "kept")
     trainer = start(tmp_path / "kept/weights.safetensors")
     averaged = checkpoint.read_weights(gram_run / "weights.safetensors", "ema")
     for name, tensor in trainer.model.state_dict().items():

@@ -18,7 +18,7 @@ from gram.evaluate import evaluation
 from gram.evaluate.__main__ import main as evaluate_main
 from gram.evaluate.pool import pool
 from gram.figures import __main__ as figures
-from gram.runs import checkpoint, keep
+from gram.runs import checkpoint, export
 from gram.runs.trained import KEPT, read_history
 from gram.settings import EvaluateConfig, RunSettings
 from gram.system import files
@@ -63,7 +63,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_keeps_the_averaged_weights_rounded_to_half(trained: Path, tmp_path: Path) -> None:
-    keep.keep(trained, tmp_path / "kept")
+    export.export(trained, tmp_path / "kept")
     full, _ = checkpoint.read_tensors(trained / "weights.safetensors")
     kept, _ = checkpoint.read_tensors(tmp_path / "kept/weights.safetensors")
     assert kept.keys() == {name for name in full if name.startswith("ema/")}
@@ -75,7 +75,7 @@ def test_keeps_the_averaged_weights_rounded_to_half(trained: Path, tmp_path: Pat
 
 
 def test_keeps_what_says_where_it_comes_from(trained: Path, tmp_path: Path) -> None:
-    keep.keep(trained, tmp_path)
+    export.export(trained, tmp_path)
     assert contents(tmp_path).keys() == RUN_FILES
     for name in ("config.json", "history.jsonl"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
@@ -97,7 +97,7 @@ def test_keeps_what_says_where_it_comes_from(trained: Path, tmp_path: Path) -> N
 def test_evaluation_is_that_of_the_rounded_weights(
     gram_run: Path, copied: Path, data_folder: Path, tmp_path: Path
 ) -> None:
-    keep.keep(gram_run, tmp_path / "kept")
+    export.export(gram_run, tmp_path / "kept")
     edit(copied / "weights.safetensors", lambda tensor: tensor.half().float())
     config = EvaluateConfig(depth=2, width=4)
     (ours, samples), (theirs, expected) = (
@@ -117,7 +117,7 @@ def test_evaluation_is_that_of_the_rounded_weights(
 def test_raw_weights_of_a_kept_run_are_one_clear_line(
     gram_run: Path, data_folder: Path, tmp_path: Path, command: Any
 ) -> None:
-    keep.keep(gram_run, tmp_path / "kept")
+    export.export(gram_run, tmp_path / "kept")
     arguments = (
         "--run",
         tmp_path / "kept",
@@ -150,13 +150,13 @@ def test_numbers_beyond_half_precision_are_refused(
     path = copied / "weights.safetensors"
     # The greatest number of fp16 stays; the least that would become infinite does not.
     edit(path, lambda tensor: torch.full_like(tensor, 65504.0), "ema/z0_h")
-    keep.keep(copied, tmp_path / "fits")
+    export.export(copied, tmp_path / "fits")
     edit(path, lambda tensor: torch.full_like(tensor, value), "ema/z0_l")
     with pytest.raises(
         GramError,
         match=rf"run/weights\.safetensors: {says}",
     ):
-        keep.keep(copied, tmp_path / "kept")
+        export.export(copied, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
@@ -168,16 +168,16 @@ def test_weights_too_large_for_a_repository_are_refused(
         for tensor in checkpoint.read_weights(gram_run / "weights.safetensors", "ema").values()
     )
     arguments = ("--run", gram_run, "--output", tmp_path / "kept")
-    monkeypatch.setattr(keep, "MOST_BYTES", size - 1)
-    outcome = command(keep.main, *arguments)
+    monkeypatch.setattr(export, "MOST_BYTES", size - 1)
+    outcome = command(export.main, *arguments)
     assert (
         outcome.code == 2
         and outcome.err.count("\n") == 1
         and "belong in a repository; publish them elsewhere" in outcome.err
     )
     assert not (tmp_path / "kept").exists()
-    monkeypatch.setattr(keep, "MOST_BYTES", size)
-    assert command(keep.main, *arguments).code == 0
+    monkeypatch.setattr(export, "MOST_BYTES", size)
+    assert command(export.main, *arguments).code == 0
 
 
 def test_a_trained_run_is_never_replaced(copied: Path, gram_run: Path) -> None:
@@ -187,16 +187,16 @@ def test_a_trained_run_is_never_replaced(copied: Path, gram_run: Path) -> None:
             GramError,
             match="holds a run as it was trained, which its kept weights must not replace",
         ):
-            keep.keep(run, copied)
+            export.export(run, copied)
     assert contents(copied) == before
 
 
 def test_only_runs_as_they_were_trained_are_kept(
     copied: Path, gram_run: Path, tmp_path: Path
 ) -> None:
-    keep.keep(gram_run, tmp_path / "kept")
+    export.export(gram_run, tmp_path / "kept")
     with pytest.raises(GramError, match="a kept run already, without its full weights"):
-        keep.keep(tmp_path / "kept", tmp_path / "again")
+        export.export(tmp_path / "kept", tmp_path / "again")
     config = files.read_json(copied / "config.json")
     config["train"]["learning_rate"] = 0.25
     files.write_json(copied / "config.json", config)
@@ -204,10 +204,10 @@ def test_only_runs_as_they_were_trained_are_kept(
         GramError,
         match=r"config\.json: train: learning_rate: 0\.25, but it was trained with 0\.003",
     ):
-        keep.keep(copied, tmp_path / "again")
+        export.export(copied, tmp_path / "again")
     (copied / "weights.safetensors").unlink()
     with pytest.raises(GramError, match=r"weights\.safetensors: no such checkpoint"):
-        keep.keep(copied, tmp_path / "again")
+        export.export(copied, tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 
@@ -235,7 +235,7 @@ def test_an_unfinished_run_is_kept_evaluated_and_says_how_far_it_came(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = tmp_path / "kept"
-    outcome = command(keep.main, "--run", unfinished, "--output", kept, "--unfinished")
+    outcome = command(export.main, "--run", unfinished, "--output", kept, "--unfinished")
     assert outcome == (0, "", "")
     state, _ = checkpoint.read_tensors(unfinished / "resume.safetensors")
     small, _ = checkpoint.read_tensors(kept / "weights.safetensors")
@@ -262,7 +262,7 @@ def test_an_unfinished_run_is_kept_evaluated_and_says_how_far_it_came(
     )
     files.write_json(tmp_path / "kept/resume.safetensors", {})
     with pytest.raises(GramError, match="holds a run as it was trained"):
-        keep.keep_unfinished(unfinished, kept)
+        export.export_unfinished(unfinished, kept)
 
 
 def test_no_mean_over_a_finished_and_an_unfinished_run(
@@ -288,17 +288,17 @@ def test_what_is_no_unfinished_run_is_one_line(
     gram_run: Path, unfinished: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(GramError, match=r"resume\.safetensors: no such state: .* come to its end"):
-        keep.keep_unfinished(gram_run, tmp_path / "kept")
+        export.export_unfinished(gram_run, tmp_path / "kept")
     path = unfinished / "resume.safetensors"
     tensors, facts = checkpoint.read_tensors(path)
     checkpoint.write_tensors(path, tensors, facts | {"step": 0})
     with pytest.raises(GramError, match="has taken no step, or is of an older version"):
-        keep.keep_unfinished(unfinished, tmp_path / "kept")
+        export.export_unfinished(unfinished, tmp_path / "kept")
     checkpoint.write_tensors(path, tensors, facts)
     config = unfinished / "config.json"
     other = files.read_json(config)
     other["train"]["learning_rate"] = 0.5
     files.write_json(config, other)
     with pytest.raises(GramError, match=r"learning_rate: 0\.5, but it was trained with 0\.003"):
-        keep.keep_unfinished(unfinished, tmp_path / "kept")
+        export.export_unfinished(unfinished, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()

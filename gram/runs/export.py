@@ -1,4 +1,4 @@
-"""``python -m gram.keep``: a trained run made small enough for the repository: its averaged
+"""``python -m gram.export``: a trained run made small enough for the repository: its averaged
 weights, in half precision.
 """
 
@@ -50,7 +50,7 @@ def halved(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     return small
 
 
-def keep(run_folder: Path, output: Path) -> None:
+def export(run_folder: Path, output: Path) -> None:
     """Write config.json, history.jsonl, meta.json and the averaged weights of a run to ``output``.
 
     Raises:
@@ -69,13 +69,13 @@ def keep(run_folder: Path, output: Path) -> None:
     _write(output, settings, full, found, meta, run_folder / HISTORY, md5_of_full)
 
 
-def keep_unfinished(run_folder: Path, output: Path) -> None:
+def export_unfinished(run_folder: Path, output: Path) -> None:
     """The same of a run that is not at its last step, from its resume state: its ``meta.json`` then
     says at which step of how many, and so does whatever shows the run.
 
     Raises:
         GramError: no resume state, one without a step or of an older version, the state of a run
-            with other settings than the config.json beside it, or as of :func:`keep`.
+            with other settings than the config.json beside it, or as of :func:`export`.
     """
     path, config = run_folder / RESUME, run_folder / "config.json"
     if not path.exists():
@@ -150,7 +150,7 @@ def main() -> None:
     """Copy a trained run with its averaged weights alone, in half precision: what a repository can
     hold.
     """
-    parser = Parser(prog="python -m gram.keep", description=main.__doc__)
+    parser = Parser(prog="python -m gram.export", description=main.__doc__)
     parser.add_argument(
         "--run", type=Path, required=True, help="folder of the run, as training left it"
     )
@@ -161,7 +161,7 @@ def main() -> None:
         help="a run that is not at its last step, as its resume state has it; it is marked as such",
     )
     args = parser.parse_args()
-    (keep_unfinished if args.unfinished else keep)(args.run, args.output)
+    (export_unfinished if args.unfinished else export)(args.run, args.output)
 
 
 if __name__ == "__main__":
