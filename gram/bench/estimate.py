@@ -93,11 +93,12 @@ def planned(
         groups.setdefault((split_fold(task)[0], method), []).append(
             (task, int(folder.removeprefix("seed")))
         )
+    bases = dict.fromkeys(base for base, _ in groups)
     experiments = {
         base: load_experiment(
             root / "config/experiments" / f"{base}.yaml", config["overrides"].get(base)
         )
-        for base in {base: None for base, _ in groups}
+        for base in bases
     }
     for (base, method), members in groups.items():
         task, seed = members[0]

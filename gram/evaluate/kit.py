@@ -299,16 +299,17 @@ def evaluated(
 
 def pack(root: Path, data: Path, settings: RunSettings, packed: Path) -> Path:
     """Put a run, what there is of its evaluation, and its data set into one file."""
-    run_folder, evaluation = (root / kind / place_of(settings) for kind in ("runs", "eval"))
+    place = place_of(settings)
+    kinds = {
+        Path("data", settings.task): (data, [path.name for path in sorted(data.iterdir())]),
+        Path("runs", place): (root / "runs" / place, OF_RUN),
+        Path("eval", place): (root / "eval" / place, EVALUATED),
+    }
     found = {
-        path: Path(kind, place, path.name)
-        for kind, place, paths in (
-            ("data", settings.task, sorted(path for path in data.iterdir() if path.is_file())),
-            ("runs", place_of(settings), [run_folder / name for name in OF_RUN]),
-            ("eval", place_of(settings), [evaluation / name for name in EVALUATED]),
-        )
-        for path in paths
-        if path.exists()
+        folder / name: packed_folder / name
+        for packed_folder, (folder, names) in kinds.items()
+        for name in names
+        if (folder / name).is_file()
     }
     with files.atomic_write(packed) as temporary, tarfile.open(temporary, "w") as archive:
         for path, name in found.items():
