@@ -105,4 +105,5 @@ rule trajectories:
 
 
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/othercode.smk"
 include: "workflow/rules/unfinished.smk"

@@ -259,6 +259,38 @@ def test_odd_values_are_one_line_and_never_a_traceback(name: str, world: World) 
     assert refused > CASES // 3
 
 
+@pytest.mark.parametrize("name", ["evaluation", "scaling", "samplers"])
+def test_a_metric_that_is_cut_out_with_its_digest_is_named_or_not_read(
+    name: str, world: World
+) -> None:
+    """By hand, say: the file is whole and lacks a number."""
+    place, reader = READ[name]
+    path = place(world)
+    content, expected = files.read_json(path), reader(world)
+    named = []
+    try:
+        for *keys, last in places(content):
+            # Of alike rows the first; a metric is a value with its sums.
+            if any(isinstance(key, int) and key for key in keys) or not isinstance(last, str):
+                continue
+            cut = copy.deepcopy(content)
+            owner = cut
+            for key in keys:
+                owner = owner[key]
+            if not isinstance(owner[last], dict) or "value" not in owner[last]:
+                continue
+            del owner[last]
+            files.write_json(path, cut)
+            try:
+                assert reader(world) == expected, (*keys, last)
+            except GramError as error:
+                named.append(last)
+                assert f"({'.'.join(map(str, (*keys, last)))} is missing)" in str(error)
+    finally:
+        files.write_json(path, content)
+    assert len(named) > 3 and ("coverage_micro" in named or name == "scaling")
+
+
 @pytest.mark.parametrize("name", ["history.jsonl"])
 def test_odd_lines_of_a_history_are_one_line(name: str, world: World) -> None:
     path, meta = world.run / name, world.run / "meta.json"

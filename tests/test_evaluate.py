@@ -25,8 +25,8 @@ from gram.models.network import Given, Read, State
 from gram.runs.checkpoint import read_tensors, write_tensors
 from gram.settings import DataSettings, EvaluateConfig, RunSettings
 from gram.system import files
+from gram.system.code_version import present_code
 from gram.system.errors import GramError
-from gram.tables.evaluations import present_code
 from gram.tasks import Task, make_task
 from tests.damage import note_anew
 

@@ -15,6 +15,7 @@ from gram.reports.reliability import (
     INPUTS,
     NOT_COUNTED,
     NOT_YET,
+    OF_RULES,
     RULES,
     STEPS,
     faults_after,
@@ -70,10 +71,10 @@ def test_what_was_not_counted_is_a_dash(tmp_path: Path) -> None:
 
 def test_pairs_of_rules_and_faults(tmp_path: Path) -> None:
     assert rules(tmp_path) == faults_after(tmp_path) == NOT_YET
-    lines = ["rule\tfault\ttried\tsame_bytes\tother", "data\tkill\t2\t2\t0", "train\tkill\t3\t2\t1"]
-    files.write_text(tmp_path / RULES, "\n".join(lines) + "\n")
+    lines = [("data", "kill", 2, 2, 0, "abc"), ("train", "kill", 3, 2, 1, "def")]
+    files.write_tsv(tmp_path / RULES, OF_RULES, lines)
     text = rules(tmp_path)
-    assert text.startswith("2 pairs of a rule and a fault, of 2 rules;")
+    assert text.startswith("2 pairs of a rule and a fault, of 2 rules, at commit abc and def;")
     assert cells_after(text, "kill") == ["5", "4", "1"]
     files.write_text(tmp_path / RULES, "rule\tfault\ndata\tkill\n")
     with pytest.raises(GramError, match=r"rules\.tsv: the columns must be rule, fault, tried"):

@@ -20,11 +20,11 @@ import pytest
 
 from gram.evaluate.__main__ import main as evaluate_main
 from gram.system import files
-from gram.system.code_version import code_hash
+from gram.system.code_version import code_hash, present_code
 from gram.system.errors import GramError
 from gram.system.shapes import MEASURED
 from gram.tables.__main__ import main
-from gram.tables.evaluations import present_code, read_evaluations, status
+from gram.tables.evaluations import read_evaluations, status
 from gram.tables.layout import section
 from gram.tables.names import METRICS
 from gram.tables.paper import rows_of

@@ -228,7 +228,7 @@ class Subject:
             samplers: those that it uses, if they are not the one of ``config``.
         """
         settings, meta = self.settings, self.meta
-        own: list[type[Any]] = [sampler_class(name) for name in samplers or [config.sampler]]
+        own: list[type] = [sampler_class(name) for name in samplers or [config.sampler]]
         own.append(JUDGES[family_of(settings.task).judge])
         return {
             "task": settings.task,

@@ -16,6 +16,7 @@ from gram.reports.carried import carried
 from gram.reports.gaps import gap_defaults, gap_measurements
 from gram.reports.inference import samplers, scaling
 from gram.reports.larger import larger_boards
+from gram.reports.nothing import from_nothing
 from gram.reports.optimization import benchmarks
 from gram.reports.reliability import faults_after, faults_before, findings, rules, steps
 from gram.reports.results import datasets, reproduction, results, short_tables
@@ -34,6 +35,7 @@ BLOCKS: dict[str, Callable[[Path], str]] = {
     "gap-measurements": gap_measurements,
     "results": results,
     "larger-boards": larger_boards,
+    "from-nothing": from_nothing,
     "reproduce-time": functools.partial(time_of, name="reproduce"),
     "test-time": functools.partial(time_of, name="test"),
     "downloads": downloads,

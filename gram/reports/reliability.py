@@ -34,6 +34,7 @@ FAULTS = {
     "wrong": "lost or wrong",
     "temporary": "temporary files left",
 }
+OF_RULES = ["rule", "fault", "tried", "same_bytes", "other", "commit"]
 REVIEWS = {"faults": "campaign of faults", "bugs": "bug reports"}
 NOT_COUNTED, NOT_YET = "–", "Not counted yet."
 
@@ -111,8 +112,8 @@ def rules(root: Path) -> str:
         return NOT_YET
     with open(path, encoding="utf-8", newline="") as handle:
         lines = list(csv.DictReader(handle, delimiter="\t"))
-    if not lines or list(lines[0]) != ["rule", "fault", "tried", "same_bytes", "other"]:
-        raise GramError(f"{path}: the columns must be rule, fault, tried, same_bytes, other")
+    if not lines or list(lines[0]) != OF_RULES:
+        raise GramError(f"{path}: the columns must be {', '.join(OF_RULES)}")
     columns = {"tried": "tried", "same_bytes": "same bytes", "other": "other"}
     by_fault: dict[str, dict[str, int]] = {}
     for line in lines:
@@ -121,7 +122,8 @@ def rules(root: Path) -> str:
             counts[column] += int(line[column])
     pairs, names = len(lines), len({line["rule"] for line in lines})
     head = (
-        f"{pairs} pairs of a rule and a fault, of {names} rules; the same command was given again."
+        f"{pairs} pairs of a rule and a fault, of {names} rules, at commit "
+        f"{listed(line['commit'] for line in lines)}; the same command was given again."
     )
     return "\n".join([head, "", *counted("fault", by_fault, columns)])
 

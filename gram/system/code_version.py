@@ -12,8 +12,9 @@ import functools
 import hashlib
 import io
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
 # Modules that only present or time what others compute.
@@ -53,6 +54,16 @@ def code_hash(made_by: tuple[str, ...] = (), package: Path = PACKAGE) -> str:
             source = _source(path) if path.is_file() else None
             digest.update(f"{name}\0{source}\0".encode())
     return digest.hexdigest()[:12]
+
+
+def present_code(by: Mapping[str, Any]) -> str:
+    """What the hash of a result's code would be if the present code made it.
+
+    Args:
+        by: who trained or evaluated. One that does not say which modules that were, as before these
+            were noted, was hashed with the whole package, and is compared with the whole.
+    """
+    return code_hash(tuple(by.get("code_of", ())))
 
 
 @functools.cache

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from gram.system import files
+from gram.system.code_version import present_code
 from gram.system.errors import GramError, Parser, run
 from gram.tables.comparison import compare_tasks
 from gram.tables.costs import costs, costs_document, read_ledger, read_metas
 from gram.tables.ending import last_lines
-from gram.tables.evaluations import present_code, read_evaluations
+from gram.tables.evaluations import read_evaluations
 from gram.tables.layout import document
 from gram.tables.overridden import EXPERIMENTS, with_settings
 from gram.tables.paper import paper_table, paper_tables

@@ -8,7 +8,6 @@ from typing import Any
 
 from gram.runs.trained import META, UNFINISHED, WEIGHTS, how_far, md5_of, told_apart
 from gram.settings.config import split_fold
-from gram.system.code_version import code_hash
 from gram.system.errors import GramError, short
 from gram.system.shapes import read_evaluation, read_meta
 from gram.tables.names import FAILED, NOT_RUN
@@ -171,16 +170,6 @@ def code_hashes(run: dict[str, Any]) -> tuple[set[str], set[str]]:
 Present = Callable[[Mapping[str, Any]], str]
 
 
-def present_code(by: Mapping[str, Any]) -> str:
-    """What the hash of a result's code would be if the present code made it.
-
-    Args:
-        by: who trained or evaluated. One that does not say which modules that were, as before these
-            were noted, was hashed with the whole package, and is compared with the whole.
-    """
-    return code_hash(tuple(by.get("code_of", ())))
-
-
 def status(
     runs: Sequence[dict[str, Any]], present_code: Present | None, *, failed: bool = False
 ) -> str:
@@ -189,7 +178,8 @@ def status(
 
     Args:
         runs: facts of each seed.
-        present_code: :func:`present_code`; None leaves out the comparison with it.
+        present_code: that of :mod:`gram.system.code_version`; None leaves out the comparison with
+            the present code.
         failed: whether the run of another seed failed.
     """
     if not runs:

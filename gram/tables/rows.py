@@ -200,7 +200,7 @@ def long_table(
         part: of a table in ``resources/paper.yaml``, whose rows name and order the methods.
         evaluations: from :func:`gram.tables.evaluations.read_evaluations`.
         reported: from :func:`read_reported`.
-        present_code: of :mod:`gram.tables.evaluations`, which marks stale rows; None marks none.
+        present_code: of :mod:`gram.system.code_version`, which marks stale rows; None marks none.
         failed: the runs that were asked for and ended with an error.
     """
     closed, names = table_with(part).closed, rows_of(part)

@@ -25,11 +25,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 import yaml
 
+from gram.system import files
+from gram.system.provenance import provenance
 from tests.workflow.warm import FAULTS, Warm, warm
 
-COLUMNS = ("rule", "fault", "tried", "same_bytes", "other")
+COLUMNS = ("rule", "fault", "tried", "same_bytes", "other", "commit")
 TOY = Path(__file__).parents[1] / "extension"
 KEPT = "resources/reference_runs/tiny"
 # What tells how long something took, or of which commit this repository is, and not what came out.
@@ -394,11 +397,13 @@ def whole(extended: Any) -> Built:
 
 @pytest.mark.slow
 def test_every_rule_goes_on_after_every_fault(whole: Built) -> None:
-    """Tries all of them, writes the counts where GRAM_RELIABILITY says, and then fails if one was
+    """Tries all of them, or those of the rules in GRAM_RULES, writes the counts where
+    GRAM_RELIABILITY says, beside those of other rules that stand there, and then fails if one was
     not survived.
     """
     counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     wrong = {}
+    chosen = os.environ.get("GRAM_RULES", "").split() or {job.rule for job in whole.jobs}
 
     def meet(fault: str, tried: Sequence[tuple[Job, str]]) -> None:
         paths = [path for _, path in tried]
@@ -412,25 +417,31 @@ def test_every_rule_goes_on_after_every_fault(whole: Built) -> None:
                 counts[job.rule, fault][1] += 1
         if found:
             whole.reset()
-        if table := os.environ.get("GRAM_RELIABILITY"):
-            write_counts(Path(table), counts)
 
-    for jobs in whole.levels():
-        for fault in FAULTS:
+    for level in whole.levels():
+        jobs = [job for job in level if job.rule in chosen]
+        for fault in FAULTS if jobs else ():
             meet(fault, [(job, job.outputs[0]) for job in jobs])
         for row in itertools.zip_longest(*(job.outputs for job in jobs)):
             tried = [(job, path) for job, path in zip(jobs, row, strict=True) if path]
             for fault in ("deleted", "emptied"):
                 meet(fault, tried)
+        if table := os.environ.get("GRAM_RELIABILITY"):
+            write_counts(Path(table), counts)
     print(f"{len(counts)} pairs of rule and fault, {sum(n for n, _ in counts.values())} tries")
     assert not wrong, "\n\n".join(f"{key}: {text}" for key, text in wrong.items())
 
 
 def write_counts(path: Path, counts: dict[tuple[str, str], list[int]]) -> None:
-    """Write the counts as a table."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for (rule, fault), (tried, same) in counts.items():
-            writer.writerow((rule, fault, tried, same, tried - same))
+    """Write the counts into a table, in which the lines of other rules stay."""
+    commit = (provenance(torch.device("cpu"))["commit"] or "outside of git")[:12]
+    lines: list[tuple[Any, ...]] = [
+        (rule, fault, tried, same, tried - same, commit)
+        for (rule, fault), (tried, same) in counts.items()
+    ]
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            _, *others = map(tuple, csv.reader(file, delimiter="\t"))
+        counted = {rule for rule, _ in counts}
+        lines += [line for line in others if line[0] not in counted]
+    files.write_tsv(path, COLUMNS, sorted(lines, key=lambda line: line[0]))

@@ -206,7 +206,10 @@ def test_edited_code_marks_the_table_and_trains_nothing(built: Any) -> None:
     (built / "gram/train/losses.py").write_text(source + "# A comment.\n", encoding="utf-8")
     assert built.planned(own_code=True) == set()
     (built / "gram/train/losses.py").write_text(source + "EDITED = True\n", encoding="utf-8")
-    assert built.jobs(own_code=True) == {TABLE_1}
+    text = built.snakemake(own_code=True)
+    assert re.findall(r"^Job \d+: (.*)$", text, flags=re.MULTILINE) == [TABLE_1]
+    assert "of 5 runs were trained by another version of the code" in text
+    assert "snakemake --forcerun train" in text
     assert "stale" in built.text("results/tables/table1.csv") and "stale" not in before
 
 

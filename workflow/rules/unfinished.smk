@@ -120,6 +120,8 @@ async def look_at_what_is_there(dag):
         check_shown(dag)
     elif workflow.is_main_process and not dag.ignore_incomplete and not workflow.touch:
         await check_inputs(dag)
+        for line in made_by_other_code(dag):
+            print(f"note: {line}", file=sys.stderr)
         for path, reason in unfinished(dag).items():
             dag.forcefiles.add(path)
             print(f"note: {path}: {reason}; it is made again", file=sys.stderr)
