@@ -114,8 +114,8 @@ def test_first_completion_only(task: Task, split: Split) -> None:
     assert result["coverage_micro"]["value"] == pytest.approx(N / M)
     assert result["coverage_paper"]["value"] == pytest.approx(M / (split.counts**2).sum())
     assert result["coverage_macro"]["value"] == pytest.approx((1 / split.counts).mean())
-    hostile, baseline = result["slices"]["hostile"], result["slices"]["baseline"]
-    assert hostile["coverage_micro"]["value"] == pytest.approx(0.5) and baseline["coverage_micro"][
+    several, baseline = result["slices"]["several"], result["slices"]["baseline"]
+    assert several["coverage_micro"]["value"] == pytest.approx(0.5) and baseline["coverage_micro"][
         "value"
     ] == pytest.approx(1.0)
 
@@ -157,7 +157,7 @@ def test_deterministic_model_is_asked_once(task: Task, split: Split) -> None:
     assert result["accuracy"]["value"] == 1.0 and result["accuracy"]["denominator"] == 6 * len(
         split.inputs
     )
-    assert result["slices"]["hostile"]["coverage_micro"]["value"] == pytest.approx(0.5)
+    assert result["slices"]["several"]["coverage_micro"]["value"] == pytest.approx(0.5)
 
 
 def test_verifier_and_list_of_completions_must_agree(
@@ -415,7 +415,7 @@ def written(
 
 def test_json_holds_what_later_work_relies_on(written: dict[str, Any], split: Split) -> None:
     assert set(written) >= {"run", "metrics", "by_completions"}
-    sizes = {"baseline": int((split.counts == 1).sum()), "hostile": int((split.counts > 1).sum())}
+    sizes = {"baseline": int((split.counts == 1).sum()), "several": int((split.counts > 1).sum())}
     assert set(written["metrics"]["slices"]) == set(sizes)
     for part in (written["metrics"], *written["metrics"]["slices"].values()):
         for name in (
@@ -434,7 +434,7 @@ def test_json_holds_what_later_work_relies_on(written: dict[str, Any], split: Sp
     for name, inputs in sizes.items():
         assert written["metrics"]["slices"][name]["inputs"] == inputs
     rows = [(row["n_completions"], row["inputs"]) for row in written["by_completions"]]
-    assert rows == [(1, sizes["baseline"]), (2, sizes["hostile"])]
+    assert rows == [(1, sizes["baseline"]), (2, sizes["several"])]
     assert written["run"]["inputs"] == sum(sizes.values())
 
 

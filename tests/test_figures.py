@@ -195,7 +195,7 @@ def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -
         synthetic_evaluation(
             seed=seed,
             values={"coverage_macro": value},
-            hostile={"accuracy": value, "coverage_macro": value},
+            several={"accuracy": value, "coverage_macro": value},
         )
         for seed, value in ((0, 0.4), (1, 0.6))
     ]
@@ -321,7 +321,7 @@ def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any
 
 
 def test_a_metric_over_nothing_is_not_drawn(synthetic_evaluation: Make) -> None:
-    data = completions_data([synthetic_evaluation(hostile={"accuracy": None})])
+    data = completions_data([synthetic_evaluation(several={"accuracy": None})])
     assert list(data.loc[data["metric"] == "accuracy", "x"]) == [1]
 
 

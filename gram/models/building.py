@@ -67,14 +67,21 @@ def stack_of(
     ``halves`` as of :class:`gram.models.layers.Rotary`.
     """
     rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
-
-    def mixer() -> Attention | SequenceMixer:
-        if isinstance(config, GramModel | InPlace) and config.mixer == "sequence":
-            return SequenceMixer(len(positions), config.mixer_hidden)
-        return Attention(config.D, heads=config.heads, rotary=rotary, causal=causal)
-
     blocks = [
-        Block(mixer(), SwiGLU(config.D, config.ffn_hidden, config.D), norm_eps=config.norm_eps)
+        Block(
+            mixer_of(config, rotary, len(positions), causal=causal),
+            SwiGLU(config.D, config.ffn_hidden, config.D),
+            norm_eps=config.norm_eps,
+        )
         for _ in range(config.layers)
     ]
     return Stack(*blocks)
+
+
+def mixer_of(
+    config: GramModel | Transformer, rotary: Rotary, tokens: int, *, causal: bool = False
+) -> Attention | SequenceMixer:
+    """What brings as many tokens together in a layer, as ``config`` says."""
+    if isinstance(config, GramModel | InPlace) and config.mixer == "sequence":
+        return SequenceMixer(tokens, config.mixer_hidden)
+    return Attention(config.D, heads=config.heads, rotary=rotary, causal=causal)

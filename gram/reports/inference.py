@@ -20,7 +20,7 @@ from gram.tables.names import label
 from gram.tables.reference import REFERENCE, reference_evaluations
 from gram.tables.render import pipe_table
 
-COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "hostile_coverage_macro")
+COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "coverage_macro_several")
 WIDTH = 20  # samples that an answer is chosen among: the paper's
 
 

@@ -92,7 +92,7 @@ def our_line(part: pd.DataFrame, method: str, metas: list[dict[str, Any]]) -> li
     first = by_metric.iloc[0]
     cells = [
         mean_and_std(*by_metric.loc[metric, ["ours_mean", "ours_std"]])
-        for metric in ("accuracy", "hostile_accuracy", papers_coverage(task))
+        for metric in ("accuracy", "accuracy_several", papers_coverage(task))
     ]
     seconds = statistics.mean(meta["seconds"] for meta in metas)
     place = distinct(meta["device"] for meta in metas)

@@ -6,6 +6,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from gram.figures.nothing import read_papers
 from gram.reports.reference import NOT_MEASURED, duration
 from gram.reports.results import REPORTED, WIDTH
@@ -30,15 +32,12 @@ def from_nothing(root: Path) -> str:
     size, _, folder, best = max(found, key=lambda row: row[:2])
     run = best["run"]
     (meta,) = metas_of(folder, run["task"], run["method"], run["seed"])
-    papers = [
-        f"{row.method}: {row.value:.1f} % after {row.x}"
-        for row in read_papers(root / REPORTED).itertuples()
-    ]
+    papers = "; ".join(papers_words(read_papers(root / REPORTED)))
     text = (
         f"Of {run['width']:,} boards of {size}x{size} {share(best, 'accuracy')} are valid after"
         f" {run['depth']} supervision steps, and {share(best, 'seen')} of these stand in training"
         f" ({run['parameters'] / 1e6:.2g}M parameters, {duration(meta['seconds'])} on one core of"
-        f" {meta['device']}). The paper, by network calls: {'; '.join(papers)}."
+        f" {meta['device']}). In the paper: {papers}."
     )
     return "\n".join(textwrap.wrap(text, WIDTH))
 
@@ -46,3 +45,18 @@ def from_nothing(root: Path) -> str:
 def share(evaluation: dict[str, Any], metric: str) -> str:
     """A share of an evaluation in percent."""
     return f"{100 * evaluation['metrics'][metric]['value']:.1f} %"
+
+
+def papers_words(papers: pd.DataFrame) -> list[str]:
+    """Each of the paper's networks with its validity, the least and the most of several sizes.
+
+    Args:
+        papers: from :func:`gram.figures.nothing.read_papers`.
+    """
+    kinds = papers.assign(kind=papers["method"].str.replace("[-,].*", "", regex=True))
+    found = []
+    for (calls, kind), rows in kinds.groupby(["x", "kind"]):
+        least, most = rows["value"].min(), rows["value"].max()
+        values = f"{most:g}" if least == most else f"{least:g} to {most:g}"
+        found.append(f"{kind} {values} % after {calls:,} steps")
+    return found

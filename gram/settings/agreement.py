@@ -161,7 +161,7 @@ def _check_beta_factors(train: TrainConfig) -> None:
         )
 
 
-def said_of(check: Any, settings: Any, where: str) -> None:
+def check_at(check: Any, settings: Any, where: str) -> None:
     """Call a check of this module; what it says begins with ``where``.
 
     Raises:

@@ -20,7 +20,7 @@ from gram.settings import (
     SplitConfig,
     listing,
 )
-from gram.settings.agreement import check_forms, check_restarts, check_run, said_of
+from gram.settings.agreement import check_at, check_forms, check_restarts, check_run
 from gram.settings.architectures import TAG
 from gram.settings.documents import mapping, read_yaml, yaml_option
 from gram.settings.lineage import (
@@ -324,7 +324,7 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
         model=method_section(experiment, method, "model"),
         train=train,
     )
-    said_of(check_run, settings, f"{experiment.path}: {method}")
+    check_at(check_run, settings, f"{experiment.path}: {method}")
     return settings
 
 
@@ -342,7 +342,7 @@ def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
         where = f"{experiment.path}: {EVALUATIONS}: {evaluation}"
         check_keys_act(experiment.evaluations[evaluation], "evaluate", architecture, where)
     for check in (check_restarts, check_forms):
-        said_of(check, settings, f"{experiment.path}: {method}")
+        check_at(check, settings, f"{experiment.path}: {method}")
     return settings
 
 

@@ -230,7 +230,7 @@ def others_table(task: str, others: Iterable[Other], grid: dict[str, dict[str, A
     known = {
         "accuracy": "accuracy",
         "coverage": papers_coverage(task),
-        "hostile_accuracy": "hostile_accuracy",
+        "accuracy_several": "accuracy_several",
     }
     columns = {name: ours for name, ours in known.items() if ours in gram}
     paper = [mean_and_std(gram[name].paper_mean, gram[name].paper_std) for name in columns.values()]
@@ -286,8 +286,8 @@ def section(
         )
     one = next(iter(next(iter(run.values())).values()))
     text = [f"{one.n_inputs:,} test inputs."]
-    if not pd.isna(one.n_hostile_inputs):
-        several = f"{one.n_hostile_inputs:,} of them with two or more completions"
+    if not pd.isna(one.n_inputs_several):
+        several = f"{one.n_inputs_several:,} of them with two or more completions"
         text = [f"{one.n_inputs:,} test inputs, {several}.", overlap(one)]
     if not in_paper:
         text.append("This task is not in the paper.")

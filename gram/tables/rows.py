@@ -27,7 +27,7 @@ COLUMNS = (
         "ceiling",
         "unit",
         "n_inputs",
-        "n_hostile_inputs",
+        "n_inputs_several",
         "depth",
         "width",
         "draws",
@@ -47,7 +47,7 @@ COLUMNS = (
     *("table", "label", "settings"),
 )
 INTEGERS = (
-    *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
+    *("n", "n_inputs", "n_inputs_several", "depth", "width", "draws", "calls", "forward_passes"),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
@@ -105,8 +105,8 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
             statistics.mean(one["run"]["training_examples"] for one in evaluations)
         ),
         "n_inputs": run["inputs"],
-        "n_hostile_inputs": (
-            evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs")
+        "n_inputs_several": (
+            evaluations[0]["metrics"].get("slices", {}).get("several", {}).get("inputs")
         ),
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
         "n_completions": int(seen["completions"]["denominator"]),
