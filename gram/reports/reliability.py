@@ -120,12 +120,18 @@ def rules(root: Path) -> str:
         counts = by_fault.setdefault(line["fault"], dict.fromkeys(columns, 0))
         for column in columns:
             counts[column] += int(line[column])
+    others = [
+        f"* {line['rule']}, {line['fault']}: {line['other']} of {line['tried']}"
+        for line in lines
+        if line["other"] != "0"
+    ]
     pairs, names = len(lines), len({line["rule"] for line in lines})
     head = (
         f"{pairs} pairs of a rule and a fault, of {names} rules, at commit "
         f"{listed(line['commit'] for line in lines)}; the same command was given again."
     )
-    return "\n".join([head, "", *counted("fault", by_fault, columns)])
+    told = ["", "Other:", "", *others] if others else []
+    return "\n".join([head, "", *counted("fault", by_fault, columns), *told])
 
 
 def steps(root: Path) -> str:
