@@ -175,6 +175,9 @@ OF_MODEL: dict[str, dict[str, Case]] = {
         "hierarchy": Case("flat", "network"),
         "guidance": Case("none", "network"),
         "guidance_hidden": Case(16, "network"),
+        "guidance_products": Case("bf16", "answers"),
+        "prediction": Case("direct", "answers"),
+        "decoder": Case("linear", "network"),
         "decoder_hidden": Case(16, "network"),
         "posterior": Case("pooled", "weights"),
         "noise": Case("board", "answers"),
@@ -227,6 +230,7 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "final_weight_decay": Case(0.5, "weights", COSINE),
         "grad_clip": Case(0.01, "weights"),
         "ema_decay": Case(0.5, "averages"),
+        "ema_correction": Case(True, "averages"),
         "cross_entropy": Case("stablemax", "weights", seen_on=FREE),
         "beta": Case(0.5, "weights"),
         "beta_initial": Case(1.0, "weights", {"train": {"beta_decay_steps": 3}}),
@@ -242,7 +246,10 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "carry_prior_from": Case(1, "weights"),
         "auxiliary_weight": Case(1.0, "weights"),
         "halt_weight": Case(0.1, "weights"),
+        "halt_loss": Case("regression", "weights"),
         "lprm_weight": Case(0.1, "weights"),
+        "lprm_reads": Case("transition", "weights"),
+        "heads_on": Case("prior", "weights"),
         "lprm_reward": Case("tokens", "weights"),
         "sampling": Case("inputs", "rows"),
         "reveal": Case(0.5, "rows"),
@@ -252,6 +259,7 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "halt_exploration": Case(0.9, "rows", HALTS),
         "initial_weights": Case(SCRAMBLED, "start"),
         "precision": Case("bf16", "weights"),
+        "matmul": Means("fp32", lambda run: run.config.matmul),  # which a GPU heeds
         "compile": Means(  # takes many seconds; tests/test_step.py has its steps
             "default", lambda run: run.model._compiled_call_impl is not None, steps=False
         ),

@@ -22,13 +22,13 @@ from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
 from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Given, Network, Shape, forward_in
+from gram.models.network import Given, Network, Shape, forward_in, multiply_in
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import make_sampler, sampler_class
 from gram.runs import checkpoint
 from gram.runs.facts import RunFacts, settings_noted
 from gram.runs.made_by import made_by
-from gram.runs.trained import KEPT, WEIGHTS, read_trained
+from gram.runs.trained import KEPT, UNFINISHED, WEIGHTS, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import check_card
 from gram.settings.documents import yaml_option
@@ -212,6 +212,7 @@ def load_model(
     model = build_model(settings.model, Shape.of(task), seed=0)
     checkpoint.load_weights(weights, model, config.weights)
     model.answer_as(config)
+    multiply_in(settings.train.matmul, device)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -277,6 +278,7 @@ class Subject:
             inputs=len(self.split.inputs),
             folds=settings.data.split.folds,
             **asked | not_of(settings.model.architecture),
+            matmul=settings.train.matmul if self.device.type == "cuda" else None,
             weights_dtype=meta.get(KEPT, {}).get("dtype", "float32"),
             draws=draws_of(self.model, config),
             calls=self.model.calls,
@@ -295,6 +297,7 @@ class Subject:
                 | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))}
             ),
             evaluated_by=provenance(self.device, made_by(command, settings, self.model, *own)),
+            unfinished=meta.get(UNFINISHED),
         )
         return facts.as_dict()
 

@@ -13,6 +13,7 @@ import pandas as pd
 from gram.data.splits import read_table, write_table
 from gram.evaluate.metrics import ratio
 from gram.runs.facts import differ, pooled_by, same_among
+from gram.runs.trained import UNFINISHED, told_apart
 from gram.settings.config import split_fold
 from gram.system import files
 from gram.system.errors import GramError, Parser, run
@@ -84,6 +85,8 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if any(differ(runs[0], run, key) for run in runs):
             values = ", ".join(str(run.get(key)) for run in runs)
             raise GramError(f"pool: {key} differs among the folds: {values}")
+    if len({str(run.get(UNFINISHED)) for run in runs}) > 1:
+        raise GramError(f"pool: {told_apart(runs)}; pool runs that have come equally far")
     facts = dict(runs[0])
     for key in pooled_by("each"):
         facts[key] = {run["task"]: run[key] for run in runs}

@@ -227,7 +227,7 @@ def _(config: D3pmModel, shape: Shape) -> DiscreteDiffusion:
     rotary = Rotary(positions, config.D // config.heads, config.rope_theta)
     blocks = [
         ModulatedBlock(
-            mixer_of(config, rotary, len(positions)),
+            mixer_of(config, positions, rotary),
             SwiGLU(config.D, config.ffn_hidden, config.D),
             Modulation(config.condition, config.D, parts=6),
             norm_eps=config.norm_eps,

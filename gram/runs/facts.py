@@ -66,6 +66,7 @@ class RunFacts:
     sampling_steps: int | None = tested("sampling_steps", default=None, omitted=True)
     weights: str = tested("weights")
     precision: str = fact(setting="precision", default="fp32")
+    matmul: str | None = fact(default=None, omitted=True)  # how CUDA multiplied fp32 numbers
     weights_dtype: str = fact(default="float32")
     rollout_seed: int = fact(setting="seed", default=0)
     draws: int = fact("seeds", "kept")
@@ -81,6 +82,8 @@ class RunFacts:
     checkpoint_md5: str | dict[str, str] = fact(pooled="each", default="")
     trained_by: dict[str, Any] = fact()
     evaluated_by: dict[str, Any] = fact()
+    # How far training had come, of weights that were exported before its end.
+    unfinished: dict[str, Any] | None = fact(default=None, omitted=True)
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in the file."""

@@ -143,6 +143,16 @@ def check_run(settings: RunSettings) -> None:
                 f"train: symmetries: {train.symmetries}: inputs and answers are compared as the"
                 f" data set has them; write symmetries: 0, or leave {key} out"
             )
+    if train.heads_on == "prior" and train.lprm_reads == "transition":
+        raise GramError(
+            "train: lprm_reads: transition: a rollout of the prior is read after each supervision"
+            " step; write lprm_reads: step, or heads_on: posterior"
+        )
+    if train.heads_on == "prior" and train.reveal:
+        raise GramError(
+            "train: heads_on: prior: an input that shows more of its target has fewer completions"
+            " than the data set lists; write reveal: 0, or heads_on: posterior"
+        )
     if isinstance(model, GramModel) and model.noise_in == "last":
         for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):
             if (value := getattr(train, key)) != needed:

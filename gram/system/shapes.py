@@ -88,6 +88,8 @@ CARD = mapping(
         ),
     }
 )
+# Of a run that was kept before its last step.
+HOW_FAR = mapping(needed={"step": whole(1), "steps": whole(1)})
 # meta.json of a run; what a kept run has besides is in the last keys.
 META = mapping(
     needed={
@@ -117,6 +119,7 @@ META = mapping(
         history_md5=MD5,
     ),
     initial_weights=either({"type": "null"}, mapping(needed={"steps": whole()})),
+    unfinished=HOW_FAR,
 )
 COUNTS = each(mapping(needed={"inputs": whole(), "valid": whole()}))
 # A line of history.jsonl: losses, or what a rollout solves and bounds.
@@ -124,6 +127,7 @@ HISTORY_LINE = {
     "if": {"properties": {"event": {"const": "rollout"}}},
     "then": mapping(
         needed={"event": TEXT, "step": whole(), "train": COUNTS, "valid": COUNTS},
+        raw=mapping(needed={"train": COUNTS, "valid": COUNTS}),
         elbo=mapping(needed={name: each(NUMBER, 1) for name in ("full", "surrogate")}),
     ),
     "else": {
@@ -160,6 +164,7 @@ RUN = mapping(
     },
     calls=whole(1),
     folds=whole(1),
+    unfinished=HOW_FAR,
     training_seconds={"type": "number", "minimum": 0},
     weights_dtype=TEXT,
     rollout_seed=whole(),

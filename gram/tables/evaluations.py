@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gram.runs.facts import Among, differ, same_among
-from gram.runs.trained import META, WEIGHTS, md5_of
+from gram.runs.trained import META, UNFINISHED, WEIGHTS, how_far, md5_of, told_apart
+from gram.settings.config import split_fold
 from gram.system.errors import GramError, short
 from gram.system.names import split_evaluation
 from gram.system.shapes import read_evaluation, read_meta
@@ -56,6 +57,11 @@ def read_evaluations(
         seen[key_of_run] = path
         for group, among in GROUPS:
             earlier, other = first.setdefault((task, method)[:group], (path, run))
+            if among == "seeds" and run.get(UNFINISHED) != other.get(UNFINISHED):
+                raise GramError(
+                    f"{path}: no mean over runs that have come unequally far"
+                    f" ({told_apart([other, run])}); leave one out"
+                )
             for key in same_among(among):
                 if differ(run, other, key):
                     there, here = (short(one.get(key)) for one in (other, run))
@@ -66,6 +72,32 @@ def read_evaluations(
                     )
         evaluations.append(evaluation)
     return evaluations
+
+
+def progress_of(runs: Iterable[dict[str, Any]]) -> str:
+    """What stands behind the name of runs that are unfinished: " (10,674 of 14,000 steps)"; nothing
+    behind that of others.
+
+    Args:
+        runs: their facts, as an evaluation or meta.json has them.
+    """
+    found = sorted({how_far(run[UNFINISHED]) for run in runs if UNFINISHED in run})
+    return f" ({', '.join(found)})" if found else ""
+
+
+def shown_progress(evaluations: Iterable[dict[str, Any]]) -> str:
+    """:func:`progress_of` the runs of some evaluations."""
+    return progress_of(evaluation["run"] for evaluation in evaluations)
+
+
+def unfinished_note(runs: Sequence[dict[str, Any]]) -> str:
+    """A sentence on the unfinished ones among several runs; empty without any."""
+    found = {
+        f"{run['method']} on {split_fold(run['task'])[0]}{progress_of([run])}"
+        for run in runs
+        if UNFINISHED in run
+    }
+    return f"Unfinished: {', '.join(sorted(found))}." if found else ""
 
 
 def check_place(path: Path, run: dict[str, Any]) -> None:

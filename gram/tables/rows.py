@@ -15,7 +15,7 @@ import pandas as pd
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of
 from gram.system.errors import GramError, suggestion
-from gram.tables.evaluations import Present, status
+from gram.tables.evaluations import Present, shown_progress, status
 from gram.tables.names import METRICS, Metric, in_order, label
 from gram.tables.paper import MAIN, PAPER, paper_table, rows_of, table_with
 from gram.tables.reported import Reported, read_reported
@@ -231,7 +231,8 @@ def long_table(
         counted = measured_here | {metric for t, _, metric in reported if t == sized}
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
-            shared = {"table": part, "label": label(method, names)} | facts(seeds)
+            named = label(method, names) + shown_progress(seeds)
+            shared = {"table": part, "label": named} | facts(seeds)
             shared |= {"settings": ""}  # for gram.tables.overridden to fill
             shared |= {
                 "status": status(

@@ -282,17 +282,17 @@ def inputs_of_figure(wildcards, name):
     return found | ({"reported": shown.paper} if shown.paper else {})
 
 
-def command_of_figure(name):
-    """The shell command of a figure."""
+def options_of_figure(wildcards, input, name):
+    """The options, as words, that name the files of a figure."""
     shown = FIGURES[name]
-    given = {
-        "histories": "--histories {input.histories:q}",
-        "samples": "--samples gram={input.gram:q} deterministic={input.deterministic:q}"
-        " --data {params.folders:q}",
-    }.get(shown.of, "--evaluations {input.evaluations:q}")
-    given += " --reported {input.reported:q}" if shown.paper else ""
-    output = f"results/figures/{{wildcards.table:q}}/{{wildcards.task:q}}/{name}"
-    return f"python -m gram.figures {name} {given} --output {output} > {{log:q}} 2>&1"
+    if shown.of == "histories":
+        given = ["--histories", *input.histories]
+    elif shown.of == "samples":
+        given = ["--samples", f"gram={input.gram}", f"deterministic={input.deterministic}"]
+        given += ["--data", *for_parts(wildcards, "results/data/{part}")]
+    else:
+        given = ["--evaluations", *input.evaluations]
+    return given + option("--reported", shown.paper and input.reported)
 
 
 def caption_of_figure(wildcards, input, name):
