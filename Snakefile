@@ -15,7 +15,7 @@
 #
 #   {task}    a file of config/experiments (nqueens7). One with `folds: 5` is trained as nqueens5-fold0 to nqueens5-fold4,
 #             and its evaluation results/eval/nqueens5/... pools theirs.
-#   {method}  a key of `methods` in that file (gram).
+#   {method}  a key of `methods` in that file (gram); below results/eval also one of its `evaluations` (gram@deep).
 #   {seed}    any whole number.
 #   {table}   a table of resources/paper.yaml, which names the key of the configuration that lists its runs (table1: `runs`,
 #             table3: `ablations`); or quick, the part of table1 under `quick`.

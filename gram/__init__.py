@@ -41,6 +41,7 @@ COMMANDS = {
     "draw": "figures",
     "export": "runs",
     "fetch": "data",
+    "kit": "evaluate",
     "launch": "system",
     "pool": "evaluate",
     "restore": "runs",

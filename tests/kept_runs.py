@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gram.runs.facts import settings_noted
 from gram.settings.config import differences, evaluate_settings, load_experiment, split_fold
 from gram.system import files
 from gram.system.errors import GramError, Parser, run
@@ -69,8 +70,10 @@ class Kept(NamedTuple):
         """
         experiment = load_experiment(ROOT / self.experiment)
         settings = dataclasses.asdict(evaluate_settings(experiment, self.facts["method"]))
-        said = {key: self.facts[key] for key in settings if key in self.facts}
-        return settings | said | {"seed": self.facts["rollout_seed"]}
+        noted = {
+            key: self.facts[fact] for key, fact in settings_noted().items() if fact in self.facts
+        }
+        return settings | noted
 
 
 def kept_evaluations() -> list[Kept]:

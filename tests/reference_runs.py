@@ -66,10 +66,10 @@ def write_runs(
                 method=method,
                 seed=seed,
                 values={"accuracy": value},
-                hostile={"accuracy": value, "coverage_macro": value},
+                several={"accuracy": value, "coverage_macro": value},
                 **(tested | facts),
             )
-            evaluation["metrics"]["slices"]["hostile"]["inputs"] = 100
+            evaluation["metrics"]["slices"]["several"]["inputs"] = 100
             paths.append(folder / f"eval/{task}/{method}/seed{seed}/test.json")
             files.write_json(paths[-1], evaluation)
             for part in experiment.tasks(task)[:2]:

@@ -56,16 +56,16 @@ def metrics(names: Iterable[str], values: dict[str, float | None]) -> dict[str, 
 def evaluation(
     *,
     values: dict[str, float | None] | None = None,
-    hostile: dict[str, float | None] | None = None,
+    several: dict[str, float | None] | None = None,
     code: str = "0123456789ab",
     **facts: Any,
 ) -> dict[str, Any]:
     """An evaluation's JSON.
 
-    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``hostile`` are the values of that
+    Metrics that ``values`` does not name are 0.25, ceilings 0.9; ``several`` are the values of that
     slice; further keywords replace facts of the run.
     """
-    values, hostile = values or {}, hostile or {}
+    values, several = values or {}, several or {}
     run_facts = {
         **{
             "task": "nqueens5",
@@ -104,12 +104,12 @@ def evaluation(
             **metrics(NAMES, values),
             "slices": {
                 "baseline": {"inputs": 6} | metrics(NAMES, values),
-                "hostile": {"inputs": 4} | metrics(NAMES, hostile),
+                "several": {"inputs": 4} | metrics(NAMES, several),
             },
         },
         "by_completions": [
             {"n_completions": 1, "inputs": 6} | metrics(by_completions, values),
-            {"n_completions": 2, "inputs": 4} | metrics(by_completions, hostile),
+            {"n_completions": 2, "inputs": 4} | metrics(by_completions, several),
         ],
         "by_width": [{"width": width} | metrics(coverages, values) for width in (1, 2, 5, 20)],
     }

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from gram.bench import estimate, measure, timing, variants
+from gram.bench import estimate, measure, memory, timing, variants
 from gram.bench.__main__ import main
-from gram.bench.flops import row_flops, run_flops
+from gram.bench.formula import row_flops, run_flops
 from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
 from gram.models.factory import build_model
 from gram.models.network import Given, Shape
@@ -252,6 +252,11 @@ def test_everything_is_measured_in_every_turn(
         rate, seconds = found["examples_per_second"][1], found["seconds_per_step"][1]
         assert rate * seconds == pytest.approx(settings.train.batch_size / settings.train.N_sup)
         assert found["peak_memory_bytes"] > 50e6  # a process with torch in it
+        profile = found["profile"]
+        kernels = profile["kernels"]
+        assert profile["launches_per_step"] >= sum(one["launches_per_step"] for one in kernels)
+        assert profile["bytes_allocated_per_step"] > 0 and kernels[0]["share"] > 0.01
+        assert "aten::_fused_adamw_" in {one["name"] for one in kernels}
     assert result["variants"]["fp32"]["speed_against_first"] == [1, 1, 1]
     assert result["flops_per_step"] == settings.train.batch_size * row_flops(settings)
     assert set(result["optimizations"]) == {
@@ -350,9 +355,7 @@ def test_kept_bytes_grow_by_row_and_hold_the_last_transition_only(
     settings: RunSettings, change: Any
 ) -> None:
     def kept(settings: RunSettings, rows: int) -> int:
-        return estimate.kept_bytes(
-            build_model(settings.model, Shape(25, 3), seed=0), settings, rows
-        )
+        return memory.kept_bytes(build_model(settings.model, Shape(25, 3), seed=0), settings, rows)
 
     one, two, three = (kept(settings, rows) for rows in (1, 2, 3))
     assert three - two == pytest.approx(two - one, rel=0.05)

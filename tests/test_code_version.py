@@ -87,7 +87,7 @@ def test_a_training_is_made_by_its_own_task_and_architecture() -> None:
         *("tasks.coloring", "tasks.sudoku", "settings.tasks.coloring", "models.autoregressive"),
         *("models.diffusion", "models.hrm", "train.objectives.diffusion", "models.samplers.quasi"),
         *("tables.render", "tables.paper", "figures.style", "reports.results", "bench.timing"),
-        *("evaluate.evaluation", "evaluate.judges.exact", "runs.keep", "__init__", "__main__"),
+        *("evaluate.evaluation", "evaluate.judges.exact", "runs.export", "__init__", "__main__"),
     ):
         assert f"gram.{module}" not in made, module
 

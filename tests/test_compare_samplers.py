@@ -88,7 +88,7 @@ def test_command_line(gram_run: Path, data_folder: Path, command: Any, tmp_path:
         found["accuracy"] == expected["accuracy"]
         and found["coverage_macro"] == expected["coverage_macro"]
     )
-    assert found["hostile_coverage_macro"] == expected["slices"]["hostile"]["coverage_macro"]
+    assert found["coverage_macro_several"] == expected["slices"]["several"]["coverage_macro"]
     # What is summarised is what the rows say, and it is printed.
     for line in content["summary"]:
         values = [

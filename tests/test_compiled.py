@@ -50,6 +50,9 @@ NETWORKS: dict[str, tuple[ModelConfig, dict[str, Any]]] = {
     "gram, flat": (GramModel(**GRAM, hierarchy="flat"), {}),
     "gram, without guidance": (GramModel(**GRAM, guidance="none"), {}),
     "gram, means": (GramModel(**GRAM, guidance="mean"), {}),
+    "gram, rounded heads": (GramModel(**GRAM, guidance_products="bf16"), {}),
+    "gram, sums": (GramModel(**GRAM, posterior="added", decoder="linear"), {"charged": "all"}),
+    "gram, direct": (GramModel(**GRAM, prediction="direct"), {"lprm_reads": "transition"}),
 }
 
 

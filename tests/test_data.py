@@ -226,7 +226,7 @@ def test_loaded_split_equals_the_enumeration(
     assert split.counts.sum() == len(split.completions)
 
 
-def test_card_counts_the_hostile_inputs(data_folder: Path) -> None:
+def test_card_counts_the_inputs_with_several(data_folder: Path) -> None:
     tables = data.files.read_json(data_folder / "card.json")["tables"]
     assert sum(tables[name]["inputs"] for name in SPLITS) == tables["completions"]["inputs"] == 125
     assert sum(tables[name]["inputs_with_several_completions"] for name in SPLITS) == 25

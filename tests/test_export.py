@@ -16,11 +16,18 @@ import torch
 
 from gram.evaluate import evaluation
 from gram.evaluate.__main__ import main as evaluate_main
+from gram.evaluate.pool import pool
+from gram.figures import __main__ as figures
 from gram.runs import checkpoint, export
-from gram.runs.trained import KEPT
-from gram.settings import EvaluateConfig
+from gram.runs.trained import KEPT, read_history
+from gram.settings import EvaluateConfig, RunSettings
 from gram.system import files
 from gram.system.errors import GramError
+from gram.system.shapes import read_meta
+from gram.tables.costs import costs
+from gram.tables.evaluations import read_evaluations, unfinished_note
+from gram.tables.rows import long_table
+from gram.train.trainer import Trainer
 from tests.damage import note_anew
 
 CPU = torch.device("cpu")
@@ -99,10 +106,9 @@ def test_evaluation_is_that_of_the_rounded_weights(
         )
         for run in (tmp_path / "kept", copied)
     )
-    pd.testing.assert_frame_equal(samples.drop(columns="tokens"), expected.drop(columns="tokens"))
-    assert [list(tokens) for tokens in samples["tokens"]] == [
-        list(tokens) for tokens in expected["tokens"]
-    ]
+    ours_of, theirs_of = (one.drop_columns("tokens").to_pandas() for one in (samples, expected))
+    pd.testing.assert_frame_equal(ours_of, theirs_of)
+    assert samples["tokens"].equals(expected["tokens"])
     assert ours["metrics"] == theirs["metrics"]
     assert (ours["run"]["weights_dtype"], theirs["run"]["weights_dtype"]) == ("float16", "float32")
 
@@ -202,3 +208,96 @@ def test_only_runs_as_they_were_trained_are_kept(
     with pytest.raises(GramError, match=r"weights\.safetensors: no such checkpoint"):
         export.export(copied, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+# Unfinished runs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unfinished(settings: RunSettings, data_folder: Path, tmp_path: Path) -> Path:
+    """The folder of a run that was stopped after 10 of its 24 steps."""
+    run = tmp_path / "unfinished"
+    trainer = Trainer(settings, data_folder, run, CPU)
+    for _ in range(10):
+        trainer.train_step()
+    trainer.log_losses()
+    trainer.save_resume_state()
+    files.write_json(run / "config.json", settings.as_dict())
+    return run
+
+
+def test_an_unfinished_run_is_kept_evaluated_and_says_how_far_it_came(
+    unfinished: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    command: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = tmp_path / "kept"
+    outcome = command(export.main, "--run", unfinished, "--output", kept, "--unfinished")
+    assert outcome == (0, "", "")
+    state, _ = checkpoint.read_tensors(unfinished / "resume.safetensors")
+    small, _ = checkpoint.read_tensors(kept / "weights.safetensors")
+    assert small and all(torch.equal(small[name], state[name].half()) for name in small)
+    meta, lines = read_history(kept)
+    assert (meta["steps"], meta["supervision_steps"], lines[-1]["step"]) == (10, 80, 10)
+    assert 0 < meta["training_examples"] < 80
+    config = EvaluateConfig(depth=2, width=4)
+    subject = evaluation.load_subject(kept, data_folder, "test", config, CPU)
+    content, _ = evaluation.evaluate(subject, config)
+    assert content["run"]["unfinished"] == meta["unfinished"] == {"step": 10, "steps": 24}
+    path = tmp_path / "test.json"
+    files.write_json(path, content)
+    read = read_evaluations([path])
+    assert long_table("table1", read, {}, None)["label"].unique() == ["GRAM (10 of 24 steps)"]
+    assert unfinished_note([meta]) == "Unfinished: gram on nqueens5 (10 of 24 steps)."
+    arguments = ("--histories", kept / "history.jsonl", "--output", tmp_path / "training")
+    titles: list[str] = []
+    monkeypatch.setattr(figures, "save", lambda figure, _: titles.append(figure.get_suptitle()))
+    assert command(figures.main, "training", *arguments).code == 0
+    assert titles[0].endswith("\nUnfinished: gram on nqueens5 (10 of 24 steps).")
+    assert costs([meta | read_meta(kept / "meta.json")], None)["source"].iloc[0] == (
+        "restored (10 of 24 steps)"
+    )
+    files.write_json(tmp_path / "kept/resume.safetensors", {})
+    with pytest.raises(GramError, match="holds a run as it was trained"):
+        export.export_unfinished(unfinished, kept)
+
+
+def test_no_mean_over_a_finished_and_an_unfinished_run(
+    synthetic_evaluation: Any, tmp_path: Path
+) -> None:
+    far = {"step": 10_674, "steps": 14_000}
+    finished = synthetic_evaluation(seed=0)
+    stopped = synthetic_evaluation(seed=1)
+    stopped["run"]["unfinished"] = far
+    paths = [tmp_path / "0.json", tmp_path / "1.json"]
+    for path, content in zip(paths, (finished, stopped), strict=True):
+        files.write_json(path, content)
+    told = "nqueens5 gram seed 0: finished; nqueens5 gram seed 1: 10,674 of 14,000 steps"
+    with pytest.raises(GramError, match=f"no mean over runs.*{told}.*leave one out"):
+        read_evaluations(paths)
+    for fold, one in enumerate((finished, stopped)):
+        one["run"] |= {"task": f"nqueens5-fold{fold}", "folds": 2, "seed": 0}
+    with pytest.raises(GramError, match=r"pool: .*10,674 of 14,000 steps; pool runs that"):
+        pool([finished, stopped])
+
+
+def test_what_is_no_unfinished_run_is_one_line(
+    gram_run: Path, unfinished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(GramError, match=r"resume\.safetensors: no such state: .* come to its end"):
+        export.export_unfinished(gram_run, tmp_path / "kept")
+    path = unfinished / "resume.safetensors"
+    tensors, facts = checkpoint.read_tensors(path)
+    checkpoint.write_tensors(path, tensors, facts | {"step": 0})
+    with pytest.raises(GramError, match="has taken no step, or is of an older version"):
+        export.export_unfinished(unfinished, tmp_path / "kept")
+    checkpoint.write_tensors(path, tensors, facts)
+    config = unfinished / "config.json"
+    other = files.read_json(config)
+    other["train"]["learning_rate"] = 0.5
+    files.write_json(config, other)
+    with pytest.raises(GramError, match=r"learning_rate: 0\.5, but it was trained with 0\.003"):
+        export.export_unfinished(unfinished, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()

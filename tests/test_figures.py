@@ -126,6 +126,20 @@ def test_training_data_holds_percent_per_run(history: Any) -> None:
     assert axes.get_title(loc="left") == "Validation, one completion (8 inputs)"
 
 
+def test_the_weights_themselves_are_a_dotted_line_behind_their_average(history: Any) -> None:
+    path = history("gram", fold=0, seed=0, valid=4)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "rollout":
+            both = {"one": {"valid": 8, "inputs": 8}, "several": {"valid": 0, "inputs": 0}}
+            line["raw"] = {"train": both, "valid": both}
+    files.write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    figure = draw_training(training_data([path]))
+    drawn = {line.get_linestyle(): list(line.get_ydata()) for line in figure.axes[1].lines}
+    assert drawn == {":": [100, 100], "-": [0, 50]}
+    assert "Dotted: the weights themselves" in figure.get_suptitle()
+
+
 def test_training_figure_says_what_it_shows(history: Any) -> None:
     figure = draw_training(training_data([history("gram", fold=0, seed=0, valid=4)]))
     seen = texts(figure)
@@ -195,7 +209,7 @@ def test_curves_hold_the_values_of_the_evaluations(synthetic_evaluation: Make) -
         synthetic_evaluation(
             seed=seed,
             values={"coverage_macro": value},
-            hostile={"accuracy": value, "coverage_macro": value},
+            several={"accuracy": value, "coverage_macro": value},
         )
         for seed, value in ((0, 0.4), (1, 0.6))
     ]
@@ -321,7 +335,7 @@ def test_the_legends_of_all_methods_fit(synthetic_evaluation: Make, history: Any
 
 
 def test_a_metric_over_nothing_is_not_drawn(synthetic_evaluation: Make) -> None:
-    data = completions_data([synthetic_evaluation(hostile={"accuracy": None})])
+    data = completions_data([synthetic_evaluation(several={"accuracy": None})])
     assert list(data.loc[data["metric"] == "accuracy", "x"]) == [1]
 
 

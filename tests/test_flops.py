@@ -1,8 +1,12 @@
-"""FLOPs of every architecture and every switch of it: counted without computing, as torch does."""
+"""FLOPs of every architecture and every switch of it: counted without computing, as torch does, and
+by formula.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +17,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gram.bench.flops import row_flops, shape_of, supervised_loss
+from gram.bench import formula
+from gram.bench.flops import counted_flops, shape_of, supervised_loss
+from gram.bench.formula import row_flops
 from gram.models.factory import build_model
-from gram.settings import ModelConfig, RunSettings
+from gram.settings import GramModel, ModelConfig, RunSettings
+from gram.settings.architectures.baselines import HrmModel, LoopedModel
 from gram.settings.config import load_experiment, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +69,68 @@ def test_count_is_that_of_a_computation(model: Any, plain: RunSettings) -> None:
         loss = supervised_loss(network, settings, 1)
         loss.backward()
     assert torch.isfinite(loss)
-    assert row_flops(settings) == counter.get_total_flops() > 0
+    assert row_flops(settings) == counted_flops(settings) == counter.get_total_flops() > 0
+
+
+OBJECTIVES = (
+    {"charged": "all"},
+    {"charged": "all", "model": {"noise_in": "last"}},
+    {"uncharged_noise": "posterior"},
+    {"uncharged_noise": "posterior", "model": {"guidance": "mean"}},
+    {"charged": "all", "model": {"guidance": "noise", "posterior": "pooled"}},
+    {"carry_prior_from": 0},
+    {"carry_prior_from": 0, "model": {"guidance": "none"}},
+    {"halt_loss": "regression"},
+    {"halt_loss": "regression", "lprm_reads": "transition", "model": {"guidance": "none"}},
+    {"N_sup": 1},
+    {"supervision": "all", "N_sup": 3},
+)
+
+
+@pytest.mark.parametrize("changed", OBJECTIVES, ids=str)
+@pytest.mark.parametrize("cls", [GramModel, HrmModel], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("task", ["nqueens5-fold0", "coloring5"])
+def test_the_formula_is_the_count_with_every_switch_of_the_objective(
+    changed: dict[str, Any], cls: Any, task: str, plain: RunSettings
+) -> None:
+    """Also where the answer is read at some of the input's tokens only."""
+    base = load_experiment(ROOT / f"config/experiments/{task.partition('-')[0]}.yaml")
+    model, train = dict(changed.get("model", {})), dict(changed)
+    train.pop("model", None)
+    if cls is not GramModel:
+        model = {}
+    settings = dataclasses.replace(
+        resolve(base, task, "gram", 0),
+        model=dataclasses.replace(small(cls), **model),
+        train=dataclasses.replace(plain.train, **train),
+    )
+    steps = settings.train.N_sup if settings.train.supervision == "all" else 1
+    assert row_flops(settings) == steps * counted_flops(settings)
+
+
+@pytest.mark.parametrize("gradient_loops", [None, 1, 4, 9])
+def test_the_formula_knows_how_many_loops_carry_gradient(
+    gradient_loops: int | None, plain: RunSettings
+) -> None:
+    model = dataclasses.replace(small(LoopedModel), gradient_loops=gradient_loops)
+    settings = dataclasses.replace(plain, model=model)
+    assert row_flops(settings) == counted_flops(settings)
+
+
+def test_an_architecture_without_a_formula_is_counted(
+    plain: RunSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(plain, model=small(typing.get_args(ModelConfig)[0]))
+    expected = row_flops(settings)
+    monkeypatch.setattr(formula, "passes", lambda *_: None)
+    assert row_flops(settings) == expected
+
+
+def test_an_estimate_needs_no_torch() -> None:
+    """Importing it takes longer than all else that an estimate does."""
+    code = "import sys, gram.bench.__main__; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"], done.stderr
 
 
 @pytest.mark.parametrize("model", list(switched()))

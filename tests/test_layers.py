@@ -9,7 +9,15 @@ import torch
 import torch.nn.functional as F
 
 from gram.models.building import in_sequence
-from gram.models.layers import Attention, Block, Embedding, Rotary, SequenceMixer, SwiGLU
+from gram.models.layers import (
+    Attention,
+    Block,
+    Embedding,
+    Rotary,
+    RoundedLinear,
+    SequenceMixer,
+    SwiGLU,
+)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -111,3 +119,20 @@ def test_a_sequence_mixer_mixes_tokens_channel_by_channel() -> None:
         hidden = F.silu(column @ gate.T) * (column @ up.T)
         expected[:, :, channel] = hidden @ mixer.swiglu.down.weight.T
     assert torch.allclose(mixer(x), expected, atol=1e-6)
+
+
+def test_rounded_products_have_factors_of_8_bits_and_sums_of_24() -> None:
+    """Value and both gradients, against float64 products of the rounded factors."""
+    layer = RoundedLinear(300, 7)
+    x = torch.randn(2, 5, 300, generator=seeded(0)).requires_grad_()
+    upstream = torch.randn(2, 5, 7, generator=seeded(1))
+    y = layer(x)
+    y.backward(upstream)
+    a, b, g = (part.detach().bfloat16().double() for part in (x, layer.weight, upstream))
+    assert y.dtype == torch.float32 and x.grad is not None
+    torch.testing.assert_close(y.double(), a @ b.T + layer.bias.double(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(x.grad.double(), g @ b, rtol=1e-5, atol=1e-5)
+    expected = g.flatten(0, 1).T @ a.flatten(0, 1)
+    torch.testing.assert_close(layer.weight.grad.double(), expected, rtol=1e-5, atol=1e-5)
+    exact = x.detach().double() @ layer.weight.detach().double().T + layer.bias.double()
+    assert 1e-4 < (y - exact).abs().max() < 0.02  # the factors are rounded, indeed

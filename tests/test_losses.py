@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -171,3 +172,20 @@ def test_value_loss_is_the_squared_error() -> None:
         [0.5625, 0.0],
         [0.25, 0.0],
     ]
+
+
+def test_the_halting_regression_is_that_of_its_formula() -> None:
+    """Eq. 15 with numbers: right answers, the greater value of the next step, and the last step."""
+    halt = torch.tensor([[0.0, 1.0], [2.0, -1.0]])
+    following = torch.tensor([[0.5, 1.5], [-0.5, 3.0]])
+    last = torch.tensor([False, True])
+    found = losses.halt_regression(halt, torch.tensor([True, False]), following, last)
+
+    def s(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    expected = [
+        (s(0) - 1) ** 2 + (s(1) - s(1.5)) ** 2,
+        s(2) ** 2 + (s(-1) - s(-0.5)) ** 2,
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected))

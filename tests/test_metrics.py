@@ -193,12 +193,12 @@ def test_slices_are_metrics_of_the_inputs_with_one_and_with_several() -> None:
         HAND.counts[1:], HAND.found[1:], {rule: chosen[1:] for rule, chosen in HAND.answers.items()}
     )
     assert result["slices"]["baseline"] == {"inputs": 1} | metrics.metrics(only_first)
-    assert result["slices"]["hostile"] == {"inputs": 2} | metrics.metrics(others)
+    assert result["slices"]["several"] == {"inputs": 2} | metrics.metrics(others)
     assert {name: value for name, value in result.items() if name != "slices"} == metrics.metrics(
         HAND
     )
     assert result["slices"]["baseline"]["accuracy"]["value"] == 0.5
-    assert result["slices"]["hostile"]["accuracy_vote"]["value"] == 1.0
+    assert result["slices"]["several"]["accuracy_vote"]["value"] == 1.0
 
 
 def test_by_completions_adds_up_to_the_whole() -> None:

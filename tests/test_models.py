@@ -176,21 +176,28 @@ class Reference:
             if self.c.guidance != "none":
                 eps = p = self.head("guidance.prior", u)
                 if y is not None:
-                    q = self.head("guidance.posterior_head", torch.cat([u, self.target(y)], dim=-1))
+                    e_y = self.target(y)
+                    seen = u + e_y if self.c.posterior == "added" else torch.cat([u, e_y], dim=-1)
+                    q = self.head("guidance.posterior_head", seen)
                     draws = last or self.c.noise_in == "all"
                     charged = draws and (last or charge_all)
                     if charged:
                         charges.append((q, eps))
                     if charged or (draws and uncharged == "posterior"):
                         eps = q
-                h = u + eps.loc
+                h = (0 * u if self.c.prediction == "direct" else u) + eps.loc
                 if self.c.guidance != "mean" and (last or self.c.noise_in == "all"):
                     h = h + eps.scale * noise[:, -1 if last else t]
             if not last:
                 h = h.detach()
-        logits = self.swiglu("back.head", h[:, self.c.puzzle_tokens :])
+        cells = h[:, self.c.puzzle_tokens :]
+        if self.c.decoder == "linear":
+            logits = cells @ self.w["back.head.weight"].T
+        else:
+            logits = self.swiglu("back.head", cells)
         if carry == "prior" and self.c.guidance != "none":
-            h = u + p.loc + (0 if self.c.guidance == "mean" else p.scale * noise[:, -1])
+            h = (0 * u if self.c.prediction == "direct" else u) + p.loc
+            h = h + (0 if self.c.guidance == "mean" else p.scale * noise[:, -1])
         return (h, l), logits, charges
 
     def loss(
@@ -247,6 +254,10 @@ CASES = [
         for u, c in itertools.product(("prior", "posterior"), (False, True))
     ),
     {"posterior": "pooled"},
+    {"posterior": "added", "charge_all": True},
+    {"decoder": "linear"},
+    {"prediction": "direct", "carry": "prior"},
+    {"prediction": "direct", "noise": "board"},
     {"guidance": "none"},
     *(
         {"guidance": g, "uncharged": "posterior", "charge_all": c}
@@ -673,3 +684,14 @@ def test_act_keeps_the_answer_of_the_first_step_that_halts(monkeypatch: pytest.M
         assert torch.equal(result.tokens[row], reads[step - 1].tokens[row])
         assert result.value[row] == reads[step - 1].value[row]
     assert len({float(read.value[0]) for read in reads}) == 3  # so the steps can be told apart
+
+
+def test_the_papers_count_is_that_of_a_linear_decoder_and_a_posterior_that_sees_a_sum() -> None:
+    """4 layers of 7 D^2 weights, four heads of 3 D^2, embeddings and small heads: 10.49M."""
+    config = GramModel(posterior="added", guidance_hidden=512, decoder="linear")
+    network = build_model(config, Shape(64, 3), seed=0)
+    core = 4 * 7 * 512**2
+    heads = 4 * 3 * 512**2
+    assert parameter_count(network) == pytest.approx(core + heads, rel=1e-3)
+    assert round(parameter_count(network) / 1e6, 2) == 10.49
+    assert round(core / 1e6, 2) == 7.34

@@ -134,10 +134,28 @@ def test_moving_average_equals_its_formula() -> None:
             for name, parameter in net.named_parameters():
                 parameter.add_(torch.randn(parameter.shape, generator=generator))
                 expected[name] = 0.9 * expected[name] + 0.1 * parameter.double()
-        ema.update()
+        ema.update(0)  # whichever step it is
     average = dict(ema.model.named_parameters())
     for name, parameter in net.named_parameters():
         assert torch.allclose(average[name].double(), expected[name], atol=1e-5), name
         assert not torch.allclose(average[name], parameter, atol=1e-2)
         assert not average[name].requires_grad and parameter.requires_grad
     assert torch.equal(ema.model.z0_h, z0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9, 0.9999])
+def test_a_corrected_average_has_nothing_of_the_initial_weights(decay: float) -> None:
+    """In float64 by its definition: the plain sum without the first weights, over its shares."""
+    net = model()
+    ema = optim.EMA(net, decay, corrected=True)
+    name, live = next(iter(net.named_parameters()))
+    total = torch.zeros_like(live, dtype=torch.float64)
+    for step in range(5):
+        with torch.no_grad():
+            live.add_(step + 1.0)
+        total = decay * total + (1 - decay) * live.detach().double()
+        ema.update(step)
+        expected = total / (1 - decay ** (step + 1))
+        torch.testing.assert_close(dict(ema.model.named_parameters())[name].double(), expected)
+    raw = dict(ema.raw().named_parameters())
+    assert all(torch.equal(raw[name], live) for name, live in net.named_parameters())

@@ -46,7 +46,8 @@ def folds(
         subject = evaluation.load_subject(
             run, folder / "data", "test", EvaluateConfig(), torch.device("cpu")
         )
-        results.append(evaluation.evaluate(subject, config))
+        content, table = evaluation.evaluate(subject, config)
+        results.append((content, table.to_pandas()))
     return results
 
 
@@ -128,7 +129,7 @@ def test_all_folds_together_test_every_input_once(
     assert table.groupby("input_id").size().tolist() == [4] * 125
     assert content["metrics"]["accuracy"]["denominator"] == 4 * 125 == len(table)
     assert content["metrics"]["accuracy"]["numerator"] == (table["completion_id"] >= 0).sum()
-    assert content["metrics"]["slices"]["hostile"]["inputs"] == 25
+    assert content["metrics"]["slices"]["several"]["inputs"] == 25
     assert (
         content["run"]["inputs"] == 125
         and content["run"]["folds"] == FOLDS

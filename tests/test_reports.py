@@ -61,14 +61,14 @@ def empty(name: str) -> str:
 def reference(root: Path, synthetic_evaluation: Make) -> Path:
     """The same repository with reference runs: two methods, two seeds, two folds."""
     folder = root / "resources/reference_runs/cpu_default"
-    for method, accuracy, hostile in (("gram", 0.8, 0.6), ("deterministic", 0.7, 0.0)):
+    for method, accuracy, several in (("gram", 0.8, 0.6), ("deterministic", 0.7, 0.0)):
         for seed in (0, 1):
             evaluation = synthetic_evaluation(
                 method=method,
                 seed=seed,
                 folds=2,
                 values={"accuracy": accuracy + 0.02 * seed},
-                hostile={"accuracy": hostile, "coverage_macro": hostile},
+                several={"accuracy": several, "coverage_macro": several},
             )
             files.write_json(folder / f"eval/nqueens5/{method}/seed{seed}/test.json", evaluation)
             for fold in (0, 1):

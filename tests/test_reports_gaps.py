@@ -48,7 +48,7 @@ def keep(tmp_path: Path, synthetic_evaluation: Make) -> Callable[..., None]:
                 method=method,
                 seed=seed,
                 values={"accuracy": value},
-                hostile={"accuracy": value / 2},
+                several={"accuracy": value / 2},
             )
             files.write_json(folder / f"eval/nqueens5/{method}/seed{seed}/test.json", evaluation)
             settings = resolve(

@@ -121,11 +121,11 @@ def test_the_small_table_shows_its_methods_and_their_ordering(
 ) -> None:
     folder = root / "resources/reference_runs/cpu_table1"
     meta = {"steps": 10, "seconds": 6.0, "threads": 1, "device": "Some CPU"}
-    for method, hostile in (("gram", 0.6), ("hrm", 0.1), ("ar", 0.3)):
+    for method, several in (("gram", 0.6), ("hrm", 0.1), ("ar", 0.3)):
         one = synthetic_evaluation(
             task="coloring5",
             method=method,
-            hostile={"accuracy": hostile, "coverage_macro": hostile},
+            several={"accuracy": several, "coverage_macro": several},
         )
         files.write_json(folder / f"eval/coloring5/{method}/seed0/test.json", one)
         run = {"task": "coloring5", "method": method, "seed": 0}

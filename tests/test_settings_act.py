@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,7 @@ from gram.settings.architectures.gram import GramModel
 from gram.settings.config import sized_task
 from gram.settings.field import setting
 from gram.settings.parsing import merge, parse, tags
-from gram.settings.tasks import FAMILIES, family_and_size
+from gram.settings.tasks import FAMILIES, family_and_size, family_of
 from gram.settings.train import HALTING
 from gram.system import files
 from gram.system.errors import GramError
@@ -44,6 +45,7 @@ from gram.system.provenance import seeded_generator
 from gram.tasks import make_task
 from gram.train.loop import train
 from gram.train.trainer import Trainer
+from tests.test_sudokuextreme import NINE, line_of, puzzles_of, write
 
 CPU = torch.device("cpu")
 Sections = dict[str, dict[str, Any]]
@@ -88,8 +90,10 @@ class Means(NamedTuple):
 GENERATORS: dict[str, dict[str, Any]] = {
     "coloring4": {"train": 12, "test": 4, "edge_probability": 0.5},
     "emptysudoku4": {"boards": 20},
+    "emptysudokuextreme9": {"boards": 12},
     "nqueens5": {"removed": [3, 4]},
     "sudoku4": {"puzzles": 30},
+    "sudokuextreme9": {"test_puzzles": 2},
 }
 SMALL: Sections = {
     "split": {"test_fraction": 0.2, "valid_fraction": 0.1},
@@ -116,9 +120,9 @@ MODELS: dict[str, dict[str, Any]] = {
 # Stands for the path of the weights of :meth:`Runs.scrambled`, with which all rows halt at once.
 SCRAMBLED = "scrambled weights"
 HALTS: Sections = {"train": {"halt": "q", "initial_weights": SCRAMBLED, "N_sup": 3}}
-# Those without noise in their transitions, those that answer without drawing, those without biases,
-# and those that draw from a softmax.
-NOISY = ("gram",)
+# Those with noise in their transitions, those with a value, in which the last bits are seen, those
+# that draw their answers, those with biases, and those that need not draw from a softmax.
+NOISY = VALUED = ("gram",)
 DRAWING = ("gram", "ar", "mdlm", "d3pm")
 BIASED = ("gram", "hrm", "trm", "mdlm", "d3pm")
 FREE = ("gram", "direct", "looped", "hrm", "trm")
@@ -139,6 +143,7 @@ OF_GENERATORS: dict[str, dict[str, Case]] = {
         "forms": Case(2, "data"),
         "seed": Case(1, "data"),
     },
+    "emptysudokuextreme": {"boards": Case(13, "data"), "seed": Case(1, "data")},
     "nqueens": {"removed": Case([3], "data")},
     "sudoku": {
         "puzzles": Case(31, "data"),
@@ -146,6 +151,7 @@ OF_GENERATORS: dict[str, dict[str, Case]] = {
         "most_givens": Case(10, "data"),
         "seed": Case(1, "data"),
     },
+    "sudokuextreme": {"test_puzzles": Case(1, "data")},
 }
 
 # What all architectures have that have it.
@@ -169,6 +175,9 @@ OF_MODEL: dict[str, dict[str, Case]] = {
         "hierarchy": Case("flat", "network"),
         "guidance": Case("none", "network"),
         "guidance_hidden": Case(16, "network"),
+        "guidance_products": Case("bf16", "answers"),
+        "prediction": Case("direct", "answers"),
+        "decoder": Case("linear", "network"),
         "decoder_hidden": Case(16, "network"),
         "posterior": Case("pooled", "weights"),
         "noise": Case("board", "answers"),
@@ -221,6 +230,7 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "final_weight_decay": Case(0.5, "weights", COSINE),
         "grad_clip": Case(0.01, "weights"),
         "ema_decay": Case(0.5, "averages"),
+        "ema_correction": Case(True, "averages"),
         "cross_entropy": Case("stablemax", "weights", seen_on=FREE),
         "beta": Case(0.5, "weights"),
         "beta_initial": Case(1.0, "weights", {"train": {"beta_decay_steps": 3}}),
@@ -236,7 +246,10 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "carry_prior_from": Case(1, "weights"),
         "auxiliary_weight": Case(1.0, "weights"),
         "halt_weight": Case(0.1, "weights"),
+        "halt_loss": Case("regression", "weights"),
         "lprm_weight": Case(0.1, "weights"),
+        "lprm_reads": Case("transition", "weights"),
+        "heads_on": Case("prior", "weights"),
         "lprm_reward": Case("tokens", "weights"),
         "sampling": Case("inputs", "rows"),
         "reveal": Case(0.5, "rows"),
@@ -246,6 +259,7 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "halt_exploration": Case(0.9, "rows", HALTS),
         "initial_weights": Case(SCRAMBLED, "start"),
         "precision": Case("bf16", "weights"),
+        "matmul": Means("fp32", lambda run: run.config.matmul),  # which a GPU heeds
         "compile": Means(  # takes many seconds; tests/test_step.py has its steps
             "default", lambda run: run.model._compiled_call_impl is not None, steps=False
         ),
@@ -262,13 +276,13 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "act": Case(True, "samples", seen_on=HALTING),
         "seed": Case(1, "samples", seen_on=DRAWING),
         "weights": Case("raw", "samples"),
-        "precision": Case("bf16", "samples", seen_on=DRAWING),
+        "precision": Case("bf16", "samples", seen_on=VALUED),
         "batch_size": Case(8, "samples", seen_on=DRAWING),
         "sampler": Case("antithetic", "samples", seen_on=NOISY),
         "decoding": Case("sample", "samples"),
         "temperature": Case(0.5, "samples"),
         "sampling_steps": Case(2, "samples", {"evaluate": {"sampling_steps": 4}}),
-        "forms": Case(2, "samples", task="sudoku4"),
+        "forms": Case(2, "samples", task="sudoku4", seen_on=DRAWING),
         "noise_scale": Case(0.5, "samples", seen_on=NOISY),
         "reseed_every": Case(
             2,
@@ -420,6 +434,14 @@ class Runs:
 
         return self.once("data", dataclasses.asdict(settings), make)
 
+    def tables(self, settings: DataSettings) -> dict[str, str]:
+        """The MD5 of each table of a data set."""
+        task, sources = make_task(settings.task, settings.generator), None
+        if family_of(settings.task).sources:
+            sources = self.once("puzzles", None, lambda: write_puzzles(self.new_folder()))
+        built = build_tables(task.examples(sources), settings)
+        return {name: content_md5(table) for name, table in built.items()}
+
     def scrambled(self, settings: RunSettings) -> Path:
         """The folder of a run with scrambled weights, others averaged than raw, of the network and
         the data set of ``settings``.
@@ -442,7 +464,7 @@ class Runs:
         """What a stage of a small run shows."""
         run = small.run
         if stage == "data":
-            return self.once("tables", dataclasses.asdict(run.data), lambda: tables(run.data))
+            return self.once("tables", dataclasses.asdict(run.data), lambda: self.tables(run.data))
         if stage in ("network", "answers"):
             settings = [run.data.task, run.data.generator, dataclasses.asdict(run.model)]
             return self.once("network", settings, lambda: of_network(run))[stage]
@@ -491,11 +513,13 @@ class Runs:
         return None
 
 
-def tables(settings: DataSettings) -> dict[str, str]:
-    """The MD5 of each table of a data set."""
-    task = make_task(settings.task, settings.generator)
-    built = build_tables(task.examples(), settings)
-    return {name: content_md5(table) for name, table in built.items()}
+def write_puzzles(folder: Path) -> Path:
+    """The files of Sudoku-Extreme with a few easy puzzles: six to learn from, three to be tested
+    on.
+    """
+    puzzles = zip(*puzzles_of(NINE, 9, blank=10, seed=0), strict=True)
+    lines = [line_of(*puzzle) for puzzle in puzzles]
+    return write(folder, lines[:6], lines[6:])
 
 
 def of_network(settings: RunSettings) -> dict[str, str]:
@@ -504,7 +528,7 @@ def of_network(settings: RunSettings) -> dict[str, str]:
     model = build_model(settings.model, Shape.of(task), seed=0)
     network = digest(model.state_dict())
     scramble(model)
-    inputs = torch.from_numpy(task.examples().inputs[:4]).long()
+    inputs = torch.from_numpy(task.examples().inputs[:4].astype(np.int64))
     generator = seeded_generator(CPU, 0, "answers")
     computed: dict[str, Tensor] = {}
 
@@ -675,6 +699,8 @@ class IdleModel(GramModel):
     idle: int = setting(1, "nothing")
 
 
+# The hash of the code of a run asks where its architecture is declared.
+IdleModel.__module__ = GramModel.__module__
 PLANTED = SECTIONS | {"train": IdleTrain, "model": IdleModel}
 
 

@@ -22,6 +22,7 @@ from gram.figures.solutions import draw_shares, draw_trajectories
 from gram.models.factory import build_model
 from gram.models.network import Shape
 from gram.runs import checkpoint
+from gram.runs.facts import differ, settings_noted
 from gram.settings import RunSettings, SplitConfig
 from gram.settings.config import load_run
 from gram.settings.tasks import judge_of
@@ -227,8 +228,8 @@ def test_every_kept_run_that_was_tested_was_validated() -> None:
     assert [str(found.folder) for found in runs if not found.validated] == []
     for found in runs:
         assert found.tested and found.validated
-        for fact in ("depth", "width", "act", "sampler", "noise_scale", "weights"):
-            assert found.tested["run"][fact] == found.validated["run"][fact]
+        for fact in settings_noted().values():
+            assert not differ(found.tested["run"], found.validated["run"], fact)
 
 
 def test_a_folder_without_a_run_and_a_run_of_another_size_are_refused(

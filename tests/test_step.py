@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gram.models.network import Given
+from gram.models.network import Given, multiply_in
 from gram.runs.checkpoint import read_tensors
 from gram.settings import RunSettings
 from gram.system import files
@@ -281,3 +281,103 @@ def test_compiled_steps_give_the_same_losses_and_the_same_names(
         == list(compiled.ema.model.state_dict())
         == list(eager.model.state_dict())
     )
+
+
+def test_heads_with_rounded_products_start_alike_and_learn(
+    settings: RunSettings, data_folder: Path, change: Any
+) -> None:
+    """The same weights at the start; after ten steps near those of full products, and not equal."""
+    plain, rounded = (
+        Trainer(change(settings, guidance_products=kind), data_folder, Path("unused"), CPU)
+        for kind in ("fp32", "bf16")
+    )
+    start = plain.model.state_dict()
+    assert all(torch.equal(start[name], one) for name, one in rounded.model.state_dict().items())
+    for trainer in (plain, rounded):
+        for _ in range(10):
+            trainer.train_step()
+    a, b = (
+        trainer.model.state_dict()["guidance.prior.mu.down.weight"] for trainer in (plain, rounded)
+    )
+    assert not torch.equal(a, b) and (a - b).norm() < 0.2 * a.norm()
+
+
+def test_products_of_fp32_are_made_as_asked_on_a_gpu_and_in_full_on_a_cpu(
+    settings: RunSettings, data_folder: Path
+) -> None:
+    flags = torch.backends.cuda.matmul
+    before = flags.allow_tf32
+    try:
+        for kind, allowed in (("tf32", True), ("fp32", False)):
+            assert multiply_in(kind, torch.device("cuda")) == kind
+            assert flags.allow_tf32 is allowed
+            assert multiply_in("tf32", CPU) == "fp32" and flags.allow_tf32 is allowed
+    finally:
+        flags.allow_tf32 = before
+    assert Trainer(settings, data_folder, Path("unused"), CPU).matmul == "fp32"
+
+
+def heads_after(trainer: Trainer, steps: int) -> dict[str, torch.Tensor]:
+    """The weights after some steps."""
+    for _ in range(steps):
+        trainer.train_step()
+    return trainer.model.state_dict()
+
+
+def test_the_value_of_every_transition_is_regressed(
+    settings: RunSettings, data_folder: Path, change: Any
+) -> None:
+    """Eq. 16, in one step against a loop; and nothing but the value head learns otherwise."""
+    settings = change(settings, lprm_reads="transition", stagger=False, N_sup=1, T=3, grad_clip=0)
+    trainer = Trainer(settings, data_folder, Path("unused"), CPU)
+    heads = trainer.model.value_head
+    trainer.train_step()
+    D = settings.model.D
+    read = trainer.stream.summaries
+    assert read.shape == (8, 1, 3 * D) and not torch.equal(read[..., :D], read[..., D : 2 * D])
+    reward = torch.linspace(0, 1, 8)
+    trainer.stream.age.zero_()
+    trainer.stream.first.zero_()
+    expected = (
+        torch.stack(
+            [
+                (torch.sigmoid(heads(read[row, 0, t * D : (t + 1) * D]))[0] - reward[row]) ** 2
+                for row in range(8)
+                for t in range(3)
+            ]
+        ).sum()
+        / 8
+    )  # a sum over transitions, a mean over the states of supervision steps
+    torch.testing.assert_close(trainer._value_loss(reward), expected)
+
+
+def test_heads_taught_on_rollouts_of_the_prior_leave_the_rest_alone(
+    settings: RunSettings, data_folder: Path, tmp_path: Path, change: Any
+) -> None:
+    """Halting and value learn otherwise; what they do not teach takes the same first step, and a
+    resumed training goes on to the same weights.
+    """
+    plain, beside = (
+        Trainer(change(settings, heads_on=on, grad_clip=0), data_folder, tmp_path / on, CPU)
+        for on in ("posterior", "prior")
+    )
+    a, b = heads_after(plain, 1), heads_after(beside, 1)
+    differing = {name for name in a if not torch.equal(a[name], b[name])}
+    assert differing and all(name.startswith(("halt_head", "value_head")) for name in differing)
+    heads_after(beside, 3)
+    beside.save_resume_state()
+    resumed = Trainer(beside.settings, data_folder, tmp_path / "prior", CPU)
+    assert resumed.restore()
+    a, b = heads_after(beside, 3), heads_after(resumed, 3)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("on", ["posterior", "prior"])
+def test_the_halting_regression_trains_both_values(
+    on: str, settings: RunSettings, data_folder: Path, change: Any
+) -> None:
+    changed = change(settings, halt_loss="regression", heads_on=on)
+    trainer = Trainer(changed, data_folder, Path("unused"), CPU)
+    before = trainer.model.halt_head.weight.clone()
+    after = heads_after(trainer, 3)["halt_head.weight"]
+    assert (before != after).any(dim=1).all() and torch.isfinite(after).all()

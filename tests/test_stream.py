@@ -390,3 +390,31 @@ def test_symmetries_change_inputs_and_targets_alike_and_last_a_trajectory(
 def test_without_symmetries_nothing_is_drawn_for_them(split: Split, model: GRAM) -> None:
     stream = stream_of(split, model)
     assert "symmetry" not in stream.tensors() and len(stream.symmetry) == 0
+
+
+def test_rollouts_of_the_prior_start_and_end_with_their_rows(split: Split, model: GRAM) -> None:
+    """Beside the carry, which they do not touch, and saved with it."""
+    plain, beside = (stream_of(split, model, heads_on=on) for on in ("posterior", "prior"))
+    assert plain.taken(None).rolled is None
+    for number in range(6):
+        for stream in (plain, beside):
+            rolled = stream.rolled and State(stream.rolled.h + 2, stream.rolled.l + 2)
+            stream.record(fake_step(stream, number), ALL, rolled)
+            stream.advance()
+        assert torch.equal(plain.state.h, beside.state.h) and torch.equal(plain.pair, beside.pair)
+        assert beside.rolled is not None
+        lived = beside.state.h - model.z0_h
+        torch.testing.assert_close(beside.rolled.h - model.z0_h, 2 * lived)
+    again = stream_of(split, model, seed=1, heads_on="prior")
+    again.load_tensors(beside.tensors())
+    assert again.rolled is not None and torch.equal(again.rolled.h, beside.rolled.h)
+
+
+def test_every_completion_of_a_rows_input_is_right(split: Split, model: GRAM) -> None:
+    stream = stream_of(split, model, heads_on="prior", stagger=False)
+    rolled = stream.taken(None).rolled
+    assert rolled is not None
+    owner = stream._owner[stream.pair].tolist()
+    for found, number in zip(rolled.completions.tolist(), owner, strict=True):
+        assert {tuple(one) for one in found} == {tuple(one) for one in split.of(number).tolist()}
+    assert rolled.part(slice(2, 5)).completions.shape == (3, *rolled.completions.shape[1:])

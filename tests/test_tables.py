@@ -22,7 +22,7 @@ from gram.evaluate.__main__ import main as evaluate_main
 from gram.system import files
 from gram.system.code_version import code_hash, present_code
 from gram.system.errors import GramError
-from gram.system.shapes import MEASURED
+from gram.system.shapes import FORMER_NAMES, MEASURED
 from gram.tables.__main__ import main
 from gram.tables.evaluations import read_evaluations, status
 from gram.tables.layout import section
@@ -66,7 +66,7 @@ def test_values_are_percent_means_with_sample_deviation_and_gap(synthetic_evalua
             task="nqueens8",
             seed=seed,
             values={"accuracy": a, "coverage_paper": c},
-            hostile={"coverage_macro": h},
+            several={"coverage_macro": h},
         )
         for seed, a, c, h in ((0, 0.80, 0.70, 0.5), (1, 0.90, 0.76, 0.7))
     ]
@@ -96,9 +96,9 @@ def test_values_are_percent_means_with_sample_deviation_and_gap(synthetic_evalua
     # coverage_paper alone.
     assert row(table, "nqueens8", "gram", "accuracy_paper")["gap"] == pytest.approx(25 - 99.7)
     assert math.isnan(row(table, "nqueens8", "gram", "coverage_macro")["paper_mean"])
-    hostile = row(table, "nqueens8", "gram", "hostile_coverage_macro")
-    assert hostile["ours_mean"] == pytest.approx(60.0)
-    assert (accuracy["n_inputs"], accuracy["n_hostile_inputs"], accuracy["forward_passes"]) == (
+    several = row(table, "nqueens8", "gram", "coverage_macro_several")
+    assert several["ours_mean"] == pytest.approx(60.0)
+    assert (accuracy["n_inputs"], accuracy["n_inputs_several"], accuracy["forward_passes"]) == (
         10,
         4,
         160,
@@ -121,9 +121,9 @@ def test_one_seed_has_no_deviation(synthetic_evaluation: Make) -> None:
 
 
 def test_a_value_over_nothing_is_missing_not_zero(synthetic_evaluation: Make) -> None:
-    table = table1([synthetic_evaluation(hostile={"accuracy": None})], {}, None)
-    assert math.isnan(row(table, "nqueens5", "gram", "hostile_accuracy")["ours_mean"])
-    assert row(table, "nqueens5", "gram", "hostile_accuracy")["n"] == 0
+    table = table1([synthetic_evaluation(several={"accuracy": None})], {}, None)
+    assert math.isnan(row(table, "nqueens5", "gram", "accuracy_several")["ours_mean"])
+    assert row(table, "nqueens5", "gram", "accuracy_several")["n"] == 0
 
 
 def test_the_whole_grid_of_the_paper_stands_beside_what_was_run(synthetic_evaluation: Make) -> None:
@@ -417,7 +417,24 @@ def test_a_foreign_file_is_named(content: Any, tmp_path: Path) -> None:
         read_evaluations([path])
 
 
-@pytest.mark.parametrize("place", [(), ("slices", "baseline"), ("slices", "hostile")])
+def test_an_evaluation_of_before_is_read_with_the_names_of_now(
+    synthetic_evaluation: Make, comparison: dict[str, Any], tmp_path: Path
+) -> None:
+    now, before = tmp_path / "now.json", tmp_path / "before.json"
+    for content, sections in (
+        (synthetic_evaluation(), ("metrics",)),
+        (comparison, ("by_sampler",)),
+    ):
+        text = json.dumps({name: content[name] for name in ("run", *sections)})
+        now.write_text(text, encoding="utf-8")
+        for former, name in FORMER_NAMES.items():
+            text = text.replace(f'"{name}"', f'"{former}"')
+        before.write_text(text, encoding="utf-8")
+        assert now.read_bytes() != before.read_bytes()
+        assert read_evaluations([before], (section,)) == read_evaluations([now], (section,))
+
+
+@pytest.mark.parametrize("place", [(), ("slices", "baseline"), ("slices", "several")])
 @pytest.mark.parametrize("name", MEASURED)
 def test_an_evaluation_without_one_of_its_metrics_is_refused(
     name: str, place: tuple[str, ...], synthetic_evaluation: Make, tmp_path: Path

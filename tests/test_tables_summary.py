@@ -39,7 +39,7 @@ def stem(tmp_path: Path, command: Any) -> Callable[..., Path]:
 
 def pair(make: Make, task: str = "nqueens5") -> list[dict[str, Any]]:
     """Two seeds of GRAM, and one of its twin, which finds less."""
-    hostile = (
+    several = (
         {"accuracy": 0.6, "coverage_macro": 0.9},
         {"accuracy": 0.8, "coverage_macro": 0.8},
         {"accuracy": 0.1, "coverage_macro": 0.05},
@@ -50,8 +50,8 @@ def pair(make: Make, task: str = "nqueens5") -> list[dict[str, Any]]:
         {"method": "deterministic", "draws": 1},
     ]
     return [
-        make(task=task, hostile=values, code=code_hash(), **run)
-        for values, run in zip(hostile, runs, strict=True)
+        make(task=task, several=values, code=code_hash(), **run)
+        for values, run in zip(several, runs, strict=True)
     ]
 
 
@@ -96,7 +96,7 @@ def test_what_is_marked_in_the_table_is_marked_in_short(
 
 def test_a_task_without_several_solutions_says_so(synthetic_evaluation: Make, stem: Any) -> None:
     none = synthetic_evaluation()
-    none["metrics"]["slices"]["hostile"]["inputs"] = 0
+    none["metrics"]["slices"]["several"]["inputs"] = 0
     written = files.read_json(stem(none).with_suffix(".summary.json"))
     assert written["tasks"]["nqueens5"]["sentences"] == [
         "None of the 10 test inputs has several solutions."

@@ -144,7 +144,8 @@ def test_history_begins_before_the_first_step_and_ends_with_the_last(
     rollouts = [line for line in lines if line["event"] == "rollout"]
     assert lines[0] == rollouts[0] and lines[0]["step"] == 0 and rollouts[-1]["step"] == 24
     assert [line["step"] for line in lines if line["event"] == "losses"] == [5, 10, 15, 20, 24]
-    for line in rollouts:
+    assert rollouts[0]["raw"] == {name: rollouts[0][name] for name in ("train", "valid")}
+    for line in (*rollouts, *(line["raw"] for line in rollouts)):
         for name in ("train", "valid"):
             counts = line[name]
             total = counts["one"]["inputs"] + counts["several"]["inputs"]
@@ -392,8 +393,8 @@ def test_killed_runs_end_with_the_same_bytes(
                 f"again to go on"
             )
             assert (
-                f"parameters on cpu, forward in {long.train.precision}, weights and losses in fp32"
-                in err
+                f"parameters on cpu, forward in {long.train.precision}, weights and losses in fp32,"
+                " products of fp32 in fp32" in err
             )
             assert "Traceback" not in err
         else:

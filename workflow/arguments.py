@@ -16,10 +16,12 @@ import yaml
 
 FILES = ("--configfile", "--configfiles")
 ENTRIES = ("--config", "-C")
-PAIRS = (
-    *ENTRIES,
-    *("--resources", "--res", "--default-resources", "--set-threads", "--set-resources"),
-)
+PAIRS = (*ENTRIES, "--resources", "--res")
+QUIET = (
+    "--quiet",
+    "-q",
+)  # whose values are words of letters; of another, Snakemake's usage is told
+ENCODED = "base64//"  # begins a value that Snakemake hands to a job on another machine
 SUFFIXES = (".yaml", ".yml", ".json")
 KEY = re.compile(r"[a-zA-Z_][\w-]*\w")  # as Snakemake wants it
 
@@ -50,6 +52,8 @@ def targets_first(word: str, option: str, taken_for: str) -> str:
 def wrong_pair(word: str, option: str) -> str:
     """Why a value of such an option is none, and the fix; "" if it is one."""
     key, equals, _ = word.partition("=")
+    if word.startswith(ENCODED):
+        return ""
     if not equals:
         return targets_first(word, option, "NAME=VALUE")
     if option in ENTRIES and not KEY.fullmatch(key):
@@ -94,5 +98,7 @@ def check(command: Sequence[str]) -> None:
         wrong = [wrong_file(name) for name in values(FILES, command[1:])]
         for option in PAIRS:
             wrong += [wrong_pair(word, option) for word in values([option], command[1:])]
+        for word in values(QUIET, command[1:]):
+            wrong.append("" if word.isalpha() else targets_first(word, "--quiet", "its own"))
         if told := next(filter(None, wrong), ""):
             sys.exit(f"error: {told}")

@@ -6,71 +6,26 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from gram.bench.estimate import estimate, listed, planned, rate_of, table, workflow_config
-from gram.bench.measure import gains, speeds
-from gram.bench.variants import EXPECTED, own_peak_memory, peak_memory, variant_settings
-from gram.settings.config import load_run
-from gram.system import files
+from gram.bench.names import EXPECTED
 from gram.system.errors import GramError, Parser, run
-from gram.system.provenance import choose_device, provenance
 
 
 def speed(args: argparse.Namespace) -> None:
-    """Measure variants, and with --optimizations each optimization; print a line each and write
-    everything as JSON.
+    """See :func:`gram.bench.command.measure_speed`."""
+    from gram.bench.command import measure_speed  # torch takes seconds, which an estimate spares
 
-    Raises:
-        GramError: a number below 1, a variant that does not exist or is named twice, or a variant
-            that fails.
-    """
-    if min(args.steps, args.turns) < 1 or len(set(args.variants)) < len(args.variants):
-        raise GramError("--steps and --turns must be at least 1, and --variants all different")
-    settings, device = load_run(args.config), choose_device(args.device)
-    for name in args.variants:
-        variant_settings(name, settings)  # a misspelt one should not be found after minutes
-    # First, while this process is small.
-    memory = {name: peak_memory(name, args.config, args.data, device) for name in args.variants}
-    result: dict[str, Any] = {
-        "task": settings.task,
-        "method": settings.method,
-        "settings": settings.as_dict(),
-        "steps_per_turn": args.steps,
-        "turns": args.turns,
-        **speeds(settings, args.data, device, args.variants, steps=args.steps, turns=args.turns),
-    }
-    for name, found in result["variants"].items():
-        found["peak_memory_bytes"] = memory[name]
-        (_, rate, _), (least, share, most) = (
-            found["examples_per_second"],
-            found["share_of_own_peak"],
-        )
-        print(
-            f"{name}: {rate:.4g} examples/s, {share:.0%} of its precision's matmul peak"
-            f" ({least:.0%} to {most:.0%}), {found['speed_against_first'][1]:.2f} times the first,"
-            f" {memory[name] / 2**20:.0f} MiB"
-        )
-    if args.optimizations:
-        result["optimizations"] = gains(
-            settings, args.data, device, steps=args.steps, turns=args.turns
-        )
-        for name, found in result["optimizations"].items():
-            least, gain, most = found["gain"]
-            print(
-                f"{name}: {gain:.2f} times as fast ({least:.2f} to {most:.2f}); predicted"
-                f" {found['predicted']:.2f}"
-            )
-    files.write_json(args.output, result | {"measured_by": provenance(device)})
+    measure_speed(args)
 
 
 def memory(args: argparse.Namespace) -> None:
-    """Print the peak memory of a training of one variant, in bytes."""
-    settings = variant_settings(args.variant, load_run(args.config))
-    print(json.dumps(own_peak_memory(settings, args.data, choose_device(args.device))))
+    """See :func:`gram.bench.command.measure_memory`."""
+    from gram.bench.command import measure_memory
+
+    measure_memory(args)
 
 
 def cost(args: argparse.Namespace) -> None:
@@ -95,10 +50,9 @@ def cost(args: argparse.Namespace) -> None:
         raise GramError("--share must be above 0 and at most 1, and --dollars-per-hour above 0")
     trainings = args.trainings or list(listed(config, args.root))
     plan = list(planned(config, trainings, args.root))
-    print(f"counting the FLOPs of {len(plan)} settings ...", file=sys.stderr, flush=True)
-    torch.set_num_threads(1)  # there is little to compute, and threads would wait for each other
     rate = rate_of(assumed["gpu"], share, dollars, plan[0][0].train.precision, args.root)
-    counted = tqdm(plan, desc="count FLOPs", unit="method", leave=False, disable=None)
+    # A moment, but for --memory, and for an architecture without a formula.
+    counted = tqdm(plan, desc="count FLOPs", unit="method", leave=False, disable=None, delay=1)
     estimates = [estimate(settings, runs, memory=args.memory) for settings, runs in counted]
     print(*table(estimates, assumed["gpu"], rate), sep="\n")
 

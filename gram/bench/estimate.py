@@ -8,20 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
-from gram.bench.flops import row_flops, run_flops, shape_of, supervised_loss
-from gram.models.factory import build_model, parameter_count
-from gram.models.network import Network
+from gram.bench.formula import row_flops, run_flops
 from gram.settings import RunSettings, documents
 from gram.settings.config import load_experiment, resolve, split_fold
 from gram.settings.parsing import merge
 from gram.system import files
 from gram.system.errors import GramError, short, suggestion
 
-# fp32 copies of the weights: themselves, their gradient, two moments of AdamW, and the moving
-# average.
-COPIES = 5
 GPUS = Path("resources/gpus.yaml")
 
 
@@ -100,17 +93,21 @@ def planned(
         groups.setdefault((split_fold(task)[0], method), []).append(
             (task, int(folder.removeprefix("seed")))
         )
-    for (base, method), members in groups.items():
-        experiment = load_experiment(
+    bases = dict.fromkeys(base for base, _ in groups)
+    experiments = {
+        base: load_experiment(
             root / "config/experiments" / f"{base}.yaml", config["overrides"].get(base)
         )
+        for base in bases
+    }
+    for (base, method), members in groups.items():
         task, seed = members[0]
-        yield resolve(experiment, task, method, seed), len(members)
+        yield resolve(experiments[base], task, method, seed), len(members)
 
 
 def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | None:
     """The fastest median of the measurements in resources/benchmarks on a GPU, in FLOP/s, and where
-    it stands.
+    it stands; what a prototype reached does not count.
     """
     found = []
     for path in sorted((root / "resources/benchmarks").glob("*.json")):
@@ -122,7 +119,7 @@ def measured_rate(gpu: str, precision: str, root: Path) -> tuple[float, str] | N
                     f"{path.name}: {result['method']} on {result['task']}, {name}",
                 )
                 for name, one in result["variants"].items()
-                if name.startswith(precision)
+                if name.startswith(precision) and not one.get("prototype")
             ]
     return max(found, default=None)
 
@@ -214,43 +211,14 @@ def rate_of(
     )
 
 
-def kept_bytes(model: Network, settings: RunSettings, rows: int) -> int:
-    """Bytes that autograd keeps between forward and backward pass of the run's model, in its
-    precision, counted on the CPU.
-    """
-    weights = {parameter.data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.train.precision == "bf16"),
-    ):
-        loss = supervised_loss(model, settings, rows)
-    assert loss.requires_grad  # it still holds the graph, so that no address was used twice
-    return sum(kept.values())
-
-
-def peak_bytes(settings: RunSettings) -> int:
-    """Bytes of the weights in training, and of what one (micro-)batch keeps for the backward pass,
-    without compilation.
-    """
-    model = build_model(settings.model, shape_of(settings), seed=0)
-    per_row = kept_bytes(model, settings, 3) - kept_bytes(
-        model, settings, 2
-    )  # what does not grow with the rows cancels
-    rows = settings.train.micro_batch or settings.train.batch_size
-    return COPIES * 4 * parameter_count(model) + rows * per_row
-
-
 def estimate(settings: RunSettings, runs: int, *, memory: bool = False) -> Estimate:
     """FLOPs of one training run, and its memory if asked for, which takes longer."""
-    return Estimate(settings, runs, run_flops(settings), peak_bytes(settings) if memory else None)
+    peak = None
+    if memory:
+        from gram.bench.memory import peak_bytes  # which takes seconds, as torch does
+
+        peak = peak_bytes(settings)
+    return Estimate(settings, runs, run_flops(settings), peak)
 
 
 def gpu_hours(one: Estimate, rate: Rate) -> float:

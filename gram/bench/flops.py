@@ -1,4 +1,5 @@
-"""Matmul FLOPs of training, counted by running the settings' network on one row.
+"""Matmul FLOPs of training, counted by running the settings' network on one row: for architectures
+without a formula, and to check those of :mod:`gram.bench.formula`.
 
 A product counts two per multiply-add; what carries gradient counts three times (forward, and two
 products backward). Element-wise work, and recomputation inside attention's backward, are left out,
@@ -67,10 +68,8 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def row_flops(settings: RunSettings) -> int:
-    """FLOPs of one optimizer step for one row: a supervision step, or N_sup of them with
-    ``supervision: all``.
-    """
+def counted_flops(settings: RunSettings) -> int:
+    """FLOPs of one supervision step of one row, forward and backward."""
     # Drawing the initial weights would take longer than all else; the cost does not depend on them.
     with torch.device("meta"):
         model = build_model(settings.model, shape_of(settings), seed=0)
@@ -78,9 +77,4 @@ def row_flops(settings: RunSettings) -> int:
     # Attention's fused kernel stands for products, which the other implementation makes one by one.
     with sdpa_kernel(SDPBackend.MATH), Products() as counter:
         supervised_loss(model, settings, 1).backward()  # type: ignore[no-untyped-call]
-    return counter.flops * (settings.train.N_sup if settings.train.supervision == "all" else 1)
-
-
-def run_flops(settings: RunSettings) -> int:
-    """FLOPs of all optimizer steps of a run; watching it and evaluating it are not counted."""
-    return settings.train.steps * settings.train.batch_size * row_flops(settings)
+    return counter.flops

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from gram.bench.flops import row_flops
+from gram.bench.formula import row_flops
 from gram.bench.optimizations import OPTIMIZATIONS, Optimization, scale_of
 from gram.bench.timing import DTYPES, WARM_UP, matmul_peak, spread
 from gram.bench.variants import build, variant_settings, with_train

@@ -72,10 +72,10 @@ def for_loop_adamw(trainer: Trainer) -> Iterator[None]:
 
 @contextmanager
 def per_tensor_average(trainer: Trainer) -> Iterator[None]:
-    """The moving average, one weight after another."""
+    """The moving average, uncorrected, one weight after another."""
 
     @torch.no_grad()
-    def update() -> None:
+    def update(step: int) -> None:
         for average, live in zip(
             trainer.ema.model.parameters(), trainer.model.parameters(), strict=True
         ):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gram.bench.names import COMPILE, EXPECTED, NAME
 from gram.bench.timing import WARM_UP
 from gram.settings import RunSettings, TrainConfig
 from gram.settings.parsing import parse
@@ -21,15 +21,6 @@ from gram.system.errors import GramError
 from gram.system.provenance import peak_memory_bytes
 from gram.train.duration import timed
 from gram.train.trainer import Trainer
-
-NAME = re.compile(
-    r"(?P<precision>fp32|bf16)(?P<compile>-compiled|-graphs)?(-micro(?P<rows>[1-9][0-9]*))?"
-)
-COMPILE = {None: "none", "-compiled": "default", "-graphs": "graphs"}
-EXPECTED = (
-    "fp32 or bf16, then -compiled or -graphs, then -micro64 for micro-batches of 64 rows; the last"
-    " two are optional"
-)
 
 
 def variant_settings(name: str, settings: RunSettings) -> RunSettings:

@@ -278,11 +278,13 @@ def build(settings: DataSettings, folder: Path, sources: Path | None = None) -> 
     return card
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a Parquet table without its index, atomically."""
+def write_table(path: Path, table: pd.DataFrame | pa.Table) -> None:
+    """Write a Parquet table, of pandas without its index, atomically."""
+    if isinstance(table, pd.DataFrame):
+        table = pa.Table.from_pandas(table, preserve_index=False)
     # Not by its name, which pyarrow wants in UTF-8.
     with files.atomic_write(path) as temporary, temporary.open("wb") as handle:
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), handle)
+        pq.write_table(table, handle)
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -32,7 +32,7 @@ WIDTHS = (2, 3, 5, 10, 20)
 SEEDS = 5
 MOST_SEEDS = 1000
 COVERAGES = ("coverage_paper", "coverage_micro", "coverage_macro")
-COMPARED = ("accuracy", *COVERAGES, "hostile_accuracy", "hostile_coverage_macro")
+COMPARED = ("accuracy", *COVERAGES, "accuracy_several", "coverage_macro_several")
 
 
 def compare(
@@ -75,9 +75,9 @@ def compare(
                 subject.generator("compare_samplers", seed, width),
             )
             scored = metrics.slices(score(subject.task, subject.split, drawn))
-            hostile = scored["slices"]["hostile"]
+            several = scored["slices"]["several"]
             values = {name: scored[name] for name in ("accuracy", *COVERAGES)}
-            values |= {f"hostile_{name}": hostile[name] for name in ("accuracy", "coverage_macro")}
+            values |= {f"{name}_several": several[name] for name in ("accuracy", "coverage_macro")}
             rows.append({"sampler": sampler, "width": width, "rollout_seed": seed} | values)
             bar.update(width)
     return {

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -21,18 +22,20 @@ from gram.evaluate.judges import JUDGES
 from gram.evaluate.partial import PartialDraws
 from gram.evaluate.scoring import Drawn, score
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Given, Network, Shape, forward_in
+from gram.models.network import Given, Network, Shape, forward_in, multiply_in
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import make_sampler, sampler_class
 from gram.runs import checkpoint
+from gram.runs.facts import RunFacts, settings_noted
 from gram.runs.made_by import made_by
-from gram.runs.trained import KEPT, WEIGHTS, read_trained
+from gram.runs.trained import KEPT, UNFINISHED, WEIGHTS, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import check_card
 from gram.settings.documents import yaml_option
 from gram.settings.tasks import family_of
 from gram.system import files
 from gram.system.errors import GramError
+from gram.system.names import join_evaluation
 from gram.system.progress import progress_of_part
 from gram.system.provenance import provenance, seeded_generator
 from gram.tasks import Task, make_task
@@ -64,8 +67,12 @@ def draw_at(
     index = np.repeat(np.arange(len(split.inputs)), draws)
     form = np.arange(len(index)) % draws % config.forms
     rows = max(config.batch_size // sampler.group, 1) * sampler.group
-    parts = partial.resume(generator) if partial else []
-    done = sum(len(part[0].tokens) for part in parts)
+    resumed = partial.resume(generator) if partial else []
+    done = len(resumed[0].tokens) if resumed else 0
+    # One array for all: kept batch by batch they would leave holes between them as large as what
+    # each batch needs on the way.
+    whole = [room_for(read, len(index)) for read in resumed]
+    fill(whole, resumed, 0)
     forward = forward_in(config.precision, generator.device)
     with forward, progress_of_part(total=len(index), desc="rollouts", unit="trajectory") as bar:
         bar.update(done)
@@ -82,22 +89,43 @@ def draw_at(
                 sampler=sampler,
                 noise_scale=config.noise_scale,
             )
-            parts.append([compact(read, forms, form[some]) for read in part])
+            part = [compact(read, forms, form[some]) for read in part]
+            whole = whole or [room_for(read, len(index)) for read in part]
+            fill(whole, part, start)
             bar.update(len(inputs))
             if partial:
-                partial.save_if_due(parts, generator)
+                partial.save_if_due(upto(whole, start + len(inputs)), generator)
     shape = (len(split.inputs), draws)
     drawn = []
-    for read in zip(*parts, strict=True):
+    for read in whole:
         columns = []
-        for column in zip(*read, strict=True):
-            stacked = torch.cat(column).cpu().numpy().reshape(*shape, *column[0].shape[1:])
+        for column in read:
+            by_input = column.numpy().reshape(*shape, *column.shape[1:])
             if draws < config.width:
-                stacked = np.repeat(stacked, config.width // draws, axis=1)
-            columns.append(stacked)
-        tokens, *others = columns
-        drawn.append(Drawn(tokens.astype(np.uint8, copy=False), *others))
+                by_input = np.repeat(by_input, config.width // draws, axis=1)
+            columns.append(by_input)
+        drawn.append(Drawn(*columns))
     return drawn
+
+
+def room_for(read: Rollout, rows: int) -> Rollout:
+    """Empty columns for as many rows as there are in all, of the kind of what was read of some."""
+    return Rollout(*(torch.empty((rows, *column.shape[1:]), dtype=column.dtype) for column in read))
+
+
+def fill(whole: Sequence[Rollout], part: Sequence[Rollout], start: int) -> None:
+    """Put what was read at each stop of some rows into its place, from row ``start`` on."""
+    for to, read in zip(whole, part, strict=True):
+        for column, values in zip(to, read, strict=True):
+            column[start : start + len(values)] = values
+
+
+def upto(whole: Sequence[Rollout], rows: int) -> list[Rollout]:
+    """The first rows of what was read at each stop."""
+    first: list[Rollout] = []
+    for read in whole:
+        first.append(Rollout(*(column[:rows] for column in read)))
+    return first
 
 
 def draws_of(model: Network, config: EvaluateConfig) -> int:
@@ -145,27 +173,35 @@ def overlap(train: Split, split: Split) -> dict[str, dict[str, float | None]]:
     return found
 
 
-def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pd.DataFrame:
-    """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps."""
+def samples_table(split: Split, drawn: Drawn, scored: metrics.Samples) -> pa.Table:
+    """One row per sample: input_id, sample, tokens, completion_id (-1: invalid), value, steps.
+
+    The tokens are those of ``drawn``: millions of rows of pandas would be as many objects.
+    """
     N, W, L = drawn.tokens.shape
-    return pd.DataFrame(
-        {
-            "input_id": np.repeat(split.input_ids, W),
-            "sample": np.tile(np.arange(W), N),
-            "tokens": list(drawn.tokens.reshape(-1, L)),
-            "completion_id": scored.found.reshape(-1),
-            "value": drawn.value.reshape(-1),
-            "steps": drawn.steps.reshape(-1),
-        }
-    )
+    tokens = drawn.tokens.reshape(-1, L)
+    columns = {
+        "input_id": np.repeat(split.input_ids, W),
+        "sample": np.tile(np.arange(W), N),
+        "tokens": pa.ListArray.from_arrays(
+            pa.array(np.arange(0, tokens.size + 1, L, dtype=np.int32)), pa.array(tokens.reshape(-1))
+        ),
+        "completion_id": scored.found.reshape(-1),
+        "value": drawn.value.reshape(-1),
+        "steps": drawn.steps.reshape(-1),
+    }
+    first = {name: column[:1] for name, column in columns.items()} | {"tokens": [tokens[0]]}
+    schema = pa.Schema.from_pandas(pd.DataFrame(first), preserve_index=False)
+    return pa.table([pa.array(column) for column in columns.values()], schema=schema)
 
 
-def test_time_only(architecture: str, config: EvaluateConfig) -> dict[str, Any]:
-    """The settings of ``config`` that act on this architecture alone, such as a temperature."""
+def not_of(architecture: str) -> dict[str, None]:
+    """The facts of settings that do nothing for an architecture, such as a temperature: None."""
+    noted = settings_noted()
     return {
-        field.name: getattr(config, field.name)
-        for field in fields(config)
-        if architecture in field.metadata["only"]
+        noted[field.name]: None
+        for field in fields(EvaluateConfig)
+        if field.metadata["only"] and architecture not in field.metadata["only"]
     }
 
 
@@ -176,6 +212,7 @@ def load_model(
     model = build_model(settings.model, Shape.of(task), seed=0)
     checkpoint.load_weights(weights, model, config.weights)
     model.answer_as(config)
+    multiply_in(settings.train.matmul, device)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -194,6 +231,7 @@ class Subject:
         train: the inputs that the run was trained on.
         model: the network, ready for rollouts.
         device: where it lies.
+        evaluation: the name of this evaluation of the run; "" of the one that every run has.
     """
 
     settings: RunSettings
@@ -206,6 +244,7 @@ class Subject:
     train: Split
     model: Network
     device: torch.device
+    evaluation: str = ""
 
     def generator(self, *names: str | int) -> torch.Generator:
         """A generator for one named purpose of this run and split."""
@@ -229,42 +268,38 @@ class Subject:
         settings, meta = self.settings, self.meta
         own: list[type] = [sampler_class(name) for name in samplers or [config.sampler]]
         own.append(JUDGES[family_of(settings.task).judge])
-        return {
-            "task": settings.task,
-            "method": settings.method,
-            "seed": settings.seed,
-            "split": self.split_name,
-            "inputs": len(self.split.inputs),
-            "folds": settings.data.split.folds,  # how many there are to pool
-            "depth": config.depth,
-            "width": config.width,
-            "act": config.act,
-            "sampler": config.sampler,
-            "noise_scale": config.noise_scale,
-            **test_time_only(settings.model.architecture, config),
-            "weights": config.weights,
-            "precision": config.precision,
-            "weights_dtype": meta.get(KEPT, {}).get("dtype", "float32"),
-            "rollout_seed": config.seed,
-            "draws": draws_of(self.model, config),
-            **({"forms": config.forms} if config.forms > 1 else {}),
-            "calls": self.model.calls,
-            "ema": config.weights == "ema",
-            "parameters": parameter_count(self.model),
-            "supervision_steps_seen": meta["supervision_steps"],
-            "training_examples": meta["training_examples"],
-            "training_seconds": meta["seconds"],
-            "data_md5": {self.split_name: self.split.md5, "train": self.train.md5},
-            "checkpoint": str(self.weights),
-            "checkpoint_md5": self.weights_md5,
-            "trained_by": (
+        noted = settings_noted()
+        asked = {noted[name]: value for name, value in asdict(config).items() if name in noted}
+        facts = RunFacts(
+            task=settings.task,
+            method=join_evaluation(settings.method, self.evaluation),
+            seed=settings.seed,
+            split=self.split_name,
+            inputs=len(self.split.inputs),
+            folds=settings.data.split.folds,
+            **asked | not_of(settings.model.architecture),
+            matmul=settings.train.matmul if self.device.type == "cuda" else None,
+            weights_dtype=meta.get(KEPT, {}).get("dtype", "float32"),
+            draws=draws_of(self.model, config),
+            calls=self.model.calls,
+            ema=config.weights == "ema",
+            parameters=parameter_count(self.model),
+            supervision_steps_seen=meta["supervision_steps"],
+            training_examples=meta["training_examples"],
+            training_seconds=meta["seconds"],
+            data_md5={self.split_name: self.split.md5, "train": self.train.md5},
+            checkpoint=str(self.weights),
+            checkpoint_md5=self.weights_md5,
+            trained_by=(
                 {key: meta[key] for key in ("code_hash", "commit", "dirty", "torch", "device")}
                 | {key: meta[key] for key in ("code_of",) if key in meta}
                 # Several, where other code went on with the run; the tables mark that.
                 | {"code_hash": "+".join(meta.get("code_hashes", [meta["code_hash"]]))}
             ),
-            "evaluated_by": provenance(self.device, made_by(command, settings, self.model, *own)),
-        }
+            evaluated_by=provenance(self.device, made_by(command, settings, self.model, *own)),
+            unfinished=meta.get(UNFINISHED),
+        )
+        return facts.as_dict()
 
     def partial(self, output: Path, config: EvaluateConfig) -> PartialDraws:
         """Where the draws of this run with ``config`` are saved on the way to ``output``."""
@@ -327,7 +362,7 @@ def load_subjects(
 
 def evaluate(
     subject: Subject, config: EvaluateConfig, partial: PartialDraws | None = None
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], pa.Table]:
     """The evaluation of one run on one split, as the JSON's content, and the table of its
     samples.
     """

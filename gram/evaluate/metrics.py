@@ -173,9 +173,11 @@ def metrics(samples: Samples) -> dict[str, dict[str, float | None]]:
 
 
 def slices(samples: Samples) -> dict[str, Any]:
-    """``metrics`` with the slices baseline (one completion) and hostile (several) under it."""
+    """``metrics``, and under it those of two slices: baseline, the inputs with one completion, and
+    several, those with more.
+    """
     several = samples.counts > 1
-    parts = {"baseline": samples.where(~several), "hostile": samples.where(several)}
+    parts = {"baseline": samples.where(~several), "several": samples.where(several)}
     return metrics(samples) | {
         "slices": {name: {"inputs": len(p.counts)} | metrics(p) for name, p in parts.items()}
     }

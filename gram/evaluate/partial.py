@@ -50,13 +50,13 @@ class PartialDraws:
         self.every = every
         self._saved = time.monotonic()
 
-    def resume(self, generator: torch.Generator) -> list[list[Rollout]]:
-        """What was drawn, as one part per batch; ``generator`` then goes on from there.
+    def resume(self, generator: torch.Generator) -> list[Rollout]:
+        """What was drawn, at every stop; ``generator`` then goes on from there.
 
         An unreadable file, or one of another call, is as good as none: all is drawn anew.
 
         Returns:
-            At most one part, which has a rollout for every stop.
+            A rollout for every stop; [] if all is drawn anew.
         """
         if not self.path.exists():
             return []
@@ -65,14 +65,14 @@ class PartialDraws:
             if facts != self.facts:
                 return []
             count = len([name for name in tensors if name.startswith("tokens.")])
-            part = [rollout_at(stop, tensors) for stop in range(count)]
+            read = [rollout_at(stop, tensors) for stop in range(count)]
             generator.set_state(tensors["generator"])
         except (GramError, KeyError, RuntimeError, TypeError):
             return []
-        return [part]
+        return read
 
-    def save_if_due(self, parts: Sequence[Sequence[Rollout]], generator: torch.Generator) -> None:
-        """Write all of ``parts`` if the last save is long enough ago.
+    def save_if_due(self, read: Sequence[Rollout], generator: torch.Generator) -> None:
+        """Write what was read at every stop if the last save is long enough ago.
 
         Raises:
             GramError: the file cannot be written.
@@ -80,10 +80,9 @@ class PartialDraws:
         if time.monotonic() - self._saved < self.every:
             return
         tensors = {"generator": generator.get_state()}
-        for stop, read in enumerate(zip(*parts, strict=True)):
+        for stop, rollout in enumerate(read):
             for field in Rollout._fields:
-                columns = [getattr(rollout, field).cpu() for rollout in read]
-                tensors[f"{field}.{stop}"] = torch.cat(columns)
+                tensors[f"{field}.{stop}"] = getattr(rollout, field)
         write_tensors(self.path, tensors, self.facts)
         self._saved = time.monotonic()
 

@@ -12,13 +12,13 @@ import pandas as pd
 
 from gram.data.splits import read_table, write_table
 from gram.evaluate.metrics import ratio
+from gram.runs.facts import differ, pooled_by, same_among
+from gram.runs.trained import UNFINISHED, told_apart
 from gram.settings.config import split_fold
 from gram.system import files
 from gram.system.errors import GramError, Parser, run
 from gram.system.shapes import SAMPLES_MD5, read_evaluation
 
-PER_FOLD = ("data_md5", "checkpoint", "checkpoint_md5")
-SUMMED = ("inputs", "supervision_steps_seen", "training_examples", "training_seconds")
 KEYS = (
     "n_completions",
     "depth",
@@ -32,7 +32,6 @@ KEYS = (
     "bin",
     "times",
 )  # rows of a table are matched by these
-SAME = ("method", "seed", "split", "depth", "width", "weights", "act", "sampler", "noise_scale")
 
 
 def pool_values(values: Sequence[Any]) -> Any:
@@ -82,15 +81,16 @@ def pool(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "pool: expected every fold of one task once, found"
             f" {', '.join(run['task'] for run in runs)}"
         )
-    for key in SAME:
-        if len({run[key] for run in runs}) > 1:
-            raise GramError(
-                f"pool: {key} differs among the folds: {', '.join(str(run[key]) for run in runs)}"
-            )
+    for key in same_among("folds"):
+        if any(differ(runs[0], run, key) for run in runs):
+            values = ", ".join(str(run.get(key)) for run in runs)
+            raise GramError(f"pool: {key} differs among the folds: {values}")
+    if len({str(run.get(UNFINISHED)) for run in runs}) > 1:
+        raise GramError(f"pool: {told_apart(runs)}; pool runs that have come equally far")
     facts = dict(runs[0])
-    for key in PER_FOLD:
+    for key in pooled_by("each"):
         facts[key] = {run["task"]: run[key] for run in runs}
-    for key in SUMMED:
+    for key in pooled_by("sum"):
         facts[key] = sum(run[key] for run in runs)
     facts.pop(SAMPLES_MD5, None)  # of the first fold
     facts |= {"task": base.pop(), "folds": folds}

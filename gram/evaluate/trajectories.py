@@ -125,7 +125,7 @@ def trajectories(
                 }
             )
     return {
-        "run": subject.facts(config),
+        "run": subject.facts(config, "gram.evaluate.trajectories"),
         SECTION: {
             "input_id": int(split.input_ids[row]),
             "input": split.inputs[row].tolist(),

@@ -9,10 +9,12 @@ from typing import Any
 
 from gram.figures.boards import Answers, load_task, read_samples, test_inputs
 from gram.figures.declared import Drawing, Shown, declared
-from gram.figures.style import save
+from gram.figures.style import add_note, save
+from gram.runs.trained import META
 from gram.system.errors import GramError, Parser, run
 from gram.system.files import named
-from gram.tables.evaluations import read_evaluations
+from gram.system.shapes import read_evaluation, read_meta
+from gram.tables.evaluations import read_evaluations, unfinished_note
 from gram.tables.reported import read_figure4
 
 MOST_BOARDS = 100  # side by side: more than a page can show
@@ -53,13 +55,24 @@ def draw(figure: Drawing, args: argparse.Namespace) -> None:
     """
     if figure.shown.of == "histories":
         read: list[Any] = [args.histories]
+        runs = [read_meta(path.with_name(META)) for path in args.histories]
     elif figure.shown.of == "samples":
         read = [answers(args)]
+        beside = [json_beside(argument.partition("=")[2]) for argument in args.samples]
+        runs = [read_evaluation(path)["run"] for path in beside if path.is_file()]
     else:
         read = [read_evaluations(args.evaluations, figure.sections, figure.split)]
+        runs = [evaluation["run"] for evaluation in read[0]]
     if figure.shown.paper and args.reported:
         read.append((figure.papers or read_figure4)(args.reported))
-    save(figure.draw(*read), args.output)
+    drawn = figure.draw(*read)
+    add_note(drawn, unfinished_note(runs))
+    save(drawn, args.output)
+
+
+def json_beside(samples: str) -> Path:
+    """The evaluation that wrote a file of samples."""
+    return Path(f"{samples.removesuffix('.samples.parquet')}.json")
 
 
 def answers(args: argparse.Namespace) -> Answers:

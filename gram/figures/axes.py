@@ -146,18 +146,25 @@ def spread_line(axes: Axes, data: pd.DataFrame, **style: Any) -> None:
     axes.errorbar(spread.index.to_numpy(), mean, yerr=bars, **whole)
 
 
-def run_lines(axes: Axes, data: pd.DataFrame, signs: Mapping[str, Sign]) -> None:
+def run_lines(
+    axes: Axes, data: pd.DataFrame, signs: Mapping[str, Sign], *, behind: bool = False
+) -> None:
     """A thick line per method, the mean over its runs, over a thin line for each of several runs.
 
     Args:
         axes: where to draw.
         data: columns method, run, step and value.
         signs: of all methods of the figure.
+        behind: the mean alone, as a dotted line behind all others.
     """
     for method in in_order(data["method"]):
         colour = signs[method].color
         table = data[data["method"] == method].pivot(index="step", columns="run", values="value")
         steps = table.index.to_numpy()
+        if behind:
+            mean = table.mean(axis="columns").to_numpy()
+            axes.plot(steps, mean, color=colour, linewidth=1.1, linestyle=":", zorder=1)
+            continue
         if table.shape[1] > 1:
             for run in table:
                 here = table[run].to_numpy()

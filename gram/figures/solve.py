@@ -32,6 +32,7 @@ from gram.figures.style import write
 from gram.models.network import Given, Network, State
 from gram.models.rollout import Rollout, Stop, rollouts
 from gram.models.samplers import Sampler
+from gram.runs.facts import settings_noted
 from gram.runs.trained import META, WEIGHTS, Trained, read_trained
 from gram.settings import EvaluateConfig, RunSettings
 from gram.settings.config import split_fold
@@ -51,11 +52,9 @@ KEPT_RUNS = PACKAGE.parent / "resources/reference_runs"
 # what is asked of it here. The test split chooses nothing, so that the accuracy on it, which is
 # printed, is no better than it should be.
 CHOSEN_BY = "coverage_macro"
-# What it asks with, too; the last three are of one architecture each.
-AS_TESTED = (
-    *("depth", "width", "act", "weights", "noise_scale"),
-    *("decoding", "temperature", "sampling_steps"),
-)
+# What it does not ask with, of the settings that an evaluation notes: it draws its own independent
+# samples, of the puzzle as it is.
+NOT_ASKED_WITH = ("sampler", "forms", "seed", "precision")
 BATCH = 500  # samples at a time
 BAR_DELAY = 2  # seconds: a shorter rollout shows no bar
 WIDTH = 100  # columns of the text
@@ -132,7 +131,8 @@ def load(folder: Path) -> Run:
     tested, validated = (evaluation_of(folder, found, split) for split in ("test", "valid"))
     config = EvaluateConfig(depth=settings.train.N_sup)
     if tested:
-        facts = {name: tested["run"][name] for name in AS_TESTED if name in tested["run"]}
+        asked = [name for name in settings_noted() if name not in NOT_ASKED_WITH]
+        facts = {name: tested["run"][name] for name in asked if name in tested["run"]}
         config = parse(EvaluateConfig, facts, f"{folder}: its evaluation")
     task = make_task(settings.task, settings.data.generator)
     return Run(folder, settings, task, config, tested, validated)

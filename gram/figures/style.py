@@ -157,8 +157,15 @@ def letters_in(figure: Figure, size: float) -> int:
 def heading(figure: Figure, title: str, note: str = "") -> None:
     """The figure's title, and under it how to read it; both are wrapped to the figure's width."""
     size, letters = 9.5, letters_in(figure, 9.5)
-    lines = [line for text in (title, note) for line in textwrap.wrap(text, letters)]
+    parts = [*title.splitlines(), note]
+    lines = [line for text in parts for line in textwrap.wrap(text, letters)]
     figure.suptitle("\n".join(lines), fontsize=size, x=0.01, ha="left", linespacing=1.35)
+
+
+def add_note(figure: Figure, note: str) -> None:
+    """One more sentence under the figure's title; nothing where it is empty."""
+    if note:
+        heading(figure, figure.get_suptitle(), note)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int, **style: Any) -> None:

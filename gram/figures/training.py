@@ -38,6 +38,7 @@ PANELS = (
     ("kl_nats", "", "KL of posterior and prior", "nats per supervision step"),
 )
 ROWS, COLUMNS = 2, 3
+AVERAGED, RAW = "ema", "raw"  # the weights that are rolled out
 
 
 def read_history(path: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
@@ -66,27 +67,15 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
     Returns:
         Columns task (without fold), method, run, step, panel ("train", "valid", "cross_entropy",
         "kl_nats"), group ("one" or "several" completions, "" for losses), value (percent for
-        rollouts, nats for losses) and inputs (of a rollout in that group; NaN for losses).
+        rollouts, nats for losses), inputs (of a rollout in that group; NaN for losses) and weights
+        ("ema" for averaged ones, and losses; "raw").
     """
     rows = []
     for path in histories:
         run, lines = read_history(path)
         for line in lines:
             if line["event"] == "rollout":
-                for panel in ("train", "valid"):
-                    for group, count in line[panel].items():
-                        if count["inputs"]:
-                            value = 100 * count["valid"] / count["inputs"]
-                            rows.append(
-                                run
-                                | {
-                                    "step": line["step"],
-                                    "panel": panel,
-                                    "group": group,
-                                    "value": value,
-                                    "inputs": count["inputs"],
-                                }
-                            )
+                rows += [run | row for row in solved(line)]
             else:
                 for panel in ("cross_entropy", "kl_nats"):
                     if panel in line:
@@ -96,11 +85,33 @@ def training_data(histories: Sequence[Path]) -> pd.DataFrame:
                                 "step": line["step"],
                                 "panel": panel,
                                 "group": "",
+                                "weights": AVERAGED,
                                 "value": line[panel],
                             }
                         )
-    columns = ["task", "method", "run", "step", "panel", "group", "value", "inputs"]
+    columns = ["task", "method", "run", "step", "panel", "group", "weights", "value", "inputs"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def solved(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of one line on rollouts; see :func:`training_data`."""
+    rows = []
+    # Older histories do not watch the weights themselves.
+    for weights, found in ((AVERAGED, line), (RAW, line.get(RAW, {}))):
+        for panel in ("train", "valid"):
+            rows += [
+                {
+                    "step": line["step"],
+                    "panel": panel,
+                    "group": group,
+                    "weights": weights,
+                    "value": 100 * count["valid"] / count["inputs"],
+                    "inputs": count["inputs"],
+                }
+                for group, count in found.get(panel, {}).items()
+                if count["inputs"]
+            ]
+    return rows
 
 
 def draw_panel(
@@ -109,7 +120,10 @@ def draw_panel(
     """One of PANELS; the optimizer steps are named in the ``lowest`` row only."""
     shown, group, title, unit = panel
     part = data[(data["panel"] == shown) & (data["group"] == group)]
-    run_lines(axes, part, signs_of(data["method"]))
+    signs = signs_of(data["method"])
+    run_lines(axes, part[part["weights"] == RAW], signs, behind=True)
+    part = part[part["weights"] == AVERAGED]
+    run_lines(axes, part, signs)
     watched = f" ({counted(part['inputs'].astype(int), 'input')})" if group and len(part) else ""
     axes.set_title(f"{title}{watched}")
     step_axis(axes, int(data["step"].max()), named=lowest)
@@ -135,7 +149,9 @@ def draw_training(data: pd.DataFrame) -> Figure:
         title = (
             f"{the_task(data)}: what rollouts from the prior solve during training, and the losses"
         )
-        heading(figure, title, runs_note(data))
+        note = "Dotted: the weights themselves; else their moving average, which is evaluated."
+        raw = (data["weights"] == RAW).any()
+        heading(figure, title, f"{runs_note(data)} {note}" if raw else runs_note(data))
     return figure
 
 

@@ -56,6 +56,15 @@ def in_place(config: GramModel | InPlace, shape: Shape, puzzle_tokens: int = 0) 
     return positions
 
 
+def mixer_of(
+    config: GramModel | Transformer, positions: Tensor, rotary: Rotary, *, causal: bool = False
+) -> Attention | SequenceMixer:
+    """What brings tokens at ``positions`` [L, axes] together in a layer of ``config``."""
+    if isinstance(config, GramModel | InPlace) and config.mixer == "sequence":
+        return SequenceMixer(len(positions), config.mixer_hidden)
+    return Attention(config.D, heads=config.heads, rotary=rotary, causal=causal)
+
+
 def stack_of(
     config: GramModel | Transformer,
     positions: Tensor,
@@ -67,14 +76,12 @@ def stack_of(
     ``halves`` as of :class:`gram.models.layers.Rotary`.
     """
     rotary = Rotary(positions, config.D // config.heads, config.rope_theta, halves=halves)
-
-    def mixer() -> Attention | SequenceMixer:
-        if isinstance(config, GramModel | InPlace) and config.mixer == "sequence":
-            return SequenceMixer(len(positions), config.mixer_hidden)
-        return Attention(config.D, heads=config.heads, rotary=rotary, causal=causal)
-
     blocks = [
-        Block(mixer(), SwiGLU(config.D, config.ffn_hidden, config.D), norm_eps=config.norm_eps)
+        Block(
+            mixer_of(config, positions, rotary, causal=causal),
+            SwiGLU(config.D, config.ffn_hidden, config.D),
+            norm_eps=config.norm_eps,
+        )
         for _ in range(config.layers)
     ]
     return Stack(*blocks)

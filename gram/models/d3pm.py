@@ -10,11 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gram.models.building import build, in_place
+from gram.models.building import build, in_place, mixer_of
 from gram.models.diffusion import TimeEmbedding
 from gram.models.ends import Cells
 from gram.models.layers import (
-    Attention,
     Embedding,
     ModulatedBlock,
     Modulation,
@@ -224,10 +223,11 @@ class DiscreteDiffusion(Network):
 @build.register
 def _(config: D3pmModel, shape: Shape) -> DiscreteDiffusion:
     """D3PM."""
-    rotary = Rotary(in_place(config, shape), config.D // config.heads, config.rope_theta)
+    positions = in_place(config, shape)
+    rotary = Rotary(positions, config.D // config.heads, config.rope_theta)
     blocks = [
         ModulatedBlock(
-            Attention(config.D, heads=config.heads, rotary=rotary),
+            mixer_of(config, positions, rotary),
             SwiGLU(config.D, config.ffn_hidden, config.D),
             Modulation(config.condition, config.D, parts=6),
             norm_eps=config.norm_eps,

@@ -30,6 +30,7 @@ class GRAM(Network):
         high: f_H.
         back: h -> logits.
         guidance: the noise model, or None for the deterministic twin.
+        direct: whether the noise takes the place of the proposal.
         noisy_transitions: how many transitions of a supervision step draw noise: its last ones. The
             transitions before them take the prior's mean.
 
@@ -54,6 +55,7 @@ class GRAM(Network):
         high: Stack,
         back: Answer,
         guidance: Guidance | None,
+        direct: bool,
         noisy_transitions: int,
     ) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class GRAM(Network):
         self.high = high
         self.back = back
         self.guidance = guidance
+        self.direct = direct
         self.noisy_transitions = noisy_transitions
         self.sampled_decoding = False
         self.draws_z0 = len(z0.h) == 0
@@ -82,6 +85,11 @@ class GRAM(Network):
             or self.sampled_decoding
             or (self.guidance is not None and self.guidance.draws)
         )
+
+    @property
+    def reads(self) -> int:
+        """How many states of a supervision step the value head can read."""
+        return self.T
 
     def draw_noise(self, rows: int, generator: torch.Generator) -> Tensor | None:
         """Independent N(0, I) for one supervision step of as many rows.
@@ -129,6 +137,12 @@ class GRAM(Network):
             l = self.low(l + injected)  # noqa: E741
         return l, self.high(h + l)
 
+    def moved(self, u: Tensor, eps: Tensor) -> Tensor:
+        """The new h from the proposal [B, L', D] and the noise, of which all tokens may share one
+        vector.
+        """
+        return eps.expand_as(u) if self.direct else u + eps
+
     def drawn(self, noise: Tensor | None, t: int) -> Tensor | None:
         """What transition t of a supervision step draws of its ``noise``; None where it takes the
         mean.
@@ -165,7 +179,7 @@ class GRAM(Network):
             l, u = self.transition(state, e_x)  # noqa: E741
             h = u
             if self.guidance is not None:
-                h = u + self.guidance.prior(u).sample(self.drawn(noise, t))
+                h = self.moved(u, self.guidance.prior(u).sample(self.drawn(noise, t)))
             state = State(h, l)
         return state
 
@@ -196,6 +210,7 @@ class GRAM(Network):
         uncharged_noise: Source = "prior",
         charge_all: bool = False,
         carry: Source = "posterior",
+        reads_all: bool = False,
     ) -> Step:
         """One supervision step in training (section 2.3): the charged noise comes from the
         posterior, which sees the targets, and gradients flow through the last transition only.
@@ -208,6 +223,8 @@ class GRAM(Network):
             carry: the source of the last noise in the state that goes on to the next supervision
                 step, and that the heads for halting and value read; the logits are always those of
                 the posterior.
+            reads_all: whether the summary holds the first token after every transition, one behind
+                the other: [B, T D]; else after the last alone.
         """
         assert targets is not None, "a training step sees targets; roll() sees none"
         training = torch.is_grad_enabled()
@@ -216,6 +233,7 @@ class GRAM(Network):
         e_y = None if guidance is None else self.front.place(guidance.embed_target(targets))
         charges: list[Charge] = []
         p = q = drawn = None
+        summaries = []
         for t in range(self.T):
             last = t == self.T - 1
             with torch.set_grad_enabled(training and last):
@@ -235,21 +253,22 @@ class GRAM(Network):
                     charges.append(Charge(q, p, tokens=u.shape[1]))
                 source = q if q is not None else p
                 assert source is not None
-                h = u + (source if last else source.detach()).sample(drawn)
+                h = self.moved(u, (source if last else source.detach()).sample(drawn))
             state = State(h, l)
+            summaries.append(h[:, 0].detach())
         logits = self.back(state.h)
         going_on = State(state.h.detach(), state.l.detach())
         carried = None
         if carry == "prior" and q is not None and p is not None:
             with torch.no_grad():
-                going_on = State(u + p.sample(drawn), going_on.l)
+                going_on = State(self.moved(u, p.sample(drawn)), going_on.l)
                 carried = self.back(going_on.h)
         summary = going_on.h[:, 0]
         return Step(
             state=going_on,
             logits=logits,
             carried=carried,
-            summary=summary,
+            summary=torch.cat((*summaries[:-1], summary), dim=-1) if reads_all else summary,
             halt=self.halt_head(summary).float(),
             value=self.value(summary),
             charges=charges,
@@ -265,7 +284,11 @@ def _(config: GramModel, shape: Shape) -> GRAM:
     low = stack_of(config, positions) if config.hierarchy == "two" else None
     high = stack_of(config, positions)
     front = Cells(shape, config.D, config.puzzle_tokens)
-    decoder = SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    decoder = (
+        linear(config.D, shape.vocabulary)
+        if config.decoder == "linear"
+        else SwiGLU(config.D, config.decoder_hidden, shape.vocabulary)
+    )
     guidance = None
     if config.guidance != "none":
         guidance = Guidance(
@@ -276,7 +299,9 @@ def _(config: GramModel, shape: Shape) -> GRAM:
             sigma_init=config.sigma_init,
             sigma_min=config.sigma_min,
             pooled=config.posterior == "pooled",
+            added=config.posterior == "added",
             shared=config.noise == "board",
+            rounded=config.guidance_products == "bf16",
         )
     return GRAM(
         D=config.D,
@@ -288,5 +313,6 @@ def _(config: GramModel, shape: Shape) -> GRAM:
         high=high,
         back=Answer(shape, decoder, config.puzzle_tokens),
         guidance=guidance,
+        direct=config.prediction == "direct",
         noisy_transitions=config.T if config.noise_in == "all" else 1,
     )

@@ -5,6 +5,7 @@ and their KL (section 2.2).
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -78,6 +79,7 @@ class Head(nn.Module):
         sigma_min: the least sigma.
         shared: the tokens vote on one vector for all: mu is their sum over sqrt(L), sigma comes
             from the mean of their raw values.
+        rounded: whether the factors of its products are rounded to bf16.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Head(nn.Module):
         sigma_init: float,
         sigma_min: float,
         shared: bool = False,
+        rounded: bool = False,
     ) -> None:
         super().__init__()
         self.sigma_min = sigma_min
@@ -97,12 +100,14 @@ class Head(nn.Module):
         self.mu = (
             Constant(D, 0.0)
             if kind == "noise"
-            else SwiGLU(inputs, hidden, D, out_scale=0.0, bias=True)
+            else SwiGLU(inputs, hidden, D, out_scale=0.0, bias=True, rounded=rounded)
         )
         if kind == "mean":
             self.sigma: nn.Module = Constant(D, inverse_softplus(1 - sigma_min))
         else:
-            self.sigma = sigma = SwiGLU(inputs, hidden, D, out_scale=0.0, bias=True)
+            self.sigma = sigma = SwiGLU(
+                inputs, hidden, D, out_scale=0.0, bias=True, rounded=rounded
+            )
             nn.init.constant_(sigma.down.bias, inverse_softplus(sigma_init - sigma_min))
 
     def forward(self, x: Tensor) -> Gaussian:
@@ -136,17 +141,23 @@ class Guidance(nn.Module):
         sigma_init: float,
         sigma_min: float,
         pooled: bool,
+        added: bool,
         shared: bool,
+        rounded: bool,
     ) -> None:
         super().__init__()
-        self.prior = Head(
-            D, hidden, D, kind=kind, sigma_init=sigma_init, sigma_min=sigma_min, shared=shared
+        head = partial(
+            Head,
+            kind=kind,
+            sigma_init=sigma_init,
+            sigma_min=sigma_min,
+            shared=shared,
+            rounded=rounded,
         )
-        self.posterior_head = Head(
-            2 * D, hidden, D, kind=kind, sigma_init=sigma_init, sigma_min=sigma_min, shared=shared
-        )
+        self.prior = head(D, hidden, D)
+        self.posterior_head = head(D if added else 2 * D, hidden, D)
         self.target_embedding = Embedding(vocabulary, D)
-        self.pooled = pooled
+        self.pooled, self.added = pooled, added
         self.shared = shared
         self.draws = kind != "mean"
 
@@ -156,5 +167,5 @@ class Guidance(nn.Module):
         return e_y.mean(dim=1, keepdim=True).expand_as(e_y) if self.pooled else e_y
 
     def posterior(self, u: Tensor, e_y: Tensor) -> Gaussian:
-        """q(eps | u, y); concatenated rather than added, because an added target dominates u."""
-        return self.posterior_head(torch.cat([u, e_y], dim=-1))
+        """q(eps | u, y); concatenated but where ``added``, since an added target dominates u."""
+        return self.posterior_head(u + e_y if self.added else torch.cat([u, e_y], dim=-1))

@@ -6,17 +6,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def linear(inputs: int, outputs: int, *, scale: float = 1.0, bias: bool = False) -> nn.Linear:
-    """A linear map with LeCun-normal weights, truncated at two standard deviations, times
-    ``scale``.
+def multiplied(a: Tensor, b: Tensor) -> Tensor:
+    """The product of bf16 matrices, with sums in fp32: [..., n], [n, m] -> fp32 [..., m]."""
+    if a.is_cuda:
+        product = torch.mm(a.flatten(0, -2), b, out_dtype=torch.float32)
+        return product.view(*a.shape[:-1], -1)
+    return a.float() @ b.float()  # products of two bf16 numbers are exact in fp32
+
+
+class RoundedProduct(torch.autograd.Function):
+    """x @ weight.T of fp32 numbers that are rounded to bf16, with sums in fp32; so are the products
+    of its gradients.
     """
-    layer = nn.Linear(inputs, outputs, bias=bias)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        """[..., inputs], [outputs, inputs] -> fp32 [..., outputs]."""
+        x, weight = x.bfloat16(), weight.bfloat16()
+        ctx.save_for_backward(x, weight)
+        return multiplied(x, weight.T)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of both factors, where they are asked for."""
+        x, weight = ctx.saved_tensors
+        gradient = gradients[0].bfloat16()
+        of_x, of_weight = ctx.needs_input_grad
+        return (
+            multiplied(gradient, weight) if of_x else None,
+            multiplied(gradient.flatten(0, -2).T, x.flatten(0, -2)) if of_weight else None,
+        )
+
+
+class RoundedLinear(nn.Linear):
+    """A linear map of fp32 numbers by :class:`RoundedProduct`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., inputs] -> fp32 [..., outputs]."""
+        product: Tensor = RoundedProduct.apply(x, self.weight)  # type: ignore[no-untyped-call]
+        return product if self.bias is None else product + self.bias
+
+
+def linear(
+    inputs: int, outputs: int, *, scale: float = 1.0, bias: bool = False, rounded: bool = False
+) -> nn.Linear:
+    """A linear map with LeCun-normal weights, truncated at two standard deviations, times
+    ``scale``; ``rounded`` makes it a :class:`RoundedLinear`.
+    """
+    layer = (RoundedLinear if rounded else nn.Linear)(inputs, outputs, bias=bias)
     if scale == 0.0:
         nn.init.zeros_(layer.weight)
     else:
@@ -170,11 +214,18 @@ class SwiGLU(nn.Module):
     """down(silu(gate(x)) * up(x)); gate and up are one matrix."""
 
     def __init__(
-        self, inputs: int, hidden: int, outputs: int, *, out_scale: float = 1.0, bias: bool = False
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        *,
+        out_scale: float = 1.0,
+        bias: bool = False,
+        rounded: bool = False,
     ) -> None:
         super().__init__()
-        self.gate_up = linear(inputs, 2 * hidden)
-        self.down = linear(hidden, outputs, scale=out_scale, bias=bias)
+        self.gate_up = linear(inputs, 2 * hidden, rounded=rounded)
+        self.down = linear(hidden, outputs, scale=out_scale, bias=bias, rounded=rounded)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., inputs] -> [..., outputs]."""

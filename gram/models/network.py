@@ -74,7 +74,9 @@ class Step(NamedTuple):
     carried: (
         Tensor | None
     )  # the same, detached, read from ``state``, where that is not the state of ``logits``
-    summary: Tensor  # [B, D], what the value head reads, detached; [B, 0] without one
+    # [B, D], what the value head reads, detached; of several states one behind the other; [B, 0]
+    # without such a head
+    summary: Tensor
     halt: Tensor  # [B, 2], fp32 logits of (halt, continue); zeros without a halting head
     value: Tensor  # [B], LPRM value in (0, 1); zeros without a value head
     charges: list[Charge]  # of guidance that saw the targets; empty elsewhere
@@ -92,6 +94,22 @@ class Read(NamedTuple):
 def forward_in(precision: str, device: torch.device) -> torch.autocast:
     """The context in which a network runs on ``device``: its forward pass in "fp32" or "bf16"."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def multiply_in(matmul: str, device: torch.device) -> str:
+    """How matrix products of fp32 numbers are made on ``device`` from now on.
+
+    Args:
+        matmul: "tf32", whose factors have 10 bits of mantissa, or "fp32".
+        device: on a CPU this has no effect.
+
+    Returns:
+        How they are made.
+    """
+    if device.type != "cuda":
+        return "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = matmul == "tf32"
+    return matmul
 
 
 def draw_tokens(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -124,6 +142,11 @@ class Network(nn.Module):
         """Take over what the section ``evaluate`` says of how answers are drawn; the weights do not
         depend on it.
         """
+
+    @property
+    def reads(self) -> int:
+        """How many states of a supervision step the value head can read."""
+        return 1
 
     @property
     def signed(self) -> list[nn.Parameter]:

@@ -201,10 +201,10 @@ def task_measurements(
             cells += [mean_and_std(values.mean(), values.std()), difference]
         rows.append(cells)
     one = next(iter(by_method[BASELINE].values()))
-    hostile = one["metrics"]["slices"]["hostile"]["inputs"]
+    several = one["metrics"]["slices"]["several"]["inputs"]
     return [
         (
-            f"`{task}`, {one['run']['inputs']} test inputs, {hostile} of them with several"
+            f"`{task}`, {one['run']['inputs']} test inputs, {several} of them with several"
             f" completions, {one['run']['width']} samples per input; percent, mean ± sample"
             " standard deviation over n seeds. A difference is the alternative minus the default,"
             " seed by seed, so that its own deviation says how far to trust it."

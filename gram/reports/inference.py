@@ -15,12 +15,13 @@ from gram.figures.samplers import SECTIONS as COMPARISON
 from gram.figures.scaling import CHOOSERS, scaling_data
 from gram.figures.scaling import SECTIONS as SCALING
 from gram.reports.reference import NOT_MEASURED, pictures, signed
+from gram.tables.evaluations import shown_progress
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import label
 from gram.tables.reference import REFERENCE, reference_evaluations
 from gram.tables.render import pipe_table
 
-COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "hostile_coverage_macro")
+COMPARED = ("accuracy", "coverage_paper", "coverage_macro", "coverage_macro_several")
 WIDTH = 20  # samples that an answer is chosen among: the paper's
 
 
@@ -69,7 +70,8 @@ def heading(evaluations: Sequence[dict[str, Any]]) -> str:
     """Which runs these are, and on what they were measured."""
     run = evaluations[0]["run"]
     count = f"{len(evaluations)} trained {'run' if len(evaluations) == 1 else 'runs'}"
-    return f"`{run['task']}`, {label(run['method'])}, {count}, {run['inputs']} test inputs"
+    name = label(run["method"]) + shown_progress(evaluations)
+    return f"`{run['task']}`, {name}, {count}, {run['inputs']} test inputs"
 
 
 def samplers_of(evaluations: list[dict[str, Any]]) -> list[str]:

@@ -16,6 +16,7 @@ from gram.reports.reference import NOT_MEASURED, distinct, duration
 from gram.reports.results import REPORTED, WIDTH
 from gram.settings.config import sized_task
 from gram.settings.tasks import papers_coverage
+from gram.tables.evaluations import progress_of
 from gram.tables.layout import NOTHING, mean_and_std
 from gram.tables.names import GRAM, HOLES, label
 from gram.tables.reference import (
@@ -92,11 +93,11 @@ def our_line(part: pd.DataFrame, method: str, metas: list[dict[str, Any]]) -> li
     first = by_metric.iloc[0]
     cells = [
         mean_and_std(*by_metric.loc[metric, ["ours_mean", "ours_std"]])
-        for metric in ("accuracy", "hostile_accuracy", papers_coverage(task))
+        for metric in ("accuracy", "accuracy_several", papers_coverage(task))
     ]
     seconds = statistics.mean(meta["seconds"] for meta in metas)
     place = distinct(meta["device"] for meta in metas)
-    name = f"{task}, {label(method)} ({first['n']})"
+    name = f"{task}, {label(method)}{progress_of(metas)} ({first['n']})"
     if first["noise_scale"] != 1:
         name += f", noise × {first['noise_scale']:g}"
     return [name, *cells, f"{first['parameters'] / 1e6:.2g}M", f"{duration(seconds)} of {place}"]

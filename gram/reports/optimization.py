@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gram.system import files
+from gram.tables.layout import NOTHING
 from gram.tables.render import pipe_table, prose_table
 
 MEASUREMENTS = Path("resources/benchmarks")
@@ -41,12 +42,19 @@ def where(measured: dict[str, Any]) -> str:
         if by["commit"]
         else ""
     )
+    code = f", code {by['code_hash']}" if by["code_hash"] else ""
+    threads = f"{by['threads']} threads of " if by["threads"] else ""
+    how = (
+        f"{measured['turns']} alternating turns of {measured['steps_per_turn']} steps; median"
+        " [least, most] over turns."
+        if "turns" in measured
+        else measured["note"]
+    )
     return (
         f"`{measured['method']}` on `{measured['task']}`: D = {model['D']}, K = {model['K']}, T ="
         f" {model['T']}, {train['batch_size']} rows, {measured['flops_per_step'] / 1e9:.3g} GFLOP a"
-        f" step; {by['threads']} threads of {by['device']}, torch {by['torch']}, Python"
-        f" {by['python']}, code {by['code_hash']}{commit}. {measured['turns']} alternating turns of"
-        f" {measured['steps_per_turn']} steps; median [least, most] over turns."
+        f" step; {threads}{by['device']}, torch {by['torch']}, Python"
+        f" {by['python']}{code}{commit}. {how}"
     )
 
 
@@ -60,7 +68,8 @@ def variants_table(measured: dict[str, Any]) -> list[str]:
             f"{found['examples_per_second'][1]:.3g}",
         ]
         row += [percent(found["share_of_own_peak"]), times(found["speed_against_first"])]
-        rows.append([*row, f"{found['peak_memory_bytes'] / 2**20:.0f}"])
+        memory = found["peak_memory_bytes"]
+        rows.append([*row, NOTHING if memory is None else f"{memory / 2**20:.0f}"])
     first = next(iter(measured["variants"]))
     return pipe_table(
         [
@@ -73,6 +82,15 @@ def variants_table(measured: dict[str, Any]) -> list[str]:
         ],
         rows,
     )
+
+
+def prototypes(measured: dict[str, Any]) -> list[str]:
+    """What was measured by something else than this project's code."""
+    return [
+        f"- `{name}` was measured by a prototype: {found['prototype']}. Estimates do not use it."
+        for name, found in measured["variants"].items()
+        if "prototype" in found
+    ]
 
 
 def goals(measured: dict[str, Any]) -> list[str]:
@@ -144,6 +162,7 @@ def benchmarks(root: Path) -> str:
             "",
             *variants_table(measured),
             "",
+            *prototypes(measured),
             *goals(measured),
             "",
         ]

@@ -93,9 +93,9 @@ def in_words(table: pd.DataFrame, width: int) -> list[str]:
     }
     found = []
     for method, line in lines.items():
-        if (method, "hostile_accuracy") in values:
-            accuracy = values[method, "hostile_accuracy"]
-            found.append(line.format(accuracy, values[method, "hostile_coverage_macro"]))
+        if (method, "accuracy_several") in values:
+            accuracy = values[method, "accuracy_several"]
+            found.append(line.format(accuracy, values[method, "coverage_macro_several"]))
     return found
 
 
@@ -145,7 +145,7 @@ def results_of(folder: Path) -> list[str]:
         count = f"{len(metas)} {'run' if len(metas) == 1 else 'runs'}"
         lines += [
             (
-                f"`{task}`, {first['n_inputs']} test inputs, {first['n_hostile_inputs']} of them"
+                f"`{task}`, {first['n_inputs']} test inputs, {first['n_inputs_several']} of them"
                 f" with several solutions{tested}:"
             ),
             "",

@@ -4,14 +4,18 @@ weights, in half precision.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gram.runs import checkpoint, trained
 from gram.runs.restore import trained_here
-from gram.runs.trained import HISTORY, KEPT, META, WEIGHTS
+from gram.runs.trained import HISTORY, KEPT, META, RESUME, UNFINISHED, WEIGHTS
+from gram.settings import RunSettings
+from gram.settings.config import load_run
 from gram.system import files
 from gram.system.errors import GramError, Parser, run
 
@@ -62,8 +66,63 @@ def export(run_folder: Path, output: Path) -> None:
             f"{run_folder}: a kept run already, without its full weights; give the run as it was"
             " trained"
         )
+    _write(output, settings, full, found, meta, run_folder / HISTORY, md5_of_full)
+
+
+def export_unfinished(run_folder: Path, output: Path) -> None:
+    """The same of a run that is not at its last step, from its resume state: its ``meta.json`` then
+    says at which step of how many, and so does whatever shows the run.
+
+    Raises:
+        GramError: no resume state, one without a step or of an older version, the state of a run
+            with other settings than the config.json beside it, or as of :func:`export`.
+    """
+    path, config = run_folder / RESUME, run_folder / "config.json"
+    if not path.exists():
+        raise GramError(
+            f"{path}: no such state: the run has saved none yet, or has come to its end; a finished"
+            " run is kept without --unfinished"
+        )
+    tensors, facts = checkpoint.read_tensors(path)
+    meta, step = facts.get("meta"), facts.get("step")
+    if meta is None or not step:
+        raise GramError(
+            f"{path}: has taken no step, or is of an older version; let the training go on until it"
+            " saves again"
+        )
+    settings = load_run(config)
+    trained.check_settings(settings, config, meta, path)
+    meta = meta | {UNFINISHED: {"step": step, "steps": settings.train.steps}}
+    lines = "".join(json.dumps(line) + "\n" for line in facts["history"])
+    _write(output, settings, path, checkpoint.under(WHICH, tensors), meta, lines, files.md5(path))
+
+
+def _write(
+    output: Path,
+    settings: RunSettings,
+    full: Path,
+    found: dict[str, Tensor],
+    meta: dict[str, Any],
+    history: Path | str,
+    md5_of_full: str,
+) -> None:
+    """Write a kept run.
+
+    Args:
+        output: its folder.
+        settings: of the run.
+        full: where its averaged weights, ``found``, stand in full precision.
+        found: see there.
+        meta: of the run.
+        history: the file, or its text.
+        md5_of_full: of ``full``.
+
+    Raises:
+        GramError: weights too large in number or in bytes, or an ``output`` in which a run was
+            trained; nothing is written then.
+    """
     tensors = halved(found, full)
-    if trained_here(output):
+    if trained_here(output) or (output / RESUME).exists():
         raise GramError(
             f"{output}: holds a run as it was trained, which its kept weights must not replace;"
             " give another folder"
@@ -77,11 +136,14 @@ def export(run_folder: Path, output: Path) -> None:
     kept = output / WEIGHTS
     checkpoint.write_tensors(kept, checkpoint.prefixed(WHICH, tensors))
     files.write_json(output / "config.json", settings.as_dict())  # with what was left out
-    files.copy(run_folder / HISTORY, output / HISTORY)
+    if isinstance(history, Path):
+        files.copy(history, output / HISTORY)
+    else:
+        files.write_text(output / HISTORY, history)
     dtype = str(DTYPE).removeprefix("torch.")
-    facts = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": md5_of_full}
-    facts["history_md5"] = files.md5(output / HISTORY)
-    files.write_json(output / META, meta | {KEPT: facts})
+    noted = {"which": WHICH, "dtype": dtype, "md5": files.md5(kept), "md5_of_full": md5_of_full}
+    noted["history_md5"] = files.md5(output / HISTORY)
+    files.write_json(output / META, meta | {KEPT: noted})
 
 
 def main() -> None:
@@ -93,8 +155,13 @@ def main() -> None:
         "--run", type=Path, required=True, help="folder of the run, as training left it"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--unfinished",
+        action="store_true",
+        help="a run that is not at its last step, as its resume state has it; it is marked as such",
+    )
     args = parser.parse_args()
-    export(args.run, args.output)
+    (export_unfinished if args.unfinished else export)(args.run, args.output)
 
 
 if __name__ == "__main__":

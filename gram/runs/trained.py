@@ -7,6 +7,7 @@ weights of one beside the settings of another. What no digest ties together is n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,9 @@ from gram.system.errors import GramError, short
 
 KEPT = "kept_weights"  # what gram.export adds to meta.json: which weights, in which dtype, and MD5s
 FILES_MD5 = "files_md5"  # the key of meta.json with the MD5 of weights and history
+UNFINISHED = "unfinished"  # the key of meta.json of a run that was kept before its last step
 WEIGHTS, HISTORY, META = "weights.safetensors", "history.jsonl", "meta.json"
+RESUME = "resume.safetensors"  # while a run is unfinished
 
 
 class Trained(NamedTuple):
@@ -32,6 +35,25 @@ class Trained(NamedTuple):
     settings: RunSettings
     meta: dict[str, Any]
     weights_md5: str
+
+
+def how_far(unfinished: dict[str, int]) -> str:
+    """How far an unfinished run has come: ``10,674 of 14,000 steps``.
+
+    Args:
+        unfinished: what its ``meta.json``, and every evaluation of it, says under
+            :data:`UNFINISHED`.
+    """
+    return f"{unfinished['step']:,} of {unfinished['steps']:,} steps"
+
+
+def told_apart(runs: Sequence[dict[str, Any]]) -> str:
+    """How far each of several runs has come, by the facts of their evaluations."""
+    return "; ".join(
+        f"{run['task']} {run['method']} seed {run['seed']}: "
+        + (how_far(run[UNFINISHED]) if UNFINISHED in run else "finished")
+        for run in runs
+    )
 
 
 def md5_of(meta: dict[str, Any], name: str) -> str | None:

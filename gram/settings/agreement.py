@@ -143,6 +143,16 @@ def check_run(settings: RunSettings) -> None:
                 f"train: symmetries: {train.symmetries}: inputs and answers are compared as the"
                 f" data set has them; write symmetries: 0, or leave {key} out"
             )
+    if train.heads_on == "prior" and train.lprm_reads == "transition":
+        raise GramError(
+            "train: lprm_reads: transition: a rollout of the prior is read after each supervision"
+            " step; write lprm_reads: step, or heads_on: posterior"
+        )
+    if train.heads_on == "prior" and train.reveal:
+        raise GramError(
+            "train: heads_on: prior: an input that shows more of its target has fewer completions"
+            " than the data set lists; write reveal: 0, or heads_on: posterior"
+        )
     if isinstance(model, GramModel) and model.noise_in == "last":
         for key, needed in (("charged", "last"), ("uncharged_noise", "prior")):
             if (value := getattr(train, key)) != needed:
@@ -161,7 +171,7 @@ def _check_beta_factors(train: TrainConfig) -> None:
         )
 
 
-def said_of(check: Any, settings: Any, where: str) -> None:
+def check_at(check: Any, settings: Any, where: str) -> None:
     """Call a check of this module; what it says begins with ``where``.
 
     Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from gram.settings import (
     SplitConfig,
     listing,
 )
-from gram.settings.agreement import check_forms, check_restarts, check_run, said_of
+from gram.settings.agreement import check_at, check_forms, check_restarts, check_run
 from gram.settings.architectures import TAG
 from gram.settings.documents import mapping, read_yaml, yaml_option
 from gram.settings.lineage import (
@@ -36,12 +36,14 @@ from gram.settings.moved import with_moved
 from gram.settings.parsing import known, merge, parse, tags
 from gram.system import files, shapes
 from gram.system.errors import GramError, Parser, run, short, suggestion
-from gram.system.names import FOLD, RULE, check_name, is_experiment_name
+from gram.system.names import FOLD, RULE, check_name, is_experiment_name, split_evaluation
 
 # The key of an experiment that names a file of config/shared, over which it is laid.
 SHARED = "shared"
 OF_METHODS = ("model", "train", "evaluate")  # the sections that a method may have
-KEYS = ("generator", "methods", *SECTIONS)
+# Test-time settings by name, each of which any method can be evaluated with as well.
+EVALUATIONS = "evaluations"
+KEYS = ("generator", "methods", *SECTIONS, EVALUATIONS)
 
 
 def split_fold(task: str) -> tuple[str, int | None]:
@@ -69,6 +71,8 @@ class Experiment:
         sources: the files that were read: it, and the shared one that it names.
         sections: what all methods share, by section.
         methods: what each method has of its own or of those that it is based on.
+        evaluations: by name, what is laid over a method's section ``evaluate`` when it is evaluated
+            a second time: ``{"deep": {"depth": 256}}`` for ``gram@deep``.
         own: what each method states itself.
         bases: the names under its ``based_on``.
     """
@@ -79,6 +83,7 @@ class Experiment:
     split: SplitConfig
     sections: Sections
     methods: dict[str, Sections]
+    evaluations: dict[str, dict[str, Any]]
     own: dict[str, Sections]
     bases: dict[str, tuple[str, ...]]
 
@@ -147,9 +152,12 @@ def load_experiment(path: Path, overrides: dict[str, Any] | None = None) -> Expe
         split=parse(SplitConfig, merged["split"], f"{path}: split"),
         sections={name: merged[name] for name in OF_METHODS},
         methods=resolve_bases(methods, bases, default, str(path)),
+        evaluations=merged[EVALUATIONS],
         own=methods,
         bases=bases,
     )
+    for name, values in experiment.evaluations.items():
+        parse(EvaluateConfig, values, f"{path}: {EVALUATIONS}: {name}")
     for method in methods:
         settings = resolve(experiment, path.stem, method, 0)
         check_acts(experiment, method, settings.model.architecture)
@@ -167,14 +175,23 @@ def check_acts(experiment: Experiment, method: str, architecture: str) -> None:
     """
     own = experiment.own[method]
     for section in ("train", "evaluate"):
-        for field in dataclasses.fields(SECTIONS[section]):
-            only = field.metadata["only"]
-            if only and architecture not in only and field.name in own.get(section, {}):
-                raise GramError(
-                    f"{experiment.path}: methods: {method}: {section}: {field.name} does nothing"
-                    f" for the architecture {architecture}, but for {' and '.join(only)}; leave it"
-                    " out"
-                )
+        where = f"{experiment.path}: methods: {method}: {section}"
+        check_keys_act(own.get(section, {}), section, architecture, where)
+
+
+def check_keys_act(keys: Container[str], section: str, architecture: str, where: str) -> None:
+    """Refuse keys of a section that do nothing for an architecture.
+
+    Raises:
+        GramError: begins with ``where`` and names the first of them.
+    """
+    for field in dataclasses.fields(SECTIONS[section]):
+        only = field.metadata["only"]
+        if only and architecture not in only and field.name in keys:
+            raise GramError(
+                f"{where}: {field.name} does nothing for the architecture {architecture}, but for"
+                f" {' and '.join(only)}; leave it out"
+            )
 
 
 def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -194,7 +211,11 @@ def _normal(values: dict[str, Any], where: str) -> dict[str, Any]:
             key: value if key == BASED_ON else mapping(value, f"{place}: {key}")
             for key, value in with_moved(known(own, place, [*OF_METHODS, BASED_ON]), place).items()
         }
-    return sections | {"methods": methods}
+    evaluations = {
+        check_name(name, f"{where}: {EVALUATIONS}"): mapping(own, f"{where}: {EVALUATIONS}: {name}")
+        for name, own in sections[EVALUATIONS].items()
+    }
+    return sections | {"methods": methods, EVALUATIONS: evaluations}
 
 
 def _overrides(values: Any, where: str, below: dict[str, Any]) -> dict[str, Any]:
@@ -243,19 +264,39 @@ def data_settings(experiment: Experiment, task: str) -> DataSettings:
     return DataSettings(task, experiment.generator, experiment.split)
 
 
+def check_method(experiment: Experiment, method: str) -> None:
+    """Refuse what is neither a method of an experiment nor an evaluation of one, as ``gram@deep``.
+
+    Raises:
+        GramError: says which of the two names is not known.
+    """
+    trained, evaluation = split_evaluation(method)
+    if trained not in experiment.methods:
+        meant = suggestion(trained, experiment.methods, "known ones")
+        raise GramError(f"{experiment.path}: methods: no {short(trained)}; {meant}")
+    if method != trained and evaluation not in experiment.evaluations:
+        meant = suggestion(evaluation, experiment.evaluations, "known ones")
+        raise GramError(
+            f"{experiment.path}: {EVALUATIONS}: no {short(evaluation)} for {short(method)}; {meant}"
+        )
+
+
 def method_section(experiment: Experiment, method: str, section: str) -> Any:
     """One section for one method: defaults, then the experiment's values, then the method's.
 
     A method of another architecture than the experiment's shares nothing of its section ``model``.
+    The section ``evaluate`` of ``gram@deep`` is gram's with the evaluation ``deep`` laid over it;
+    its other sections are gram's.
 
     Raises:
-        GramError: an unknown method, key or value.
+        GramError: an unknown method, evaluation, key or value.
     """
-    if method not in experiment.methods:
-        meant = suggestion(method, experiment.methods, "known ones")
-        raise GramError(f"{experiment.path}: methods: no {short(method)}; {meant}")
-    shared, own = experiment.sections[section], experiment.methods[method].get(section, {})
+    check_method(experiment, method)
+    trained, evaluation = split_evaluation(method)
+    shared, own = experiment.sections[section], experiment.methods[trained].get(section, {})
     values = lay_section(shared, own, next(iter(tags(SECTIONS["model"]))))
+    if section == "evaluate" and evaluation:
+        values = merge(values, experiment.evaluations[evaluation])
     return parse(SECTIONS[section], values, f"{experiment.path}: {method}: {section}")
 
 
@@ -266,6 +307,11 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
     Raises:
         GramError: an unknown method, key or value.
     """
+    if split_evaluation(method)[0] != method:
+        raise GramError(
+            f"{experiment.path}: {short(method)} is an evaluation of"
+            f" {split_evaluation(method)[0]}, which is what is trained"
+        )
     train = method_section(experiment, method, "train")
     if train.initial_weights:
         path = train.initial_weights.replace("{task}", task).replace("{seed}", str(seed))
@@ -278,19 +324,25 @@ def resolve(experiment: Experiment, task: str, method: str, seed: int) -> RunSet
         model=method_section(experiment, method, "model"),
         train=train,
     )
-    said_of(check_run, settings, f"{experiment.path}: {method}")
+    check_at(check_run, settings, f"{experiment.path}: {method}")
     return settings
 
 
 def evaluate_settings(experiment: Experiment, method: str) -> EvaluateConfig:
-    """The test-time compute of a method.
+    """The test-time compute of a method, or of an evaluation of it that has a name.
 
     Raises:
-        GramError: an unknown method, key or value.
+        GramError: an unknown method, evaluation, key or value; or one of the evaluation's that does
+            nothing for the method.
     """
     settings: EvaluateConfig = method_section(experiment, method, "evaluate")
+    trained, evaluation = split_evaluation(method)
+    if evaluation:
+        architecture = method_section(experiment, trained, "model").architecture
+        where = f"{experiment.path}: {EVALUATIONS}: {evaluation}"
+        check_keys_act(experiment.evaluations[evaluation], "evaluate", architecture, where)
     for check in (check_restarts, check_forms):
-        said_of(check, settings, f"{experiment.path}: {method}")
+        check_at(check, settings, f"{experiment.path}: {method}")
     return settings
 
 

@@ -30,7 +30,7 @@ class EvaluateConfig:
     weights: Literal["ema", "raw"] = setting("ema", "which weights are evaluated")
     precision: Literal["fp32", "bf16"] = setting(
         "fp32",
-        "precision of the forward pass (guidance heads are always fp32); bf16 is quicker on GPUs,"
+        "precision of the forward pass (guidance heads are apart from it); bf16 is quicker on GPUs,"
         " and on processors that multiply it",
     )
     batch_size: int = setting(512, "trajectories at a time", least=1, most=ROWS)

@@ -23,13 +23,8 @@ class TrainConfig:
     supervision: Literal["streaming", "all"] = setting(
         "streaming",
         "what an optimizer step holds: one supervision step of every row of a carry, in which"
-        " finished rows are replaced; or the mean over all N_sup supervision steps of a fresh"
-        " batch",
-        gap=(
-            "Open, and with it what the paper's epoch means. streaming is what the code of HRM and"
-            " TRM does; the paper's 3000 epochs of 8x8 are then about 28,000 supervision steps."
-            " With all they are as many optimizer steps of N_sup times the work."
-        ),
+        " finished rows are replaced (the paper's, C.1.1); or the mean over all N_sup supervision"
+        " steps of a fresh batch",
     )
     batch_size: int = setting(768, "rows in the carry, over all processes", least=1, most=ROWS)
     micro_batch: int | None = setting(
@@ -102,6 +97,15 @@ class TrainConfig:
         " themselves",
         least=0,
         below=1,
+    )
+    ema_correction: bool = setting(
+        False,
+        "whether the initial weights have no part in the average; otherwise they have one of"
+        " ema_decay^steps: of 0.9999, 61 % after 5,000 steps",
+        gap=(
+            "Not in the paper; off by default. An average that is watched early then looks like"
+            " one of a run that learns nothing."
+        ),
     )
     cross_entropy: Literal["softmax", "stablemax"] = setting(
         "softmax",
@@ -187,18 +191,14 @@ class TrainConfig:
     )
     charged: Literal["last", "all"] = setting(
         "last",
-        "transitions whose KL is charged: the last, or all (the heads re-run on the detached"
-        " proposal u)",
-        gap="Open; see uncharged_noise.",
+        "transitions whose KL is charged: the last (the paper's, Eq. 14), or all (the heads re-run"
+        " on the detached proposal u)",
         only=GUIDED,
     )
     uncharged_noise: Literal["prior", "posterior"] = setting(
         "prior",
-        "source of the noise in transitions whose KL is not charged",
-        gap=(
-            "Open. With the posterior, the target reaches the decoder through noise that nobody"
-            " charges for, and the prior learns nothing; see reports/DEVIATIONS.md."
-        ),
+        "source of the noise in transitions whose KL is not charged; the paper's is the posterior"
+        " (Eq. 12), and why ours is not says reports/DEVIATIONS.md",
         only=GUIDED,
     )
     carry_prior_from: int | None = setting(
@@ -223,12 +223,42 @@ class TrainConfig:
         most=WEIGHT,
         only=HALTING,
     )
+    halt_loss: Literal["binary", "regression"] = setting(
+        "binary",
+        "binary: cross-entropy of q_halt with whether the answer is right; q_continue is not"
+        " used. regression: squared errors of both values, sigmoid(q), of q_continue with the"
+        " greater value after the next supervision step (the paper's, Eq. 15)",
+        gap=(
+            "The authors' own code halts on q_halt alone, so binary teaches nothing else. Of the"
+            " paper's regression it is open on which noise the next step stands: here it is the"
+            " prior's mean."
+        ),
+        only=GUIDED,
+    )
     lprm_weight: float = setting(
         0.5,
         "weight of the value (LPRM) loss; no gradient into the core",
         gap="Open; only scales the head's own gradient.",
         least=0,
         most=WEIGHT,
+        only=GUIDED,
+    )
+    lprm_reads: Literal["step", "transition"] = setting(
+        "step",
+        "states whose value is regressed: that after each supervision step, or after each"
+        " transition (the paper's, Eq. 16, a sum over them)",
+        only=GUIDED,
+    )
+    heads_on: Literal["posterior", "prior"] = setting(
+        "posterior",
+        "trajectories on which the heads for halting and value learn: those of the training, which"
+        " the posterior steers, or rollouts of the prior beside them, on the same inputs, where any"
+        " completion of the input is right",
+        gap=(
+            "Open. The heads are used on rollouts of the prior. Those of the posterior's halt after"
+            " one or two steps, with many wrong answers; prior costs one more pass, without"
+            " gradient, for each step."
+        ),
         only=GUIDED,
     )
     lprm_reward: Literal["exact", "tokens"] = setting(
@@ -293,7 +323,11 @@ class TrainConfig:
         "none",
         "when a row of the carry is replaced: after N_sup supervision steps, or as soon as its"
         " halting probability exceeds 0.5 (of HRM: that of continuing)",
-        gap="Open. HRM and TRM train with q; none gives every input the same number of steps.",
+        gap=(
+            "Open. HRM and TRM train with q, and the paper contrasts Looped TF with all others in"
+            " that it has no adaptive halting (C.1.1), which hints that GRAM does too; none gives"
+            " every input the same number of steps."
+        ),
         only=HALTING,
     )
     halt_exploration: float = setting(
@@ -314,6 +348,13 @@ class TrainConfig:
     )
     precision: Literal["fp32", "bf16"] = setting(
         "fp32", "dtype of the forward pass; weights, losses and KL stay in fp32"
+    )
+    matmul: Literal["tf32", "fp32"] = setting(
+        "tf32",
+        "on GPUs: matrix products of fp32 numbers as TF32, eight times as fast there and with"
+        " factors of 10 bits, or in full, in training and when the run is evaluated; sums are fp32,"
+        " and on a CPU this has no effect",
+        execution=True,
     )
     compile: Literal["none", "default", "graphs"] = setting(
         "none",

@@ -15,6 +15,23 @@ LONGEST = 100  # letters of a name; a file's may have 255 bytes, with what is ad
 RULE = f"a name has letters, digits, - and _, the first a letter or digit, at most {LONGEST}"
 
 
+# Parts a method from an evaluation of its trainings that has a name: gram@deep.
+EVALUATED_AS = "@"
+
+
+def split_evaluation(method: str) -> tuple[str, str]:
+    """The method that is trained, and the name of the evaluation, of a row of a table: ``("gram",
+    "deep")`` of ``gram@deep``, and ``("gram", "")`` of ``gram``.
+    """
+    trained, _, evaluation = method.partition(EVALUATED_AS)
+    return trained, evaluation
+
+
+def join_evaluation(trained: str, evaluation: str) -> str:
+    """``gram@deep``; see :func:`split_evaluation`."""
+    return f"{trained}{EVALUATED_AS}{evaluation}" if evaluation else trained
+
+
 def is_name(text: object) -> bool:
     """Whether ``text`` may be the name of an experiment, a method or a shared file.
 

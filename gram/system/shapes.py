@@ -88,6 +88,8 @@ CARD = mapping(
         ),
     }
 )
+# Of a run that was kept before its last step.
+HOW_FAR = mapping(needed={"step": whole(1), "steps": whole(1)})
 # meta.json of a run; what a kept run has besides is in the last keys.
 META = mapping(
     needed={
@@ -117,6 +119,7 @@ META = mapping(
         history_md5=MD5,
     ),
     initial_weights=either({"type": "null"}, mapping(needed={"steps": whole()})),
+    unfinished=HOW_FAR,
 )
 COUNTS = each(mapping(needed={"inputs": whole(), "valid": whole()}))
 # A line of history.jsonl: losses, or what a rollout solves and bounds.
@@ -124,6 +127,7 @@ HISTORY_LINE = {
     "if": {"properties": {"event": {"const": "rollout"}}},
     "then": mapping(
         needed={"event": TEXT, "step": whole(), "train": COUNTS, "valid": COUNTS},
+        raw=mapping(needed={"train": COUNTS, "valid": COUNTS}),
         elbo=mapping(needed={name: each(NUMBER, 1) for name in ("full", "surrogate")}),
     ),
     "else": {
@@ -160,6 +164,7 @@ RUN = mapping(
     },
     calls=whole(1),
     folds=whole(1),
+    unfinished=HOW_FAR,
     training_seconds={"type": "number", "minimum": 0},
     weights_dtype=TEXT,
     rollout_seed=whole(),
@@ -212,6 +217,12 @@ def all_of(names: Sequence[str]) -> Schema:
     return {**mapping(needed=dict.fromkeys(names, RATIO)), "additionalProperties": METRIC}
 
 
+# What the keys of evaluations were called in the version before.
+FORMER_NAMES = {
+    "hostile": "several",
+    "hostile_accuracy": "accuracy_several",
+    "hostile_coverage_macro": "coverage_macro_several",
+}
 SLICE = measured(inputs=whole())
 # The sections of an evaluation, whichever command writes them.
 SECTIONS: dict[str, Schema] = {
@@ -223,7 +234,7 @@ SECTIONS: dict[str, Schema] = {
         "else": {
             "if": {"required": ["accuracy_tokens"]},
             "then": all_of(OF_EXACT),
-            "else": measured(slices=mapping(needed={"baseline": SLICE, "hostile": SLICE})),
+            "else": measured(slices=mapping(needed={"baseline": SLICE, "several": SLICE})),
         },
     },
     "by_fact": rows(
@@ -247,8 +258,8 @@ SECTIONS: dict[str, Schema] = {
     "by_halting_step": rows(row_of_metrics("trajectories accuracy", step=whole(1))),
     "by_sampler": rows(
         row_of_metrics(
-            "accuracy coverage_paper coverage_micro coverage_macro hostile_accuracy "
-            "hostile_coverage_macro",
+            "accuracy coverage_paper coverage_micro coverage_macro accuracy_several "
+            "coverage_macro_several",
             sampler=TEXT,
             width=whole(1),
             rollout_seed=whole(),
@@ -352,10 +363,29 @@ def read_summary(path: Path) -> dict[str, Any]:
     return _read(path, _validator("summary"), "a table in short", "delete it and build it again")
 
 
+def with_names_of_now(content: Any) -> Any:
+    """An evaluation of which slices and rows of samplers have no :data:`FORMER_NAMES`."""
+    if not isinstance(content, dict):
+        return content
+    metrics, rows = content.get("metrics"), content.get("by_sampler")
+    if isinstance(metrics, dict) and "slices" in metrics:
+        content |= {"metrics": metrics | {"slices": _renamed(metrics["slices"])}}
+    if isinstance(rows, list):
+        content |= {"by_sampler": list(map(_renamed, rows))}
+    return content
+
+
+def _renamed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {FORMER_NAMES.get(key, key): one for key, one in value.items()}
+
+
 def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any]:
     """An evaluation, as ``gram.evaluate`` and the commands beside it write it.
 
-    One that was made before ``evaluate.noise_scale`` was a setting drew with 1, and says so here.
+    One that was made before ``evaluate.noise_scale`` was a setting drew with 1, and says so here;
+    one by the version before has names of now.
 
     Args:
         path: the JSON file.
@@ -365,6 +395,8 @@ def read_evaluation(path: Path, sections: tuple[str, ...] = ()) -> dict[str, Any
         GramError: missing, broken, or another file.
     """
     fix = "delete it and build it again"
-    found = _read(path, _evaluation(sections), "the evaluation needed here", fix)
+    content = with_names_of_now(files.read_json(path))
+    schema, what = _evaluation(sections), "the evaluation needed here"
+    found: dict[str, Any] = check(schema, content, str(path), what, fix)
     found["run"].setdefault("noise_scale", 1.0)
     return found

@@ -68,13 +68,25 @@ class Stops:
         last_message: called by the thread before it ends the process; gives the line to write.
     """
 
+    number: int
+    patience: float
+    guard: AbstractContextManager[object]
+    last_message: Callable[[int], str]
+
     def __init__(self) -> None:
-        self.number = 0
-        self.patience = PATIENCE
-        self.guard: AbstractContextManager[object] = threading.Lock()
-        self.last_message: Callable[[int], str] = lambda number: str(Stopped(number))
         self._raises = True
         self._reacts = threading.Event()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Go on with other work: what was asked for so far is done, and the next request is the
+        first again.
+        """
+        self.number = 0
+        self.patience = PATIENCE
+        self.guard = threading.Lock()
+        self.last_message = lambda number: str(Stopped(number))
+        self._reacts.clear()
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """The handler of all signals.
@@ -116,14 +128,14 @@ class Stops:
         self._reacts.set()
 
     def watch(self, descriptor: int) -> None:
-        """Wait for a signal's number on the reading end of a pipe; work of the thread."""
-        number = 0
-        while number not in SIGNALS:
-            byte = os.read(descriptor, 1)
-            if not byte:  # nobody listens any more
-                os.close(descriptor)
-                return
-            number = byte[0]
+        """Wait for signals' numbers on the reading end of a pipe; work of the thread."""
+        while byte := os.read(descriptor, 1):
+            if byte[0] in SIGNALS:
+                self._answer(byte[0])
+        os.close(descriptor)  # nobody listens any more
+
+    def _answer(self, number: int) -> None:
+        """End the process unless the main thread reacts to a signal."""
         self._reacts.wait(self.patience)
         with self.guard:
             if self._reacts.is_set():

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gram.runs.facts import differ, same_among
 from gram.settings import RunSettings
 from gram.system.errors import GramError
 from gram.system.processor import described, same_type
@@ -47,20 +48,6 @@ STANDARD_ERRORS = 3.0
 MOST_SHOWN = 3  # of the numbers that differ
 # Which kind is named where several hold the same runs: the one that the README shows first.
 ORDER = (DEFAULT_RUNS, TABLE1_RUNS, PROVING_RUNS, ABLATION_RUNS, GAP_RUNS)
-TESTED_ALIKE = (
-    "inputs",
-    "data_md5",
-    "depth",
-    "width",
-    "draws",
-    "act",
-    "sampler",
-    "noise_scale",
-    "decoding",
-    "temperature",
-    "sampling_steps",
-    "weights",
-)
 
 
 class Number(NamedTuple):
@@ -149,9 +136,7 @@ def settings(runs: Runs) -> list[str] | None:
 def comparable(here: Runs, kept: Runs) -> bool:
     """Whether two groups of runs differ in seeds alone: not data, settings or test compute."""
     one, other = (runs.evaluations[0]["run"] for runs in (here, kept))
-    # An evaluation of before a key came does not have it, nor one of a method that it does not
-    # concern.
-    alike = all(one[key] == other[key] for key in TESTED_ALIKE if key in one and key in other)
+    alike = not any(differ(one, other, key) for key in same_among("kept"))
     return alike and settings(here) == settings(kept)
 
 

@@ -24,6 +24,7 @@ from gram.settings.config import split_fold
 from gram.system import files, regular
 from gram.system.errors import GramError
 from gram.system.shapes import read_meta
+from gram.tables.evaluations import progress_of
 from gram.tables.layout import NOTHING, Document, Section, Table, footnotes
 from gram.tables.names import OVERRIDDEN, in_order, label
 from gram.tables.overridden import EXPERIMENTS, in_one_line, in_training
@@ -188,7 +189,7 @@ def costs(
                 rows.append(
                     {
                         **method._asdict(),
-                        "source": source,
+                        "source": source + progress_of(groups[method][source]),
                         **taken,
                         "settings": in_one_line(changed),
                         **(_dollars(paid[method]) if position == 0 else {}),

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gram.runs.trained import META, WEIGHTS, md5_of
+from gram.runs.facts import Among, differ, same_among
+from gram.runs.trained import META, UNFINISHED, WEIGHTS, how_far, md5_of, told_apart
+from gram.settings.config import split_fold
 from gram.system.errors import GramError, short
+from gram.system.names import split_evaluation
 from gram.system.shapes import read_evaluation, read_meta
 from gram.tables.names import FAILED, NOT_RUN
 
-SAME_FOR_TASK = ("inputs", "data_md5")
-SAME_FOR_SEEDS = (
-    "depth",
-    "width",
-    "draws",
-    "act",
-    "sampler",
-    "noise_scale",
-    "weights",
-    "parameters",
-    "supervision_steps_seen",
-)
+# How many of task and method evaluations share, and what has to be the same among them.
+GROUPS: tuple[tuple[int, Among], ...] = ((1, "task"), (2, "seeds"))
 SECTIONS = ("overlap_with_training", "metrics")
 
 
@@ -62,17 +55,49 @@ def read_evaluations(
                 " one out"
             )
         seen[key_of_run] = path
-        for group, keys in (((task,), SAME_FOR_TASK), ((task, method), SAME_FOR_SEEDS)):
-            earlier, other = first.setdefault(group, (path, run))
-            for key in keys:
-                if run[key] != other[key]:
+        for group, among in GROUPS:
+            earlier, other = first.setdefault((task, method)[:group], (path, run))
+            if among == "seeds" and run.get(UNFINISHED) != other.get(UNFINISHED):
+                raise GramError(
+                    f"{path}: no mean over runs that have come unequally far"
+                    f" ({told_apart([other, run])}); leave one out"
+                )
+            for key in same_among(among):
+                if differ(run, other, key):
+                    there, here = (short(one.get(key)) for one in (other, run))
                     raise GramError(
-                        f"{path}: {key} {short(run[key])} differs from {short(other[key])} in"
+                        f"{path}: {key} {here} differs from {there} in"
                         f" {earlier}; a mean over them means nothing: build both with the same"
                         " settings"
                     )
         evaluations.append(evaluation)
     return evaluations
+
+
+def progress_of(runs: Iterable[dict[str, Any]]) -> str:
+    """What stands behind the name of runs that are unfinished: " (10,674 of 14,000 steps)"; nothing
+    behind that of others.
+
+    Args:
+        runs: their facts, as an evaluation or meta.json has them.
+    """
+    found = sorted({how_far(run[UNFINISHED]) for run in runs if UNFINISHED in run})
+    return f" ({', '.join(found)})" if found else ""
+
+
+def shown_progress(evaluations: Iterable[dict[str, Any]]) -> str:
+    """:func:`progress_of` the runs of some evaluations."""
+    return progress_of(evaluation["run"] for evaluation in evaluations)
+
+
+def unfinished_note(runs: Sequence[dict[str, Any]]) -> str:
+    """A sentence on the unfinished ones among several runs; empty without any."""
+    found = {
+        f"{run['method']} on {split_fold(run['task'])[0]}{progress_of([run])}"
+        for run in runs
+        if UNFINISHED in run
+    }
+    return f"Unfinished: {', '.join(sorted(found))}." if found else ""
 
 
 def check_place(path: Path, run: dict[str, Any]) -> None:
@@ -101,7 +126,8 @@ def check_place(path: Path, run: dict[str, Any]) -> None:
     if not isinstance(md5s, dict):
         md5s, data = {run["task"]: md5s}, {run["task"]: data}
     for task, md5 in md5s.items():
-        meta_path = folder / "runs" / task / names[1] / names[2] / META
+        trained, _ = split_evaluation(names[1])
+        meta_path = folder / "runs" / task / trained / names[2] / META
         if not meta_path.exists():  # a kept evaluation may stand alone
             continue
         meta = read_meta(meta_path)

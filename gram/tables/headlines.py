@@ -48,14 +48,14 @@ def headlines(table: pd.DataFrame) -> list[Headline]:
     for task in sorted(ran["task"].unique(), key=natural):
         part = ran[ran["task"] == task]
         first = part.iloc[0]
-        several = 0 if pd.isna(first["n_hostile_inputs"]) else int(first["n_hostile_inputs"])
+        several = 0 if pd.isna(first["n_inputs_several"]) else int(first["n_inputs_several"])
         columns = headlines_of(task)
-        rows = [_row(part[part["method"] == method], columns) for method in spoken_for(part)]
+        rows = [_row(part[part["method"] == method], columns) for method in representatives(part)]
         found.append(Headline(task, columns, int(first["n_inputs"]), several, rows))
     return found
 
 
-def spoken_for(part: pd.DataFrame) -> list[str]:
+def representatives(part: pd.DataFrame) -> list[str]:
     """The two methods that stand for a task: GRAM and its twin where both ran.
 
     Where one of them did not, the most accurate of the other methods takes its place.

@@ -15,6 +15,7 @@ import pandas as pd
 from gram.evaluate.judges import JUDGES
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of, papers_coverage
+from gram.system.names import EVALUATED_AS
 from gram.tables.names import (
     FAILED,
     FOOTNOTES,
@@ -31,6 +32,13 @@ from gram.tables.rows import order_of_tasks
 
 NOTHING = "—"
 AT_MOST = "at most"  # the row of ceilings
+NAMED = (
+    f"method{EVALUATED_AS}name",
+    (
+        "the same weights, evaluated a second time with the settings that its file in"
+        " config/experiments lists as `evaluations: name`; its compute stands below the numbers"
+    ),
+)
 AGREES = (
     "agrees",
     (
@@ -222,7 +230,7 @@ def others_table(task: str, others: Iterable[Other], grid: dict[str, dict[str, A
     known = {
         "accuracy": "accuracy",
         "coverage": papers_coverage(task),
-        "hostile_accuracy": "hostile_accuracy",
+        "accuracy_several": "accuracy_several",
     }
     columns = {name: ours for name, ours in known.items() if ours in gram}
     paper = [mean_and_std(gram[name].paper_mean, gram[name].paper_std) for name in columns.values()]
@@ -278,8 +286,8 @@ def section(
         )
     one = next(iter(next(iter(run.values())).values()))
     text = [f"{one.n_inputs:,} test inputs."]
-    if not pd.isna(one.n_hostile_inputs):
-        several = f"{one.n_hostile_inputs:,} of them with two or more completions"
+    if not pd.isna(one.n_inputs_several):
+        several = f"{one.n_inputs_several:,} of them with two or more completions"
         text = [f"{one.n_inputs:,} test inputs, {several}.", overlap(one)]
     if not in_paper:
         text.append("This task is not in the paper.")
@@ -440,6 +448,7 @@ def document(
         sections,
         [
             *(item for one in tables for item in one.terms.items()),
+            *([NAMED] if shown["method"].str.contains(EVALUATED_AS).any() else []),
             *legend(set(shown["metric"])),
             *([AGREES] if compared else []),
         ],

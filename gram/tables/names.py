@@ -10,27 +10,32 @@ from dataclasses import dataclass
 from gram.evaluate.judges import JUDGES
 from gram.evaluate.judges import Metric as Declared
 from gram.settings.tasks import judge_of, papers_coverage
+from gram.system.names import join_evaluation, split_evaluation
 from gram.tables.paper import Method, rows_of
 
 
 def label(method: str, rows: Mapping[str, Method] | None = None) -> str:
-    """How a method is called; one that no row knows keeps its own name.
+    """How a method is called; one that no row knows keeps its own name. An evaluation that has a
+    name, ``gram@deep``, is called ``GRAM@deep``.
 
     Args:
         method: its name.
         rows: of the table; those of Table 1 without it.
     """
     known = rows_of() if rows is None else rows
-    return known[method].name if method in known else method
+    trained, evaluation = split_evaluation(method)
+    return join_evaluation(known[trained].name if trained in known else trained, evaluation)
 
 
 def in_order(methods: Iterable[str], rows: Mapping[str, Method] | None = None) -> list[str]:
     """The methods in the order of the rows, unknown ones last by name; see :func:`label`."""
     order = list(rows_of() if rows is None else rows)
-    return sorted(
-        set(methods),
-        key=lambda method: (order.index(method) if method in order else len(order), method),
-    )
+
+    def place(method: str) -> tuple[int, str]:
+        trained, _ = split_evaluation(method)
+        return (order.index(trained) if trained in order else len(order), method)
+
+    return sorted(set(methods), key=place)
 
 
 COVERAGE = "coverage"  # the paper's metric, which is another average on each family of tasks

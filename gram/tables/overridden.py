@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from gram.runs.facts import settings_noted
 from gram.settings import RunSettings
 from gram.settings.config import (
     Experiment,
@@ -28,12 +29,6 @@ from gram.system.errors import GramError
 from gram.tables.reference import Runs
 
 EXPERIMENTS = Path("config/experiments")
-# How an evaluation calls the settings of its test-time compute that it states.
-TESTED_WITH = {
-    **{name: name for name in ("depth", "width", "act", "weights", "sampler", "noise_scale")},
-    **{name: name for name in ("decoding", "temperature", "sampling_steps")},
-    "seed": "rollout_seed",
-}
 
 
 @functools.cache
@@ -76,10 +71,13 @@ def in_testing(run: Mapping[str, Any], experiments: Path = EXPERIMENTS) -> Itera
         experiments: the folder of the experiments.
     """
     experiment = _experiment(experiments.resolve() / f"{split_fold(run['task'])[0]}.yaml")
-    if experiment is None or run["method"] not in experiment.methods:
+    if experiment is None:
         return
-    asked = evaluate_settings(experiment, run["method"])
-    for key, fact in TESTED_WITH.items():
+    try:
+        asked = evaluate_settings(experiment, run["method"])
+    except GramError:  # an override can add a method, or an evaluation
+        return
+    for key, fact in settings_noted().items():
         if fact in run and run[fact] != getattr(asked, key):
             yield f"evaluate: {key}: {json.dumps(run[fact])} ({json.dumps(getattr(asked, key))})"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from gram.settings.config import split_fold
 from gram.system.errors import GramError
+from gram.system.names import split_evaluation
 from gram.system.shapes import read_meta
 from gram.tables.evaluations import SECTIONS, folder_of, read_evaluations
 from gram.tables.rows import natural
@@ -93,8 +94,11 @@ def reference_evaluations(
 
 
 def metas_beside(folder: Path, task: str, method: str, seed: int) -> list[dict[str, Any]]:
-    """The metas of a run, or of its folds; empty where there is none."""
-    paths = sorted(folder.glob(f"runs/{task}*/{method}/seed{seed}/meta.json"))
+    """The metas of a run, or of its folds; empty where there is none. An evaluation that has a name
+    has those of its training.
+    """
+    trained, _ = split_evaluation(method)
+    paths = sorted(folder.glob(f"runs/{task}*/{trained}/seed{seed}/meta.json"))
     return [
         read_meta(path) for path in paths if task in (path.parts[-4], split_fold(path.parts[-4])[0])
     ]

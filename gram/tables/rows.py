@@ -15,7 +15,7 @@ import pandas as pd
 from gram.settings.config import sized_task
 from gram.settings.tasks import judge_of
 from gram.system.errors import GramError, suggestion
-from gram.tables.evaluations import Present, status
+from gram.tables.evaluations import Present, shown_progress, status
 from gram.tables.names import METRICS, Metric, in_order, label
 from gram.tables.paper import MAIN, PAPER, paper_table, rows_of, table_with
 from gram.tables.reported import Reported, read_reported
@@ -27,7 +27,7 @@ COLUMNS = (
         "ceiling",
         "unit",
         "n_inputs",
-        "n_hostile_inputs",
+        "n_inputs_several",
         "depth",
         "width",
         "draws",
@@ -47,7 +47,7 @@ COLUMNS = (
     *("table", "label", "settings"),
 )
 INTEGERS = (
-    *("n", "n_inputs", "n_hostile_inputs", "depth", "width", "draws", "calls", "forward_passes"),
+    *("n", "n_inputs", "n_inputs_several", "depth", "width", "draws", "calls", "forward_passes"),
     *("n_inputs_in_training", "n_completions", "n_completions_in_training"),
     *("parameters", "supervision_steps_seen", "training_examples"),
 )
@@ -101,8 +101,8 @@ def facts(evaluations: Sequence[dict[str, Any]]) -> dict[str, Any]:
             statistics.mean(one["run"]["training_examples"] for one in evaluations)
         ),
         "n_inputs": run["inputs"],
-        "n_hostile_inputs": (
-            evaluations[0]["metrics"].get("slices", {}).get("hostile", {}).get("inputs")
+        "n_inputs_several": (
+            evaluations[0]["metrics"].get("slices", {}).get("several", {}).get("inputs")
         ),
         "n_inputs_in_training": int(seen["inputs"]["numerator"]),
         "n_completions": int(seen["completions"]["denominator"]),
@@ -231,7 +231,8 @@ def long_table(
         counted = measured_here | {metric for t, _, metric in reported if t == sized}
         for method in in_order(methods, names):
             seeds = by_row.get((task, method), [])
-            shared = {"table": part, "label": label(method, names)} | facts(seeds)
+            named = label(method, names) + shown_progress(seeds)
+            shared = {"table": part, "label": named} | facts(seeds)
             shared |= {"settings": ""}  # for gram.tables.overridden to fill
             shared |= {
                 "status": status(

@@ -107,9 +107,9 @@ def sentences(headline: Headline) -> list[str]:
     if not headline.with_several:
         return [f"None of the {headline.inputs:,} test inputs has several solutions."]
     valid = [
-        f"{mean(headline, row, 'hostile_accuracy')} of the answers of {called(row)}" for row in both
+        f"{mean(headline, row, 'accuracy_several')} of the answers of {called(row)}" for row in both
     ]
-    found = [f"{called(row)} finds {mean(headline, row, 'hostile_coverage_macro')}" for row in both]
+    found = [f"{called(row)} finds {mean(headline, row, 'coverage_macro_several')}" for row in both]
     return [
         (
             f"On the {headline.with_several:,} of {headline.inputs:,} test inputs that have several"

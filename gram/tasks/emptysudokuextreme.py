@@ -14,7 +14,7 @@ from gram.system.errors import GramError
 from gram.system.seeds import child_seed
 from gram.tasks.base import Examples, Tokens
 from gram.tasks.emptysudoku import EmptyBoards
-from gram.tasks.sudokuextreme import MEND, check_size, check_sources, read_puzzles
+from gram.tasks.sudokuextreme import FIX, check_size, check_sources, read_puzzles
 
 
 class EmptySudokuExtreme(EmptyBoards):
@@ -61,7 +61,7 @@ class EmptySudokuExtreme(EmptyBoards):
         solutions = read_puzzles(path).answers
         if not (full := self.grids.is_full(solutions)).all():
             line = int(full.argmin()) + 2
-            raise GramError(f"{path}: line {line}: the answer is no full grid; {MEND}")
+            raise GramError(f"{path}: line {line}: the answer is no full grid; {FIX}")
         random = Random(child_seed(self.settings.seed, "forms"))
         return self.boards(self.drawn(solutions, random), self.settings.boards)
 

@@ -29,7 +29,7 @@ from gram.tasks.sudoku import SudokuRules
 
 COLUMNS = ["source", "question", "answer", "rating"]
 SIZE = 9
-MEND = "delete it, and the next run brings it again"
+FIX = "delete it, and the next run brings it again"
 
 
 class Puzzles(NamedTuple):
@@ -57,9 +57,9 @@ def read_puzzles(path: Path) -> Puzzles:
     except OSError as error:
         raise files.unreadable(path, error) from error
     except (ValueError, csv.Error) as error:
-        raise GramError(f"{path}: not readable as a table ({error}); {MEND}") from error
+        raise GramError(f"{path}: not readable as a table ({error}); {FIX}") from error
     if not lines or lines[0] != COLUMNS:
-        raise GramError(f"{path}: line 1: expected {','.join(COLUMNS)}; {MEND}")
+        raise GramError(f"{path}: line 1: expected {','.join(COLUMNS)}; {FIX}")
     for number, line in enumerate(lines[1:], start=2):
         if (
             len(line) != len(COLUMNS)
@@ -71,7 +71,7 @@ def read_puzzles(path: Path) -> Puzzles:
         ):
             raise GramError(
                 f"{path}: line {number}: no puzzle, but {short(','.join(line))}; expected"
-                f" {','.join(COLUMNS)}, the question and the answer of {SIZE * SIZE} cells; {MEND}"
+                f" {','.join(COLUMNS)}, the question and the answer of {SIZE * SIZE} cells; {FIX}"
             )
     return Puzzles(
         _tokens([line[1] for line in lines[1:]]),
@@ -152,7 +152,7 @@ class SudokuExtreme(SudokuRules):
             if wrong.any():
                 first = int(wrong.argmax())
                 path = sources / (TEST if tested[first] else TRAIN)
-                raise GramError(f"{path}: line {lines[first]}: {what}; {MEND}")
+                raise GramError(f"{path}: line {lines[first]}: {what}; {FIX}")
 
         solved = Search(self.grids).solve(questions)
         refuse(solved.counts != 1, "the puzzle has not one solution")

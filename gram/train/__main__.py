@@ -67,7 +67,8 @@ def introduce(trainer: Trainer) -> None:
         f"{settings.task} {settings.method} seed {settings.seed}:"
         f" {parameter_count(trainer.model):,} parameters on"
         f" {trainer.device}{f' x {count} processes' if count > 1 else ''}, forward in"
-        f" {settings.train.precision}, weights and losses in fp32",
+        f" {settings.train.precision}, weights and losses in fp32, products of fp32 in"
+        f" {trainer.matmul}",
         file=sys.stderr,
     )
 

@@ -49,6 +49,9 @@ def pass_seconds(trainer: Trainer, rows: int) -> float:
     some = stream.taken(None).part(slice(rows))
     generator = seeded_generator(device, 0, "duration")
     some = some._replace(noise=trainer.model.training_noise(len(some.last), generator))
+    if some.rolled is not None:
+        noise = trainer.model.draw_noise(len(some.last), generator)
+        some = some._replace(rolled=some.rolled._replace(noise=noise))
 
     def once() -> None:
         with trainer.precision():

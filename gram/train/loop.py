@@ -49,6 +49,7 @@ def train_until_stopped(
     """:func:`train`, while a signal is only remembered."""
     config, processes = trainer.config, trainer.processes
     trainer.restore()
+    trainer.provenance()
     if processes.all_reduce_max(trainer.step) != trainer.step:
         raise GramError(
             f"{trainer.output}: not all processes find the same resume state; the folder must be"

@@ -78,6 +78,23 @@ def halt_loss(halt: Tensor, correct: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(halt[:, 0], correct.float(), reduction="none")
 
 
+def halt_regression(halt: Tensor, correct: Tensor, following: Tensor, last: Tensor) -> Tensor:
+    """Squared errors of both values of the halting head (Eq. 15).
+
+    Args:
+        halt: logits of (halt, continue) at this step, [B, 2].
+        correct: whether the answer is right, bool [B].
+        following: logits at the step after it, without gradient, [B, 2].
+        last: whether this is the row's last step, after which it has to halt, bool [B].
+
+    Returns:
+        fp32 [B].
+    """
+    after = following.sigmoid()
+    best = torch.where(last, after[:, 0], after.amax(dim=-1))
+    return (halt.sigmoid() - torch.stack((correct.float(), best), dim=-1)).square().sum(dim=-1)
+
+
 def value_loss(value: Tensor, reward: Tensor) -> Tensor:
     """Squared error of the LPRM value with the reward r in [0, 1] of the trajectory's end: any
     equal shapes.

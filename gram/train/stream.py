@@ -17,7 +17,7 @@ from gram.settings.agreement import check_halting
 from gram.system.errors import GramError
 from gram.system.seeds import child_seed
 from gram.tasks import Task
-from gram.train.objectives import Rows
+from gram.train.objectives import Rolled, Rows
 
 
 def draw_symmetries(
@@ -90,6 +90,7 @@ class Stream:
         self.generator = generator
         self.model = model
         self._rows = rows or slice(config.batch_size)
+        self._rolls = config.heads_on == "prior" and model.has_value
         counts = torch.from_numpy(split.counts)
         self._inputs = torch.from_numpy(split.inputs).long().to(device)
         self._completions = torch.from_numpy(split.completions).long().to(device)
@@ -111,7 +112,10 @@ class Stream:
         self.revealed = self._draw_revealed()
         h, l = self._start()  # noqa: E741
         self.state = State(h.clone(), l.clone())
-        summary = h.shape[-1] if model.has_value else 0
+        # Where a rollout of the prior stands on each row, if the heads learn on one.
+        self.rolled = State(h.clone(), l.clone()) if self._rolls else None
+        states = model.reads if config.lprm_reads == "transition" else 1
+        summary = states * h.shape[-1] if model.has_value else 0
         self.summaries = torch.zeros(len(everywhere), config.N_sup, summary, device=device)
         self.halts = torch.zeros_like(everywhere, dtype=torch.bool)
 
@@ -221,9 +225,36 @@ class Stream:
         """Whether the present step is the row's N_sup-th: bool [b]."""
         return self.age + 1 >= self.config.N_sup
 
-    def taken(self, noise: Tensor | None) -> Rows:
-        """What the present supervision step takes of all rows, with the noise [b, ...] for them."""
-        return Rows(self.state, Given(self.inputs), self.targets, noise, self.last, self.age)
+    def taken(self, noise: Tensor | None, rolled: Tensor | None = None) -> Rows:
+        """What the present supervision step takes of all rows, with the noise [b, ...] for them,
+        and for the rollouts of the prior beside them, if there are any.
+        """
+        beside = (
+            None
+            if self.rolled is None
+            else Rolled(self.rolled, rolled, self._changed_completions())
+        )
+        return Rows(
+            self.state, Given(self.inputs), self.targets, noise, self.last, self.age, beside
+        )
+
+    def _changed_completions(self) -> Tensor:
+        """All completions of each row's input, as the row shows them: [b, m, L_out]."""
+        found = self._completions[self._candidates(self.pair)]
+        if self._symmetries is None:
+            return found
+        places, names = (table[self.symmetry][:, None] for table in self._symmetries)
+        moved = found.gather(2, places.expand_as(found))
+        return names.expand(-1, found.shape[1], -1).gather(2, moved)
+
+    def _candidates(self, pair: Tensor) -> Tensor:
+        """Row numbers of the completions of the input of each pair; where it has fewer than the
+        most, its first again: [b'] -> [b', m].
+        """
+        owner = self._owner[pair][:, None]
+        return self._offsets[owner] + torch.where(
+            self._places < self._counts[owner], self._places, 0
+        )
 
     @property
     def finishing(self) -> Tensor:
@@ -238,13 +269,17 @@ class Stream:
         steps = torch.arange(self.config.N_sup, device=self.age.device)
         return (steps >= self.first[:, None]) & (steps <= self.age[:, None])
 
-    def record(self, step: Step, rows: slice) -> None:
-        """Copy what a step gave for some of the rows; call for all of them before :meth:`advance`.
+    def record(self, step: Step, rows: slice, rolled: State | None = None) -> None:
+        """Copy what a step gave for some of the rows, and where the rollouts beside them stand;
+        call for all of them before :meth:`advance`.
 
         To be called after the step's backward pass, which may still read the old state.
         """
         for kept, new in zip(self.state, step.state, strict=True):
             kept[rows] = new
+        if self.rolled is not None and rolled is not None:
+            for kept, new in zip(self.rolled, rolled, strict=True):
+                kept[rows] = new
         self.halts[rows] = self.model.halting(step.halt.detach())
         age = self.age[rows, None, None].expand(-1, 1, step.summary.shape[-1])
         self.summaries[rows].scatter_(1, age, step.summary.float()[:, None])
@@ -256,12 +291,7 @@ class Stream:
         the row's target.
         """
         pair = self.pair[rows]
-        owner = self._owner[pair][:, None]
-        # Row numbers of the completions of each row's input; where it has fewer than the most, its
-        # first again: [b', m].
-        candidates = self._offsets[owner] + torch.where(
-            self._places < self._counts[owner], self._places, 0
-        )
+        candidates = self._candidates(pair)
         equal = (self._completions[candidates] == answers[:, None]).all(dim=-1)
         found = candidates.gather(1, equal.int().argmax(dim=1, keepdim=True)).squeeze(1)
         agrees = equal.any(dim=1)
@@ -286,20 +316,30 @@ class Stream:
         self.state = State(
             *(torch.where(mask, start, now) for start, now in zip(z0, self.state, strict=True))
         )
+        if self.rolled is not None:
+            beside = zip(z0, self.rolled, strict=True)
+            self.rolled = State(*(torch.where(mask, start, now) for start, now in beside))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs; the first dimension of each is the rows."""
-        return {
-            "age": self.age,
-            "first": self.first,
-            "least": self.least,
-            "finished": self.finished,
-            "pair": self.pair,
-            "revealed": self.revealed,
-            "h": self.state.h,
-            "l": self.state.l,
-            "summaries": self.summaries,
-        } | ({} if self._symmetries is None else {"symmetry": self.symmetry})
+        beside = (
+            {} if self.rolled is None else {"rolled_h": self.rolled.h, "rolled_l": self.rolled.l}
+        )
+        return (
+            {
+                "age": self.age,
+                "first": self.first,
+                "least": self.least,
+                "finished": self.finished,
+                "pair": self.pair,
+                "revealed": self.revealed,
+                "h": self.state.h,
+                "l": self.state.l,
+                "summaries": self.summaries,
+            }
+            | beside
+            | ({} if self._symmetries is None else {"symmetry": self.symmetry})
+        )
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Put back what :meth:`tensors` gave, from all B rows of the carry."""
@@ -317,3 +357,5 @@ class Stream:
         self.pair, self.revealed, self.summaries = own["pair"], own["revealed"], own["summaries"]
         self.symmetry = own.get("symmetry", self.symmetry)
         self.state = State(own["h"], own["l"])
+        if self.rolled is not None:
+            self.rolled = State(own["rolled_h"], own["rolled_l"])

@@ -18,9 +18,10 @@ from torch._functorch import config as functorch_config
 
 from gram.data.splits import load_split
 from gram.models.factory import build_model, parameter_count
-from gram.models.network import Shape, forward_in
+from gram.models.network import Shape, forward_in, multiply_in
 from gram.runs import checkpoint, trained, warm_start
 from gram.runs.made_by import made_by
+from gram.runs.trained import HISTORY, META, RESUME, WEIGHTS
 from gram.settings import RunSettings
 from gram.settings.config import check_card
 from gram.system import files
@@ -35,14 +36,9 @@ from gram.train import losses, optim
 from gram.train.distributed import Processes
 from gram.train.objectives import supervise
 from gram.train.stream import Stream, draw_symmetries
-from gram.train.watch import observed
+from gram.train.watch import observed, solved
 
-WEIGHTS, HISTORY, META, RESUME = WRITTEN = (
-    "weights.safetensors",
-    "history.jsonl",
-    "meta.json",
-    "resume.safetensors",
-)
+WRITTEN = (WEIGHTS, HISTORY, META, RESUME)
 FROM_START = "delete it to start from step 0"
 
 
@@ -84,6 +80,7 @@ class Trainer:
         self.supervision_steps = self.config.N_sup if self.config.supervision == "all" else 1
         torch.set_num_threads(self.config.threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
+        self.matmul = multiply_in(self.config.matmul, device)
         self.task = make_task(settings.task, settings.data.generator)
         check_card(data / "card.json", settings.data, f"the settings of {output}")
         self.splits = {name: load_split(data, name) for name in ("train", "valid")}
@@ -99,7 +96,9 @@ class Trainer:
                 warm_start.load(Path(start), self.model, self.data_md5) if start else None
             )
             self.optimizer = optim.build_optimizer(self.model, self.config)
-            self.ema = optim.EMA(self.model, self.config.ema_decay)
+            self.ema = optim.EMA(
+                self.model, self.config.ema_decay, corrected=self.config.ema_correction
+            )
             self.stream = Stream(
                 self.splits["train"],
                 self.model,
@@ -124,6 +123,7 @@ class Trainer:
         self.sessions = 1
         objective = supervise.dispatch(type(self.model))
         self.made_by = made_by("gram.train.__main__", settings, self.model, objective)
+        self._provenance: dict[str, Any] = {}
         # Of all code that took a step of this run, the last last.
         self.code_hashes = [code_hash(tuple(self.made_by))]
         self.history: list[dict[str, Any]] = []
@@ -182,7 +182,7 @@ class Trainer:
             )
             with self.changing:
                 self.optimizer.step()
-                self.ema.update()
+                self.ema.update(self.step)
                 stream.advance()
                 self._accumulate(terms)
                 self.step += 1
@@ -207,14 +207,18 @@ class Trainer:
         config, stream = self.config, self.stream
         # Drawn for the rows of all processes, so that theirs do not depend on how many there are.
         noise = self.model.training_noise(config.batch_size, self.noise)
-        taken = stream.taken(noise[self.rows] if noise is not None else None)
+        beside = None
+        if stream.rolled is not None:
+            beside = self.model.draw_noise(config.batch_size, self.noise)
+        noise, beside = (one if one is None else one[self.rows] for one in (noise, beside))
+        taken = stream.taken(noise, beside)
         rewards = []
         for start in range(0, len(taken.last), self.micro_batch):
             rows = slice(start, start + self.micro_batch)
             if config.compile == "graphs":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             with self.precision():
-                step, hits, row_terms, weights = supervise(
+                step, hits, row_terms, weights, rolled = supervise(
                     self.model, config, self.step, taken.part(rows)
                 )
             means = {name: self._mean(term) for name, term in row_terms.items()}
@@ -223,7 +227,7 @@ class Trainer:
                 start=torch.zeros((), device=self.device),
             )
             loss.backward()  # type: ignore[no-untyped-call]
-            stream.record(step, rows)
+            stream.record(step, rows, rolled)
             for name, term in (means | {"loss": loss}).items():
                 terms[name] = terms.get(name, 0) + term.detach()
             rewards.append(
@@ -250,7 +254,9 @@ class Trainer:
         weight = (stream.visited & stream.finishing[:, None]).float()
         states = weight.sum()
         self.processes.all_reduce_sum([states])
-        error = losses.value_loss(self.model.value(stream.summaries), reward[:, None])
+        D = stream.state.h.shape[-1]
+        read = stream.summaries.view(*stream.summaries.shape[:2], -1, D)  # [b, N_sup, reads, D]
+        error = losses.value_loss(self.model.value(read), reward[:, None, None]).sum(dim=-1)
         return (error * weight).sum() / states.clamp(min=1)
 
     def _accumulate(self, terms: dict[str, Tensor]) -> None:
@@ -314,8 +320,9 @@ class Trainer:
         return due and self._last_line("rollout", -1) < self.step
 
     def log_rollouts(self) -> dict[str, Any]:
-        """A history line with what the averaged weights solve and bound: see
-        :func:`gram.train.watch.observed`.
+        """A history line with what the averaged weights solve and bound, see
+        :func:`gram.train.watch.observed`, and what the weights themselves solve of the same inputs
+        with the same noise: an average can be far behind.
         """
 
         def generator(*names: str) -> torch.Generator:
@@ -328,8 +335,12 @@ class Trainer:
             ),
         ):
             found = observed(self.ema.model, self.task, self.splits, self.config, generator)
+            if self.step and self.config.ema_decay:
+                raw = solved(self.ema.raw(), self.task, self.splits, self.config, generator)
+            else:  # the same weights
+                raw = {name: found[name] for name in self.splits}
         with self.changing:
-            self.history.append({"event": "rollout", "step": self.step} | found)
+            self.history.append({"event": "rollout", "step": self.step} | found | {"raw": raw})
         return self.history[-1]
 
     # Saving and resuming --------------------------------------------------------------------------
@@ -381,8 +392,12 @@ class Trainer:
                 | checkpoint.prefixed("sums", self.sums)
                 | before["draws"]
             )
+            meta = self._meta(
+                carry["finished"], self.processes.all_reduce_max(peak_memory_bytes(self.device))
+            )
             facts = {
                 "identity": self.identity(),
+                "meta": meta,  # for whoever keeps the run as it stands
                 "step": self.step,
                 "seconds": self.seconds,
                 "sessions": self.sessions,
@@ -477,13 +492,32 @@ class Trainer:
         weights, history = self.output / WEIGHTS, self.output / HISTORY
         checkpoint.save_weights(weights, ema=self.ema.model, raw=self.model)
         files.write_text(history, "".join(json.dumps(line) + "\n" for line in self.history))
+        md5s = {path.name: files.md5(path) for path in (weights, history)}
+        meta = self._meta(finished, peak_memory) | {trained.FILES_MD5: md5s}
+        files.write_json(self.output / META, meta)
+        self.resume_path.unlink(missing_ok=True)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the run comes from, as of the first call: it asks git, for which a signal has no
+        time.
+        """
+        self._provenance = self._provenance or provenance(self.device, self.made_by)
+        return self._provenance
+
+    def _meta(self, finished: Tensor, peak_memory: int) -> dict[str, Any]:
+        """What ``meta.json`` says of the run as it stands.
+
+        Args:
+            finished: trajectories that have ended in each row of all processes.
+            peak_memory: bytes of the process with the most.
+        """
         spent = {
             "steps": self.step,
             "training_examples": int(finished.sum()),
             "supervision_steps": self.step * self.supervision_steps * self.config.batch_size,
             "seconds": round(self.seconds, 1),
         }
-        meta = {
+        return {
             "task": self.settings.task,
             "method": self.settings.method,
             "seed": self.settings.seed,
@@ -495,10 +529,8 @@ class Trainer:
             "steps_per_second": round(self.step / max(self.seconds, 1e-9), 2),
             "sessions": self.sessions,
             "processes": self.processes.count,
-            "peak_memory_bytes": peak_memory,  # of the process with the most
-            **provenance(self.device, self.made_by),
+            "matmul": self.matmul,  # how products of fp32 numbers were made
+            "peak_memory_bytes": peak_memory,
+            **self.provenance(),
             "code_hashes": self.code_hashes,
-            trained.FILES_MD5: {path.name: files.md5(path) for path in (weights, history)},
         }
-        files.write_json(self.output / META, meta)
-        self.resume_path.unlink(missing_ok=True)

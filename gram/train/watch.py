@@ -41,14 +41,25 @@ def observed(
         :func:`gram.train.elbo.bounds`, and steps -> :func:`gram.train.elbo.by_supervision_step` of
         training pairs.
     """
-    found: dict[str, Any] = {
-        name: rollout_counts(model, task, split, config, generator("watch", name))
-        for name, split in splits.items()
-    }
+    found: dict[str, Any] = solved(model, task, splits, config, generator)
     bounds = watched_bounds(model, splits["valid"], config, generator("elbo"))
     pairs = min(WATCHED_PAIRS, config.eval_inputs)
     steps = by_supervision_step(model, splits["train"], config, generator("steps"), pairs)
     return found | ({"elbo": bounds} if bounds else {}) | ({"steps": steps} if steps else {})
+
+
+def solved(
+    model: Network,
+    task: Task,
+    splits: dict[str, Split],
+    config: TrainConfig,
+    generator: Callable[..., torch.Generator],
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Each split's name -> :func:`rollout_counts`; arguments as of :func:`observed`."""
+    return {
+        name: rollout_counts(model, task, split, config, generator("watch", name))
+        for name, split in splits.items()
+    }
 
 
 def rollout_counts(

@@ -54,12 +54,24 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
     assert check("--configfile", str(folder)) == expected
 
 
-@pytest.mark.parametrize("option", ["--config", "-C", "--resources", "--set-threads"])
+@pytest.mark.parametrize("option", ["--config", "-C", "--resources", "--res"])
 def test_a_target_after_pairs_is_told_apart(option: str) -> None:
     assert check("table1_small", option, "device=cpu", "quick=", "-n", "table1_small") == ""
     said = check(option, "device=cpu", "table1_small")
     assert said.startswith(f"error: table1_small stands after {option}, ")
     assert f"write targets first: snakemake table1_small {option}" in said
+
+
+def test_a_target_after_quiet_is_told_apart() -> None:
+    assert check("-q", "rules", "host", "-n") == check("table1_small", "--quiet", "all") == ""
+    for option in ("-q", "--quiet"):
+        said = check(option, "rules", "results/tables/table1.md")
+        assert said.startswith("error: results/tables/table1.md stands after --quiet, ")
+
+
+def test_what_snakemake_hands_to_a_job_is_none_of_our_business() -> None:
+    for option in ("--config", "--resources", "--default-resources", "--set-threads"):
+        assert check("--cores", "1", option, "base64//ZGV2aWNl", "--mode", "subprocess") == ""
 
 
 @pytest.mark.parametrize("entry", ["=3", "a.b=3", "3=4", "a =b"])

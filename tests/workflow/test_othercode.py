@@ -61,9 +61,10 @@ def test_results_of_an_earlier_version_are_counted_with_what_to_do(write: Write)
     trained, tested = said(runs, evaluated)
     assert trained.startswith("results/: 3 of 4 runs were trained by another version of the code (")
     assert "(gram 0.1.0, commit 7d9c179; gram 0.2.0, commit aaaaaaa)" in trained
-    assert trained.endswith("`snakemake --forcerun train` trains them anew")
+    assert "To keep all of them, `snakemake --touch` comes first" in trained
+    assert trained.endswith("`snakemake --forcerun train` trains all anew")
     assert "1 of 1 runs were evaluated by another version" in tested
-    assert "`snakemake --forcerun evaluate` evaluates them anew" in tested
+    assert "`snakemake --forcerun evaluate` evaluates all anew" in tested
 
 
 def test_many_versions_are_counted(write: Write) -> None:

@@ -213,6 +213,8 @@ class Warm:
         folder: where its socket and the ``sitecustomize.py`` of the jobs lie; a short path.
     """
 
+    seconds = 600.0  # that a command may take
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -255,7 +257,7 @@ class Warm:
             socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link,
             said.open("wb") as output,
         ):
-            link.settimeout(600)
+            link.settimeout(self.seconds)
             link.connect(str(self.folder / "socket"))
             files = [0, output.fileno(), output.fileno()]
             with open(os.devnull, "rb") as nothing:

@@ -23,6 +23,7 @@ from gram.settings.config import (
 )
 from gram.system.errors import GramError, short, suggestion
 from gram.settings.lineage import BASED_ON
+from gram.system.names import EVALUATED_AS, join_evaluation, split_evaluation
 from gram.settings.tasks import FAMILIES, family_and_size, family_of
 from gram.figures.declared import declared
 from gram.tables.paper import MAIN, paper_tables
@@ -77,6 +78,13 @@ def section_lines(section, task, method):
     return lines_of(dataclasses.asdict(resolved(method_section, task, method, section)), section)
 
 
+def row_of(wildcards):
+    """The method of a job, or what a table calls an evaluation of it that has a name: gram@deep. None of a job without one."""
+    return wildcards.get("method") and join_evaluation(
+        wildcards.method, wildcards.get("evaluation", "")
+    )
+
+
 def tracked(*sections):
     """A param per setting of these sections, its line: where one has changed, the reason for a rerun is that one.
 
@@ -94,7 +102,7 @@ def tracked(*sections):
         for method in experiment.methods:
             names |= lines(task, method)
     return [
-        lambda wildcards, name=name: lines(wildcards.task, wildcards.get("method")).get(name)
+        lambda wildcards, name=name: lines(wildcards.task, row_of(wildcards)).get(name)
         for name in names
     ]
 
@@ -207,13 +215,17 @@ def for_parts(wildcards, path):
 
 
 def for_runs(table, task, path):
-    """``path`` for every run of a task in a table, or for its folds."""
+    """``path`` for every run of a task in a table, or for its folds; below results/runs, where a training stands once."""
     parts = EXPERIMENTS[task].tasks(task)
-    return [
-        path.format(part=part, method=method, seed=seed)
+    trainings = path.startswith("results/runs/")
+    found = [
+        path.format(
+            part=part, method=split_evaluation(method)[0] if trainings else method, seed=seed
+        )
         for part in parts
         for method, seed in runs_of(table, task)
     ]
+    return list(dict.fromkeys(found))
 
 
 def compared_seed(table, task):
@@ -270,17 +282,17 @@ def inputs_of_figure(wildcards, name):
     return found | ({"reported": shown.paper} if shown.paper else {})
 
 
-def command_of_figure(name):
-    """The shell command of a figure."""
+def options_of_figure(wildcards, input, name):
+    """The options, as words, that name the files of a figure."""
     shown = FIGURES[name]
-    given = {
-        "histories": "--histories {input.histories:q}",
-        "samples": "--samples gram={input.gram:q} deterministic={input.deterministic:q}"
-        " --data {params.folders:q}",
-    }.get(shown.of, "--evaluations {input.evaluations:q}")
-    given += " --reported {input.reported:q}" if shown.paper else ""
-    output = f"results/figures/{{wildcards.table:q}}/{{wildcards.task:q}}/{name}"
-    return f"python -m gram.figures {name} {given} --output {output} > {{log:q}} 2>&1"
+    if shown.of == "histories":
+        given = ["--histories", *input.histories]
+    elif shown.of == "samples":
+        given = ["--samples", f"gram={input.gram}", f"deterministic={input.deterministic}"]
+        given += ["--data", *for_parts(wildcards, "results/data/{part}")]
+    else:
+        given = ["--evaluations", *input.evaluations]
+    return given + option("--reported", shown.paper and input.reported)
 
 
 def caption_of_figure(wildcards, input, name):
@@ -291,15 +303,20 @@ def caption_of_figure(wildcards, input, name):
     return FIGURES[name].caption.format(task=wildcards.task, count=count, seed=seed)
 
 
+def trained_methods(table, task):
+    """The methods of a task in a table, without evaluations of them that have names."""
+    return sorted({method for method, _ in runs_of(table, task) if EVALUATED_AS not in method})
+
+
 def deep_methods(table, task):
     """The methods that answer in several steps, so that more of them can be tried."""
-    methods = sorted({method for method, _ in runs_of(table, task)})
+    methods = trained_methods(table, task)
     return [method for method in methods if resolved(evaluate_settings, task, method).depth > 1]
 
 
 def steered_methods(table, task):
     """The methods with a posterior, along whose trajectories a KL can be measured."""
-    methods = sorted({method for method, _ in runs_of(table, task)})
+    methods = trained_methods(table, task)
     models = {method: resolved(method_section, task, method, "model") for method in methods}
     return [m for m in methods if getattr(models[m], "guidance", "none") != "none"]
 
@@ -308,7 +325,9 @@ def recurrent_methods(table, task):
     """The methods whose answer comes from a state that goes on, of a task that is trained as one; the states of folds do not pool."""
     if EXPERIMENTS[task].split.folds > 1:
         return []
-    return [m for m in deep_methods(table, task) if resolved(method_section, task, m, "train").N_sup > 1]
+    return [
+        m for m in deep_methods(table, task) if resolved(method_section, task, m, "train").N_sup > 1
+    ]
 
 
 def results_of(table):
@@ -454,7 +473,8 @@ SEED = "0|[1-9][0-9]*"
 
 
 wildcard_constraints:
-    method="[^/]+",  # which are known, `resolved` says better than "no rule"
+    method=f"[^/{EVALUATED_AS}]+",  # which are known, `resolved` says better than "no rule"
+    evaluation=f"[^/{EVALUATED_AS}]+",
     seed=SEED,
     table=either(table for table, runs in RUNS.items() if runs),
 

@@ -14,13 +14,14 @@ from snakemake.utils import update_config
 from gram.settings.config import (
     check_listed,
     data_settings,
+    evaluate_settings,
     experiment_files,
     load_experiment,
     split_fold,
 )
 from gram.settings.documents import parse_yaml, read_yaml
 from gram.system.errors import GramError, short, suggestion
-from gram.system.names import RULE, is_experiment_name
+from gram.system.names import RULE, is_experiment_name, split_evaluation
 from gram.runs.restore import trained_here
 from gram.tasks import checked_task
 
@@ -142,10 +143,17 @@ def no_experiment(name):
     return f"no experiment {short(name)} in config/experiments; {meant}"
 
 
-def no_method(name, task):
-    """What is said of a method that the experiment of a task does not have."""
+def no_method(method, task):
+    """What is said of a method that the experiment of a task does not have, or of an evaluation of one; None of one that it has."""
     known = EXPERIMENTS[task].methods
-    return f"no {short(name)} in {task}; {suggestion(name, known, 'known ones')}"
+    trained, _ = split_evaluation(method)
+    if trained not in known:
+        return f"no {short(trained)} in {task}; {suggestion(trained, known, 'known ones')}"
+    try:
+        evaluate_settings(EXPERIMENTS[task], method)
+    except GramError as error:
+        return str(error)
+    return None
 
 
 def configured_runs(key):
@@ -156,8 +164,8 @@ def configured_runs(key):
         if entry["task"] not in EXPERIMENTS:
             raise WorkflowError(f"{where}: task: {no_experiment(entry['task'])}")
         for method in entry["methods"]:
-            if method not in EXPERIMENTS[entry["task"]].methods:
-                raise WorkflowError(f"{where}: methods: {no_method(method, entry['task'])}")
+            if wrong := no_method(method, entry["task"]):
+                raise WorkflowError(f"{where}: methods: {wrong}")
         found |= {
             (entry["task"], method, seed) for method in entry["methods"] for seed in entry["seeds"]
         }

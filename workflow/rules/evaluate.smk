@@ -5,6 +5,8 @@
 #       resources/checksums.tsv, by its name only
 # out:  results/eval/{task}/{method}/seed{seed}/test.json: metrics with numerators and denominators
 #       results/eval/{task}/{method}/seed{seed}/test.samples.parquet: every sample that was drawn
+#       results/eval/{task}/{method}@{evaluation}/...: the same two of the same weights, with the settings that the experiment
+#       calls so under `evaluations`
 #       results/eval/{task}/{method}/seed{seed}/scaling.json: accuracy over depth and width, and the halting depth
 #       results/eval/{task}/{method}/seed{seed}/samplers.json: independent samples beside other samplers
 #       results/eval/{task}/{method}/seed{seed}/trajectories.json: where the latent states of one input go
@@ -40,15 +42,28 @@ rule evaluate:
         *tracked("evaluate"),
         # With `output`, a param is not tracked; these are, one by one, above.
         settings=lambda wildcards, output: settings_of(
-            evaluate_settings, wildcards.task, wildcards.method
+            evaluate_settings, wildcards.task, row_of(wildcards)
         ),
+        name=lambda wildcards: option("--name", wildcards.get("evaluation")),
     message:
         "Evaluate {wildcards.method} on the test split of {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m gram.launch --device {resources.device:q}"
         " gram.evaluate --run results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed:q}"
         " --data results/data/{wildcards.task:q} --checksums resources/checksums.tsv --split test --settings {params.settings:q}"
-        " --output {output.json:q} --samples {output.samples:q} > {log:q} 2>&1"
+        " --output {output.json:q} --samples {output.samples:q} {params.name:q} > {log:q} 2>&1"
+
+
+use rule evaluate as evaluate_by_name with:
+    output:
+        json="results/eval/{task}/{method}@{evaluation}/seed{seed}/test.json",
+        samples="results/eval/{task}/{method}@{evaluation}/seed{seed}/test.samples.parquet",
+    log:
+        "results/logs/evaluate/{task}/{method}@{evaluation}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{task}/{method}@{evaluation}/seed{seed}.tsv"
+    message:
+        "Evaluate {wildcards.method} as {wildcards.evaluation} on the test split of {wildcards.task}, seed {wildcards.seed}"
 
 
 rule pool:
@@ -68,6 +83,7 @@ rule pool:
         "results/benchmarks/pool/{task}/{method}/seed{seed}.tsv"
     wildcard_constraints:
         task=FOLDED,
+        method="[^/]+",  # also gram@deep
     conda:
         "../../envs/conda/environment.yaml"
     resources:

@@ -38,12 +38,17 @@ for figure in FIGURES:
         resources:
             mem_mb=2000,
         params:
-            # With `output`, a param is not tracked: another caption draws nothing anew, and the folders are those of the inputs.
-            folders=lambda wildcards, output: for_parts(wildcards, "results/data/{part}"),
+            # With `output`, a param is not tracked: what is drawn follows from the inputs, and another caption draws nothing anew.
+            figure=lambda wildcards, output, name=figure: name,
+            options=lambda wildcards, input, output, name=figure: options_of_figure(
+                wildcards, input, name
+            ),
             caption=lambda wildcards, input, output, name=figure: caption_of_figure(
                 wildcards, input, name
             ),
         message:
             f"Draw {FIGURES[figure].drawn.format(task='{wildcards.task}')}, for {{wildcards.table}}"
+        # One text for all, because it is filled when the loop has long ended.
         shell:
-            command_of_figure(figure)
+            "python -m gram.figures {params.figure:q} {params.options:q}"
+            " --output results/figures/{wildcards.table:q}/{wildcards.task:q}/{params.figure:q} > {log:q} 2>&1"

@@ -41,6 +41,7 @@ def made_by_other_code(dag):
             more = f", and {len(versions) - VERSIONS} more" * (len(versions) > VERSIONS)
             yield (
                 f"results/: {len(other)} of {len(found)} runs were {done} by another version of the code"
-                f" ({'; '.join(versions[:VERSIONS])}{more}). Those that this command does not make anew"
-                f" are marked as stale in the tables; `snakemake --forcerun {rule}` {again} them anew"
+                f" ({'; '.join(versions[:VERSIONS])}{more}). This command makes those anew whose settings or"
+                " commands are others by now (-n lists them), and the tables mark the rest as stale. To keep all"
+                f" of them, `snakemake --touch` comes first; `snakemake --forcerun {rule}` {again} all anew"
             )

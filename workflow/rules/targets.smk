@@ -44,8 +44,9 @@ def wrong_value(wildcards):
         return no_experiment(task)
     if task and task not in BASE:
         return f"no fold {short(task)}; {suggestion(task, BASE, 'known ones')}"
-    if method and method not in EXPERIMENTS[BASE[task]].methods:
-        return no_method(method, BASE[task])
+    row = method and join_evaluation(method, wildcards.get("evaluation", ""))
+    if row and (wrong := no_method(row, BASE[task])):
+        return wrong
     if not re.fullmatch(SEED, wildcards.get("seed", "0")):
         return f"seed{wildcards['seed']}: a seed is a whole number, as in seed0"
     if table and task:
@@ -67,6 +68,7 @@ def meant_by(path):
     """The end of a message about a path or a rule that there is not."""
     depth = len(Path(path).parts)
     patterns = [pattern for pattern in paths_of_rules() if len(Path(pattern).parts) == depth]
+    patterns = [pattern for pattern in patterns if "{evaluation}" not in pattern]
     known = [rule.name for rule in workflow.rules if not rule.has_wildcards()]
     known += [filled(pattern, path, table) for pattern, table in itertools.product(patterns, RUNS)]
     if close := difflib.get_close_matches(path, known, n=1):

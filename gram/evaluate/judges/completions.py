@@ -37,13 +37,13 @@ class Completions(Judge):
         "coverage_macro": Metric(
             "the share of its completions found for an input, averaged over unique inputs",
         ),
-        "hostile_accuracy": Metric(
+        "accuracy_several": Metric(
             "accuracy on the test inputs with two or more completions",
-            path=("slices", "hostile", "accuracy"),
+            path=("slices", "several", "accuracy"),
         ),
-        "hostile_coverage_macro": Metric(
+        "coverage_macro_several": Metric(
             "coverage_macro on the test inputs with two or more completions",
-            path=("slices", "hostile", "coverage_macro"),
+            path=("slices", "several", "coverage_macro"),
         ),
         "conflict_edges": Metric(
             "edges whose two ends do not differ in colour, in total over the first sample of every"
@@ -57,8 +57,8 @@ class Completions(Judge):
     CAPTION = "accuracies"
     HEADLINES: ClassVar[Mapping[str, str]] = {
         "accuracy": "accuracy",
-        "hostile_accuracy": "on inputs with several solutions",
-        "hostile_coverage_macro": "share of their solutions found",
+        "accuracy_several": "on inputs with several solutions",
+        "coverage_macro_several": "share of their solutions found",
     }
 
     def sections(self, scored: metrics.Samples, independent: bool) -> dict[str, Any]:

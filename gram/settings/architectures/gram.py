@@ -44,11 +44,8 @@ class GramModel:
     )
     puzzle_tokens: int = setting(
         16,
-        "zero tokens in front of the input; heads for halting and value read the first token",
-        gap=(
-            "Stated for ARC; whether the constraint tasks use all 16 is open. 0 on the CPU boards,"
-            " where 16 of 41 tokens would be padding."
-        ),
+        "zero tokens in front of the input, 16 in the paper (B.1, C.2.1); heads for halting and"
+        " value read the first token",
         least=0,
         most=TOKENS,
     )
@@ -71,15 +68,36 @@ class GramModel:
             " of the means."
         ),
     )
+    prediction: Literal["residual", "direct"] = setting(
+        "residual",
+        "what a transition ends with: the proposal and the noise, h = u + eps, or the noise alone,"
+        " h = eps (Table 3, with direct prediction)",
+        gap="What the paper's direct prediction is it does not say; this is the likely reading.",
+    )
     guidance_hidden: int = setting(
         384,
         "inner width of the four guidance heads",
         gap=(
             "With a posterior that sees [u, e_y] (2D wide), 384 gives the four heads the 3.15M"
-            " parameters by which GRAM (10.5M) exceeds its deterministic core (7.3M)."
+            " parameters by which GRAM (10.5M) exceeds its deterministic core (7.3M). With one that"
+            " sees u + e_y (posterior: added), 512 does."
         ),
         least=1,
         most=WIDTH,
+    )
+    guidance_products: Literal["fp32", "bf16"] = setting(
+        "fp32",
+        "matrix products in the guidance heads: of fp32 numbers, on GPUs as matmul says, or of"
+        " factors rounded to bf16, with sums in fp32; KL, noise and losses are fp32 either way",
+    )
+    decoder: Literal["swiglu", "linear"] = setting(
+        "swiglu",
+        "what reads the logits from h: a SwiGLU, or a linear map",
+        gap=(
+            "The paper's text says a SwiGLU head; its Table 4, as others read it, a linear map."
+            " With that and posterior: added at an inner width of 512 the count is 10.49M, the"
+            " paper's 10.5M."
+        ),
     )
     decoder_hidden: int = setting(
         128,
@@ -91,11 +109,13 @@ class GramModel:
         least=1,
         most=WIDTH,
     )
-    posterior: Literal["token", "pooled"] = setting(
+    posterior: Literal["token", "added", "pooled"] = setting(
         "token",
-        "how the posterior sees the target: its embedding at every token, or averaged over tokens",
+        "how the posterior sees the target: its embedding beside u at every token, added to u, or"
+        " averaged over tokens",
         gap=(
-            "Open in the paper. Per token keeps positions. Averaging throws them away, and since"
+            "Open in the paper; added fits its parameter counts with the other widths that it"
+            " states. Per token keeps positions. Averaging throws them away, and since"
             " the embedding carries no position, all boards with the same number of queens have the"
             " same average: on N-Queens it tells the posterior nothing."
         ),

@@ -11,6 +11,22 @@ from gram.models.network import Given, Network, State, Step
 from gram.settings import TrainConfig, agreement
 
 
+class Rolled(NamedTuple):
+    """A rollout of the prior beside some rows, on which heads learn."""
+
+    state: State  # [B, L', D]
+    noise: Tensor | None  # from Network.draw_noise
+    completions: Tensor  # [B, m, L_out] int64, all right answers of each row, some of them repeated
+
+    def part(self, rows: slice) -> Rolled:
+        """That of some of the rows."""
+        return Rolled(
+            State(self.state.h[rows], self.state.l[rows]),
+            None if self.noise is None else self.noise[rows],
+            self.completions[rows],
+        )
+
+
 class Rows(NamedTuple):
     """Some rows of the carry, as a supervision step takes them."""
 
@@ -20,6 +36,7 @@ class Rows(NamedTuple):
     noise: Tensor | None  # from Network.training_noise
     last: Tensor  # [B] bool, whether this is the N_sup-th step of the row
     age: Tensor  # [B] int64, supervision steps that the row has had before this one
+    rolled: Rolled | None = None  # where a rollout of the prior stands on the same rows
 
     def part(self, rows: slice) -> Rows:
         """Some of these rows."""
@@ -30,6 +47,7 @@ class Rows(NamedTuple):
             None if self.noise is None else self.noise[rows],
             self.last[rows],
             self.age[rows],
+            None if self.rolled is None else self.rolled.part(rows),
         )
 
 
@@ -42,6 +60,7 @@ class Supervised(NamedTuple):
     weights: dict[
         str, float
     ]  # of the terms whose weighted sum is minimised; the others are only shown
+    rolled: State | None = None  # where the rollout of the prior stands after this step
 
 
 def check_softmax(model: Network, config: TrainConfig) -> None:
