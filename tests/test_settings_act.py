@@ -28,7 +28,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from gram.data.splits import build, build_tables, content_md5
 from gram.evaluate.__main__ import main as evaluate_main
 from gram.models.factory import build_model
-from gram.models.network import Given, Shape, multiply_in
+from gram.models.network import Given, Shape
 from gram.models.rollout import rollout
 from gram.settings import SECTIONS, DataSettings, RunSettings, TrainConfig
 from gram.settings.agreement import check_run
@@ -178,9 +178,6 @@ OF_MODEL: dict[str, dict[str, Case]] = {
         "guidance_products": Case("bf16", "answers"),
         "prediction": Case("direct", "answers"),
         "decoder": Case("linear", "network"),
-        "guidance_products": Case("bf16", "answers"),
-        "prediction": Case("direct", "answers"),
-        "decoder": Case("linear", "network"),
         "decoder_hidden": Case(16, "network"),
         "posterior": Case("pooled", "weights"),
         "noise": Case("board", "answers"),
@@ -234,7 +231,6 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "grad_clip": Case(0.01, "weights"),
         "ema_decay": Case(0.5, "averages"),
         "ema_correction": Case(True, "averages"),
-        "ema_correction": Case(True, "averages"),
         "cross_entropy": Case("stablemax", "weights", seen_on=FREE),
         "beta": Case(0.5, "weights"),
         "beta_initial": Case(1.0, "weights", {"train": {"beta_decay_steps": 3}}),
@@ -250,9 +246,6 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "carry_prior_from": Case(1, "weights"),
         "auxiliary_weight": Case(1.0, "weights"),
         "halt_weight": Case(0.1, "weights"),
-        "halt_loss": Case("regression", "weights"),
-        "lprm_reads": Case("transition", "weights"),
-        "heads_on": Case("prior", "weights"),
         "halt_loss": Case("regression", "weights"),
         "lprm_weight": Case(0.1, "weights"),
         "lprm_reads": Case("transition", "weights"),
@@ -270,7 +263,6 @@ OF_SECTIONS: dict[str, dict[str, Case | Means]] = {
         "compile": Means(  # takes many seconds; tests/test_step.py has its steps
             "default", lambda run: run.model._compiled_call_impl is not None, steps=False
         ),
-        "matmul": Means("fp32", lambda run: multiply_in(run.config.matmul, torch.device("cuda"))),
         "threads": Means(2, lambda run: run.threads),
         "processes": Means(3, lambda run: run.divides),
         "eval_every": Case(2, "rollouts"),
