@@ -1,6 +1,6 @@
 """``python -m gram.draw``: Sudoku boards from nothing, drawn by a trained network.
 
-    python -m gram.draw 9
+    python -m gram.draw 6
 
 Every board is one rollout of the prior from an empty grid. Nothing tells the network whether what
 it drew is right; that is decided afterwards, by the rules.
@@ -126,7 +126,7 @@ def main() -> None:
     """
     parser = Parser(prog="python -m gram.draw", description=main.__doc__)
     parser.add_argument(
-        "size", type=int, nargs="?", default=9, help="rows of a board (default: %(default)s)"
+        "size", type=int, nargs="?", default=6, help="rows of a board (default: %(default)s)"
     )
     parser.add_argument(
         "--run", type=Path, help="folder of a trained run (default: a kept one of that size)"
