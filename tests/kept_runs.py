@@ -148,10 +148,11 @@ def _renamed(value: Any, renamed: Mapping[str, str]) -> Any:
 def found_otherwise(
     before: Mapping[str, Any], now: Mapping[str, Any], renamed: Mapping[str, str] | None = None
 ) -> list[str]:
-    """The keys in which an evaluation is another one now, with both values; facts of the run that
-    came later do not count.
+    """The keys in which an evaluation is another one now, with both values; sections, and facts of
+    the run, that came later do not count.
     """
     one, other = (comparable(content, renamed or {}) for content in (before, now))
+    other = {key: value for key, value in other.items() if key in one}
     other["run"] = {key: value for key, value in other["run"].items() if key in one["run"]}
     return [f"{key}: {was!r}, now {is_!r}" for key, was, is_ in differences(one, other)]
 

@@ -451,6 +451,19 @@ def test_a_measured_rate_takes_the_place_of_the_assumption(tmp_path: Path) -> No
         estimate.rate_of("G", 0.25, None, "bf16", tmp_path)
 
 
+def test_the_measurements_of_an_h200_are_of_their_settings_and_used() -> None:
+    """Not those of a prototype; and a price has to be given, since none is known."""
+    for path in (ROOT / "resources/benchmarks").glob("h200_*.json"):
+        found = files.read_json(path)
+        settings = RunSettings.of(found["settings"], str(path))
+        assert found["flops_per_step"] == settings.train.batch_size * row_flops(settings)
+    rate = estimate.rate_of("NVIDIA H200", None, 4.0, "bf16", ROOT)
+    assert rate.flops_per_second == pytest.approx(15.1e12 / 0.1016, rel=1e-3)
+    assert rate.basis.endswith("h200_paper_size.json: gram on nqueens8, bf16-compiled")
+    with pytest.raises(GramError, match="no dollars_per_hour of 'NVIDIA H200'"):
+        estimate.rate_of("NVIDIA H200", None, None, "bf16", ROOT)
+
+
 def test_without_a_share_it_is_what_others_reached(tmp_path: Path) -> None:
     unknown = {"bf16_tflops": 100, "dollars_per_hour": 1}
     files.write_text(tmp_path / "resources/gpus.yaml", json.dumps({"G": unknown}))

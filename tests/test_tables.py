@@ -421,17 +421,14 @@ def test_an_evaluation_of_before_is_read_with_the_names_of_now(
     synthetic_evaluation: Make, comparison: dict[str, Any], tmp_path: Path
 ) -> None:
     now, before = tmp_path / "now.json", tmp_path / "before.json"
-    for content, sections in (
-        (synthetic_evaluation(), ("metrics",)),
-        (comparison, ("by_sampler",)),
-    ):
-        text = json.dumps({name: content[name] for name in ("run", *sections)})
+    for content, kind in ((synthetic_evaluation(), "metrics"), (comparison, "by_sampler")):
+        text = json.dumps({name: content[name] for name in ("run", kind)})
         now.write_text(text, encoding="utf-8")
         for former, name in FORMER_NAMES.items():
             text = text.replace(f'"{name}"', f'"{former}"')
         before.write_text(text, encoding="utf-8")
         assert now.read_bytes() != before.read_bytes()
-        assert read_evaluations([before], (section,)) == read_evaluations([now], (section,))
+        assert read_evaluations([before], (kind,)) == read_evaluations([now], (kind,))
 
 
 @pytest.mark.parametrize("place", [(), ("slices", "baseline"), ("slices", "several")])

@@ -94,7 +94,8 @@ def draw_at(
             fill(whole, part, start)
             bar.update(len(inputs))
             if partial:
-                partial.save_if_due(upto(whole, start + len(inputs)), generator)
+                drawn_so_far = [upto(read, start + len(inputs)) for read in whole]
+                partial.save_if_due(drawn_so_far, generator)
     shape = (len(split.inputs), draws)
     drawn = []
     for read in whole:
@@ -120,12 +121,9 @@ def fill(whole: Sequence[Rollout], part: Sequence[Rollout], start: int) -> None:
             column[start : start + len(values)] = values
 
 
-def upto(whole: Sequence[Rollout], rows: int) -> list[Rollout]:
-    """The first rows of what was read at each stop."""
-    first: list[Rollout] = []
-    for read in whole:
-        first.append(Rollout(*(column[:rows] for column in read)))
-    return first
+def upto(read: Rollout, rows: int) -> Rollout:
+    """The first rows of what was read at a stop."""
+    return Rollout(*(column[:rows] for column in read))
 
 
 def draws_of(model: Network, config: EvaluateConfig) -> int:

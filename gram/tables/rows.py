@@ -70,7 +70,11 @@ def order_of_tasks(run: set[str], reported: set[str]) -> list[str]:
 
 
 def measured(evaluation: dict[str, Any], metric: Metric) -> dict[str, Any]:
-    """The metric's ``{value, ceiling, ...}`` in an evaluation; empty where it was not measured."""
+    """The metric's ``{value, ceiling, ...}`` in an evaluation; empty where it was not measured, or
+    where the judge of its task has no row for it.
+    """
+    if judge_of(evaluation["run"]["task"]) not in metric.judges:
+        return {}
     found: Any = evaluation["metrics"]
     for key in metric.path:
         found = found.get(key, {})

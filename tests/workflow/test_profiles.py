@@ -28,12 +28,15 @@ def minutes(expression: str | int, attempt: int) -> int:
 
 
 def rules(pattern: str) -> set[str]:
-    """The names of the rules in which a line matches."""
+    """The names of the rules in which a line matches, and of those that inherit from one."""
     found, name = set(), ""
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
         for line in path.read_text(encoding="utf-8").splitlines():
             if begins := re.match(r" *rule (\w+):", line):
                 name = begins[1]
+            elif inherits := re.match(r"use rule (\w+) as (\w+) with:", line):
+                name = inherits[2]
+                found |= {name} if inherits[1] in found else set()
             elif re.match(pattern, line):
                 found.add(name)
     return found

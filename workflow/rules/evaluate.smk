@@ -254,6 +254,6 @@ rule measure_trajectories:
         "Follow the states of {wildcards.method} on one input of {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m gram.launch --device {resources.device:q}"
-        " gram.trajectories --run results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed}"
+        " gram.trajectories --run results/runs/{wildcards.task:q}/{wildcards.method:q}/seed{wildcards.seed:q}"
         " --data results/data/{wildcards.task:q} --checksums resources/checksums.tsv --split test"
         " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
