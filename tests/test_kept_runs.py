@@ -58,6 +58,7 @@ def test_a_difference_in_the_last_bit_is_found_and_a_new_fact_is_none() -> None:
     (kept,) = (one for one in EVERY if one.name == QUICKEST)
     before: Any = files.read_json(ROOT / kept.path)
     now = copy.deepcopy(before)
+    now["a later section"] = []
     now["run"] |= {"later": 1, "evaluated_by": {}, "checkpoint": "elsewhere"}
     now["by_something_later"] = [{"times": 1}]
     assert found_otherwise(before, now) == []

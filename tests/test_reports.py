@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
         ignore=shutil.ignore_patterns("reference_runs", "cards"),
     )
     experiment = "generator: {removed: [3, 4]}\ntrain: {sampling: inputs, learning_rate: 7.0}\n"
-    experiment += "methods: {gram: {train: {charged: all}}, deterministic: {}}\n"
+    experiment += "methods: {gram: {train: {kl_channels: mean}}, deterministic: {}}\n"
     files.write_text(tmp_path / "config/experiments/nqueens5.yaml", experiment)
     files.write_text(
         tmp_path / "README.md",
@@ -221,7 +221,7 @@ def test_every_open_choice_is_listed_with_default_and_reason(root: Path) -> None
                     assert field.metadata["doc"] in one
                     noted.add(one)
     assert len(noted) > 30 and noted == {line for line in lines[2:] if line.startswith("| `")}
-    assert any(line.startswith('| `train.uncharged_noise` | `"prior"` |') for line in lines)
+    assert any(line.startswith('| `train.kl_channels` | `"sum"` |') for line in lines)
     assert any(line.startswith("| `model.D` of ar | `384` |") for line in lines)
 
 
@@ -246,7 +246,7 @@ def test_a_setting_of_one_network_is_not_asked_of_others(root: Path) -> None:
 def test_deviating_experiments_are_listed(root: Path) -> None:
     lines = gap_defaults(root).splitlines()
     assert '| nqueens5 | all | `train.sampling` | `"pairs"` | `"inputs"` |' in lines
-    assert '| nqueens5 | gram | `train.charged` | `"last"` | `"all"` |' in lines
+    assert '| nqueens5 | gram | `train.kl_channels` | `"sum"` | `"mean"` |' in lines
     assert not any(
         "learning_rate" in line and "nqueens5" in line for line in lines
     )  # the paper states it

@@ -176,7 +176,7 @@ def test_a_missing_file_is_named(kept: Path, config: Any, data_folder: Path, nam
 def test_a_run_that_nobody_kept_is_refused(gram_run: Path, config: Any, data_folder: Path) -> None:
     with pytest.raises(
         GramError,
-        match=r"meta\.json: no kept_weights: not a kept run; write it with `python -m gram\.keep`",
+        match=r"meta\.json: no kept_weights: not a kept run; write it with `python -m gram\.exp",
     ):
         check(gram_run, config(), data_folder / "card.json")
 

@@ -270,7 +270,7 @@ def test_another_family_needs_nothing_but_its_run(
     assert done.code == 0
     assert "graph of 3 vertices with 2 edges; completions that exist: 2" in done.out
     done = command(solve.main, "1-2 2-3", "--run", tmp_path, "--picture", tmp_path / "a.png")
-    assert done.code == 2 and "has no picture yet" in done.err
+    assert done.code == 2 and "no boards that can be drawn" in done.err
 
 
 # What is behind the text.

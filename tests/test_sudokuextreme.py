@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gram.data.checksums import measure, read_listed
 from gram.data.fetch import take
 from gram.data.splits import build, load_split
 from gram.settings import DataSettings, SplitConfig
-from gram.settings.config import load_experiment, resolve
-from gram.settings.tasks import FAMILIES
+from gram.settings.config import data_settings, load_experiment, resolve
+from gram.settings.tasks import FAMILIES, family_of
 from gram.settings.tasks.sudokuextreme import PUZZLES, TEST, TRAIN
 from gram.system.errors import GramError
 from gram.tasks import make_task
@@ -377,6 +378,16 @@ def test_the_real_puzzles(real: Path, tmp_path: Path) -> None:
     assert card["facts"] == {"symmetry_classes": 1500}
     train = load_split(tmp_path, "train")
     assert train.facts["givens"].min() == 17 and round(train.facts["rating"].mean(), 2) == 21.05
+
+
+LISTED = read_listed(ROOT / "resources/checksums.tsv")
+
+
+@pytest.mark.parametrize("dataset", [name for name in LISTED if family_of(name).sources])
+def test_the_real_files_give_what_is_listed(dataset: str, real: Path, tmp_path: Path) -> None:
+    experiment = load_experiment(ROOT / f"config/experiments/{dataset}.yaml")
+    build(data_settings(experiment, dataset), tmp_path, real)
+    assert measure(tmp_path / "card.json") == (dataset, LISTED[dataset])
 
 
 def test_the_real_test_puzzles_are_all_there(real: Path) -> None:

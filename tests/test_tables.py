@@ -260,6 +260,7 @@ def test_all_four_files_say_the_same(
     }  # not run on the other tasks
     text = stem.with_suffix(".md").read_text(encoding="utf-8")
     lines = table_rows(beside(text))
+    del lines["method"]  # the head, which has two lines in the other formats
     ours = ["25.0 ± 0.0 (2)", "−74.7"]
     assert lines["GRAM"] == [
         "99.7 ± 0.3",
