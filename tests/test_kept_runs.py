@@ -60,6 +60,7 @@ def test_a_difference_in_the_last_bit_is_found_and_a_new_fact_is_none() -> None:
     now = copy.deepcopy(before)
     now["a later section"] = []
     now["run"] |= {"later": 1, "evaluated_by": {}, "checkpoint": "elsewhere"}
+    now["by_something_later"] = [{"times": 1}]
     assert found_otherwise(before, now) == []
     now["metrics"]["entropy"]["value"] *= 1 + 2**-52
     now["metrics"]["new"] = now["metrics"].pop("seen")
