@@ -12,7 +12,6 @@ import torch
 from gram.data.splits import build
 from gram.settings import RunSettings
 from gram.settings.config import load_experiment, resolve
-from gram.settings.parsing import parse
 from gram.system import files
 from gram.system.errors import GramError
 from gram.train import loop
@@ -49,7 +48,7 @@ def test_estimate_is_what_a_kept_run_took(method: str, trainer_of: Any) -> None:
 
 def test_estimate_at_the_papers_size_is_what_was_measured(trainer_of: Any, change: Any) -> None:
     measured = files.read_json(ROOT / "resources/benchmarks/cpu_paper_size.json")
-    settings = parse(RunSettings, measured["settings"], "cpu_paper_size.json")
+    settings = RunSettings.of(measured["settings"], "cpu_paper_size.json")
     settings = change(settings, precision="fp32")
     _, seconds, _ = measured["variants"]["fp32"]["seconds_per_step"]
     trainer = trainer_of(settings)

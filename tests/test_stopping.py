@@ -253,7 +253,7 @@ def test_errors_and_stops_have_a_line_and_a_code(
     monkeypatch.setattr(os, "_exit", sys.exit)
 
     def fails() -> None:
-        raise GramError("a file: a key: the\nmend")
+        raise GramError("a file: a key: the\nfix")
 
     def is_stopped() -> None:
         os.kill(os.getpid(), signal.SIGINT)

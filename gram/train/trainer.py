@@ -34,7 +34,7 @@ from gram.system.stopping import named
 from gram.tasks import make_task
 from gram.train import losses, optim
 from gram.train.distributed import Processes
-from gram.train.objectives import supervise
+from gram.train.objectives import objective_of, supervise
 from gram.train.stream import Stream, draw_symmetries
 from gram.train.watch import observed, solved
 
@@ -121,7 +121,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.sessions = 1
-        objective = supervise.dispatch(type(self.model))
+        objective = objective_of(self.model)
         self.made_by = made_by("gram.train.__main__", settings, self.model, objective)
         self._provenance: dict[str, Any] = {}
         # Of all code that took a step of this run, the last last.

@@ -25,8 +25,8 @@ BAD = {
     "unknown key": (
         {"sedds": [0]},
         [
-            "config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, device, "
-            "long_trainings, reference_runs, sources, estimate",
+            "config/config.yaml: unknown key 'sedds'; known keys: runs, quick, ablations, solving, "
+            "boards_from_nothing, device, long_trainings, reference_runs, sources, estimate",
         ],
     ),
     "unknown key in a run": (

@@ -98,7 +98,7 @@ async def unmade_target(dag):
 
 
 async def check_inputs(dag):
-    """Stop where a rule makes a file, but cannot, and an older one lies there: the line names it and what it lacks."""
+    """Stop where a rule makes a file, but cannot, and an older one lies there. The line names it and what it lacks."""
     for job in dag.jobs:
         made = set().union(*dag.dependencies[job].values())
         for path in map(str, job.input):

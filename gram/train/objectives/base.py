@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 from typing import NamedTuple
 
@@ -70,6 +71,12 @@ def check_softmax(model: Network, config: TrainConfig) -> None:
         GramError: the cross-entropy is another.
     """
     agreement.check_softmax(config, type(model).__name__)
+
+
+def objective_of(model: Network) -> Callable[..., Supervised]:
+    """The function that :func:`supervise` calls for a network."""
+    found: Callable[..., Supervised] = supervise.dispatch(type(model))
+    return found
 
 
 @singledispatch
