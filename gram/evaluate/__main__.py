@@ -6,15 +6,12 @@ import dataclasses
 from pathlib import Path
 
 from gram.data.checksums import check_cards
-from gram.data.splits import write_table
-from gram.evaluate.evaluation import add_arguments, evaluate, load_subject
+from gram.evaluate.evaluation import add_arguments, load_subject, write_evaluation
 from gram.settings import EvaluateConfig
 from gram.settings.parsing import merge, parse
-from gram.system import files
 from gram.system.errors import Parser, run
 from gram.system.names import check_name
 from gram.system.provenance import choose_device
-from gram.system.shapes import SAMPLES_MD5
 
 
 def main() -> None:
@@ -39,13 +36,7 @@ def main() -> None:
     subject = load_subject(args.run, args.data, args.split, config, device)
     if args.name:
         subject = dataclasses.replace(subject, evaluation=check_name(args.name, "--name"))
-    partial = subject.partial(args.output, config)
-    content, table = evaluate(subject, config, partial)
-    if args.samples:
-        write_table(args.samples, table)
-        content["run"][SAMPLES_MD5] = files.md5(args.samples)
-    files.write_json(args.output, content)
-    partial.remove()
+    write_evaluation(subject, config, args.output, args.samples)
 
 
 if __name__ == "__main__":

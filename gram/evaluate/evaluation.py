@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from gram.data.checksums import add_checksums_argument
-from gram.data.splits import SPLITS, Split, load_split
+from gram.data.splits import SPLITS, Split, load_split, write_table
 from gram.evaluate import metrics
 from gram.evaluate.forms import Forms, draw_forms
 from gram.evaluate.judges import JUDGES
@@ -38,6 +38,7 @@ from gram.system.errors import GramError
 from gram.system.names import join_evaluation
 from gram.system.progress import progress_of_part
 from gram.system.provenance import provenance, seeded_generator
+from gram.system.shapes import SAMPLES_MD5
 from gram.tasks import Task, make_task
 
 
@@ -377,6 +378,33 @@ def evaluate(
         **judge.sections(scored, config.sampler == "iid"),
     }
     return content, samples_table(split, drawn, scored)
+
+
+def write_evaluation(
+    subject: Subject,
+    config: EvaluateConfig,
+    output: Path,
+    samples: Path | None = None,
+    beside: Mapping[str, Any] | None = None,
+) -> None:
+    """Evaluate a run on a split, and write the JSON ``output`` and, where asked for, its samples as
+    Parquet; what was drawn is saved on the way, and goes on from.
+
+    Args:
+        subject: the run on the split.
+        config: how it is evaluated.
+        output: the JSON file.
+        samples: the Parquet file, if there is to be one.
+        beside: what the JSON says of who evaluated it, beside what is seen here.
+    """
+    partial = subject.partial(output, config)
+    content, table = evaluate(subject, config, partial)
+    if samples:
+        write_table(samples, table)
+        content["run"][SAMPLES_MD5] = files.md5(samples)
+    content["run"]["evaluated_by"] |= beside or {}
+    files.write_json(output, content)
+    partial.remove()
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, folds: bool) -> None:

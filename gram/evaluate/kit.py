@@ -26,26 +26,25 @@ import torch
 
 import gram
 from gram import ROOMS
-from gram.data.splits import build, write_table
-from gram.evaluate.evaluation import evaluate, load_subject
+from gram.data.splits import build
+from gram.evaluate.evaluation import load_subject, write_evaluation
 from gram.runs import trained
 from gram.runs.export import export_unfinished
 from gram.runs.trained import HISTORY, META, RESUME, UNFINISHED, WEIGHTS, how_far
 from gram.settings import EvaluateConfig, RunSettings, TrainConfig
 from gram.settings.config import (
+    add_overrides,
     check_card,
     evaluate_settings,
     load_experiment,
     load_run,
     resolve,
 )
-from gram.settings.documents import yaml_option
 from gram.settings.parsing import parse
 from gram.system import files, shapes
 from gram.system.code_version import code_hash
 from gram.system.errors import GramError, Interrupted, Parser, run
 from gram.system.provenance import choose_device, provenance
-from gram.system.shapes import SAMPLES_MD5
 from gram.system.stopping import listening
 from gram.system.timelimit import WAY_OUT, TimeLimit, began, seconds
 from gram.system.writer import only_writer
@@ -288,13 +287,7 @@ def evaluated(
     config = parse(EvaluateConfig, files.read_json(kit / EVALUATE), str(kit / EVALUATE))
     subject = load_subject(root / "runs" / place_of(settings), kit / "data", "test", config, device)
     output, samples = (root / "eval" / place_of(settings) / name for name in EVALUATED)
-    partial = subject.partial(output, config)
-    content, table = evaluate(subject, config, partial)
-    write_table(samples, table)
-    content["run"][SAMPLES_MD5] = files.md5(samples)
-    content["run"]["evaluated_by"] |= made_by
-    files.write_json(output, content)
-    partial.remove()
+    write_evaluation(subject, config, output, samples, made_by)
 
 
 def pack(root: Path, data: Path, settings: RunSettings, packed: Path) -> Path:
@@ -415,12 +408,7 @@ def main() -> None:
     preparing.add_argument("--method", required=True)
     preparing.add_argument("--task", help="default: the experiment's name; with folds one of them")
     preparing.add_argument("--seed", type=int, default=0)
-    preparing.add_argument(
-        "--overrides",
-        type=yaml_option("--overrides"),
-        default={},
-        help="sections as YAML or JSON, merged over the file",
-    )
+    add_overrides(preparing)
     preparing.add_argument("--sources", type=Path, help="as of gram.data")
     preparing.add_argument("--output", type=files.own_folder, required=True, help="folder to write")
     running = commands.add_parser("run", help="there, in that folder: train, evaluate and pack")

@@ -25,6 +25,7 @@ from gram.figures.solve import (
     choose,
     describe_run,
     draw_steps,
+    drawing_arguments,
     load,
     network,
     side_by_side,
@@ -134,15 +135,8 @@ def main() -> None:
     parser.add_argument(
         "--samples", type=int, default=SAMPLES, help="how many are drawn (default: %(default)s)"
     )
-    parser.add_argument("--depth", type=int, help="supervision steps (default: as evaluated)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
     parser.add_argument("--data", type=Path, help="folder of its data set: which are in training?")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--picture", type=Path, help="file to draw, .png or .svg")
-    args = parser.parse_args()
-    for name in ("samples", "depth"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise GramError(f"--{name}: {value} is less than 1")
+    args = drawing_arguments(parser)
     chosen = load(args.run) if args.run else choose(FAMILY, args.size)
     device = choose_device(args.device)
     boards = draw(chosen, args.samples, args.depth, args.seed, device)

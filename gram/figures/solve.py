@@ -10,6 +10,7 @@ right. What is valid is decided afterwards, by the task.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import textwrap
@@ -498,6 +499,23 @@ def read_puzzle(
     return chosen, puzzle
 
 
+def drawing_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments of a command that asks a network for ``--samples``, with how it is asked.
+
+    Raises:
+        GramError: fewer than one sample or supervision step.
+    """
+    parser.add_argument("--depth", type=int, help="supervision steps (default: as evaluated)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:0")
+    parser.add_argument("--picture", type=Path, help="file to draw, .png or .svg")
+    args = parser.parse_args()
+    for name in ("samples", "depth"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise GramError(f"--{name}: {value} is less than 1")
+    return args
+
+
 def main() -> None:
     """Complete a puzzle of your own with a trained network: every distinct completion that it
     draws, with its share and value.
@@ -526,14 +544,7 @@ def main() -> None:
         ),
     )
     parser.add_argument("--samples", type=int, help="how many (default: as the run was evaluated)")
-    parser.add_argument("--depth", type=int, help="supervision steps (default: as evaluated)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:0")
-    parser.add_argument("--picture", type=Path, help="file to draw, .png or .svg")
-    args = parser.parse_args()
-    for name in ("samples", "depth"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise GramError(f"--{name}: {value} is less than 1")
+    args = drawing_arguments(parser)
     chosen, puzzle = read_puzzle(args.board, args.family, args.run)
     if warning := chosen.task.unfamiliar(puzzle):
         print(f"warning: {warning}: answers may be worse", file=sys.stderr)

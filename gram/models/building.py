@@ -10,11 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gram.models.layers import Attention, Block, Rotary, SequenceMixer, Stack, SwiGLU
+from gram.models.layers import (
+    Attention,
+    Block,
+    ModulatedBlock,
+    Modulation,
+    Rotary,
+    SequenceMixer,
+    Stack,
+    SwiGLU,
+)
 from gram.models.network import Network, Shape
 from gram.settings import GramModel
 from gram.settings.agreement import check_axes
-from gram.settings.architectures.baselines import InPlace, Transformer
+from gram.settings.architectures.baselines import InPlace, MdlmModel, Transformer
+from gram.settings.architectures.d3pm import D3pmModel
 
 
 @singledispatch
@@ -63,6 +73,20 @@ def mixer_of(
     if isinstance(config, GramModel | InPlace) and config.mixer == "sequence":
         return SequenceMixer(len(positions), config.mixer_hidden)
     return Attention(config.D, heads=config.heads, rotary=rotary, causal=causal)
+
+
+def modulated_blocks(config: MdlmModel | D3pmModel, positions: Tensor) -> list[ModulatedBlock]:
+    """The layers of ``config`` for tokens at ``positions`` [L, axes], modulated by the time."""
+    rotary = Rotary(positions, config.D // config.heads, config.rope_theta)
+    return [
+        ModulatedBlock(
+            mixer_of(config, positions, rotary),
+            SwiGLU(config.D, config.ffn_hidden, config.D),
+            Modulation(config.condition, config.D, parts=6),
+            norm_eps=config.norm_eps,
+        )
+        for _ in range(config.layers)
+    ]
 
 
 def stack_of(

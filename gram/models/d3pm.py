@@ -10,17 +10,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gram.models.building import build, in_place, mixer_of
+from gram.models.building import build, in_place, modulated_blocks
 from gram.models.diffusion import TimeEmbedding
 from gram.models.ends import Cells
-from gram.models.layers import (
-    Embedding,
-    ModulatedBlock,
-    Modulation,
-    Rotary,
-    SwiGLU,
-    linear,
-)
+from gram.models.layers import Embedding, ModulatedBlock, Modulation, linear
 from gram.models.network import Given, Network, Read, Shape, State, Step, draw_tokens
 from gram.settings import EvaluateConfig
 from gram.settings.architectures.d3pm import D3pmModel
@@ -53,6 +46,7 @@ class DiscreteDiffusion(Network):
     Args:
         front: the input at its places.
         answer: positions of the input at which the answer stands.
+        outputs: tokens of the answer, L_out.
         vocabulary: tokens that an answer may have.
         D: width of a token.
         blocks: bidirectional, modulated by the time.
@@ -72,6 +66,7 @@ class DiscreteDiffusion(Network):
         *,
         front: Cells,
         answer: slice,
+        outputs: int,
         vocabulary: int,
         D: int,
         blocks: list[ModulatedBlock],
@@ -82,10 +77,9 @@ class DiscreteDiffusion(Network):
         super().__init__()
         self.vocabulary, self.absorbing = vocabulary, absorbing
         self.states = vocabulary + absorbing
-        self.positions = answer
-        pi = torch.full((self.states,), 1 / vocabulary)
+        self.positions, self.outputs = answer, outputs
+        pi = torch.full((self.states,), 0.0 if absorbing else 1 / vocabulary)
         if absorbing:
-            pi = torch.zeros(self.states)
             pi[-1] = 1
         self.register_buffer("pi", pi, persistent=False)
         self.register_buffer("left", left, persistent=False)
@@ -113,8 +107,7 @@ class DiscreteDiffusion(Network):
         """A uniform number for the time of every row, then one for each of its output tokens: fp32
         [rows, 1 + L_out].
         """
-        outputs = len(range(self.front.tokens)[self.positions])
-        return torch.rand(rows, 1 + outputs, generator=generator, device=generator.device)
+        return torch.rand(rows, 1 + self.outputs, generator=generator, device=generator.device)
 
     def corrupt(self, targets: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """x_t and t: [B, L_out] int64, [B, 1 + L_out] of :meth:`training_noise` -> int64 [B, L_out]
@@ -210,8 +203,7 @@ class DiscreteDiffusion(Network):
     ) -> Read:
         """Ancestral sampling from x_T ~ pi in :attr:`calls` equal steps."""
         rows, device = len(given.tokens), given.tokens.device
-        outputs = len(range(self.front.tokens)[self.positions])
-        tokens = draw_tokens(self.pi.log().expand(rows, outputs, -1), generator)
+        tokens = draw_tokens(self.pi.log().expand(rows, self.outputs, -1), generator)
         times = [round(self.T * n / self.calls) for n in range(self.calls + 1)]
         for s, t in reversed(list(itertools.pairwise(times))):
             now, then = (torch.full((rows,), step, device=device) for step in (t, s))
@@ -223,20 +215,11 @@ class DiscreteDiffusion(Network):
 @build.register
 def _(config: D3pmModel, shape: Shape) -> DiscreteDiffusion:
     """D3PM."""
-    positions = in_place(config, shape)
-    rotary = Rotary(positions, config.D // config.heads, config.rope_theta)
-    blocks = [
-        ModulatedBlock(
-            mixer_of(config, positions, rotary),
-            SwiGLU(config.D, config.ffn_hidden, config.D),
-            Modulation(config.condition, config.D, parts=6),
-            norm_eps=config.norm_eps,
-        )
-        for _ in range(config.layers)
-    ]
+    blocks = modulated_blocks(config, in_place(config, shape))
     return DiscreteDiffusion(
         front=Cells(shape, config.D),
         answer=shape.answers,
+        outputs=shape.outputs,
         vocabulary=shape.vocabulary,
         D=config.D,
         blocks=blocks,

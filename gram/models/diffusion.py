@@ -10,16 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gram.models.building import build, in_sequence
-from gram.models.layers import (
-    Attention,
-    Embedding,
-    ModulatedBlock,
-    Modulation,
-    Rotary,
-    SwiGLU,
-    linear,
-)
+from gram.models.building import build, in_sequence, modulated_blocks
+from gram.models.layers import Embedding, ModulatedBlock, Modulation, linear
 from gram.models.network import Given, Network, Read, Shape, State, Step, draw_tokens
 from gram.settings import EvaluateConfig
 from gram.settings.architectures.baselines import MdlmModel
@@ -170,18 +162,7 @@ class MaskedDiffusion(Network):
 @build.register
 def _(config: MdlmModel, shape: Shape) -> MaskedDiffusion:
     """MDLM."""
-    rotary = Rotary(
-        in_sequence(shape.length + shape.outputs), config.D // config.heads, config.rope_theta
-    )
-    blocks = [
-        ModulatedBlock(
-            Attention(config.D, heads=config.heads, rotary=rotary),
-            SwiGLU(config.D, config.ffn_hidden, config.D),
-            Modulation(config.condition, config.D, parts=6),
-            norm_eps=config.norm_eps,
-        )
-        for _ in range(config.layers)
-    ]
+    blocks = modulated_blocks(config, in_sequence(shape.length + shape.outputs))
     return MaskedDiffusion(
         outputs=shape.outputs,
         D=config.D,

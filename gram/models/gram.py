@@ -157,6 +157,13 @@ class GRAM(Network):
         """LPRM value in (0, 1) of states summarised by their first token: [..., D] -> [...]."""
         return self.value_head(summary).squeeze(-1).float().sigmoid()
 
+    def halt_logits(self, summary: Tensor) -> Tensor:
+        """Logits of (halt, continue) of states summarised by their first token: [B, D] -> fp32 [B,
+        2].
+        """
+        logits: Tensor = self.halt_head(summary).float()
+        return logits
+
     def answer(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """The tokens that a rollout answers: [B, L_out, vocabulary] -> int64 [B, L_out]; sampled
         decoding uses ``generator``.
@@ -197,7 +204,7 @@ class GRAM(Network):
             state,
             self.answer(self.back(state.h), generator),
             self.value(summary),
-            self.halting(self.halt_head(summary).float()),
+            self.halting(self.halt_logits(summary)),
         )
 
     def forward(
@@ -269,7 +276,7 @@ class GRAM(Network):
             logits=logits,
             carried=carried,
             summary=torch.cat((*summaries[:-1], summary), dim=-1) if reads_all else summary,
-            halt=self.halt_head(summary).float(),
+            halt=self.halt_logits(summary),
             value=self.value(summary),
             charges=charges,
         )

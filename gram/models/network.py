@@ -57,6 +57,10 @@ class State(NamedTuple):
     h: Tensor
     l: Tensor  # noqa: E741 (the paper's symbol)
 
+    def part(self, rows: slice) -> State:
+        """That of some of the rows."""
+        return State(self.h[rows], self.l[rows])
+
 
 class Charge(NamedTuple):
     """Posterior and prior of one transition whose KL is charged."""

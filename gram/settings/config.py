@@ -4,6 +4,7 @@ run.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import json
@@ -448,6 +449,16 @@ def show(experiment: Experiment, method: str) -> str:
     return "\n".join(lines)
 
 
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """The option with what is laid over an experiment's file."""
+    parser.add_argument(
+        "--overrides",
+        type=yaml_option("--overrides"),
+        default={},
+        help="sections as YAML or JSON, merged over the file",
+    )
+
+
 def main() -> None:
     """Freeze the settings of one run to JSON, the file that training reads; or show, or list, what
     settings there are.
@@ -457,12 +468,7 @@ def main() -> None:
     parser.add_argument("--task", help="default: the experiment's name; with folds {name}-fold{i}")
     parser.add_argument("--method")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--overrides",
-        type=yaml_option("--overrides"),
-        default={},
-        help="sections as YAML or JSON, merged over the file",
-    )
+    add_overrides(parser)
     parser.add_argument("--output", type=Path, help="the JSON file to write")
     parser.add_argument(
         "--show",

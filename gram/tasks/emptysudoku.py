@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -19,20 +20,33 @@ from gram.tasks.base import Examples, Tokens
 from gram.tasks.grids import BLANK, distinct
 from gram.tasks.sudoku import SudokuRules
 
+Settings = TypeVar("Settings", bound=Any)  # of the section generator
 
-class EmptyBoards(SudokuRules):
+
+class EmptyBoards(SudokuRules, Generic[Settings]):
     """Sudoku boards of one size, from nothing; a subclass says which there are to train on.
 
     Args:
         name: the task's name.
         n: rows, columns and digits.
+        settings: how many boards.
     """
 
     complete = False
 
-    def __init__(self, name: str, n: int) -> None:
+    def __init__(self, name: str, n: int, settings: Settings) -> None:
         super().__init__(name, n)
+        self.settings = settings
         self.nothing = np.full(self.length, BLANK, dtype=np.uint8)
+
+    @classmethod
+    def from_settings(cls, name: str, size: int, settings: Settings) -> Self:
+        """Build the task.
+
+        Raises:
+            GramError: a size without boxes.
+        """
+        return cls(name, size, settings)
 
     def boards(self, drawn: Iterable[Tokens], count: int) -> Examples:
         """The empty board with the first ``count`` different ones of endless boards [n * n], in
@@ -64,27 +78,10 @@ class EmptyBoards(SudokuRules):
         )
 
 
-class EmptySudoku(EmptyBoards):
-    """Sudoku boards of one size, from nothing, trained on those that a solver draws.
-
-    Args:
-        name: the task's name.
-        n: rows, columns and digits.
-        settings: how many boards.
+class EmptySudoku(EmptyBoards[EmptySudokuGenerator]):
+    """Sudoku boards of one size, from nothing, trained on those that a solver draws; arguments as
+    of :class:`EmptyBoards`.
     """
-
-    def __init__(self, name: str, n: int, settings: EmptySudokuGenerator) -> None:
-        super().__init__(name, n)
-        self.settings = settings
-
-    @classmethod
-    def from_settings(cls, name: str, size: int, settings: EmptySudokuGenerator) -> EmptySudoku:
-        """Build the task.
-
-        Raises:
-            GramError: a size without boxes.
-        """
-        return cls(name, size, settings)
 
     def drawn(self, random: Random) -> Iterator[Tokens]:
         """Boards without end, [n * n]: each that is solved, then other forms of it."""

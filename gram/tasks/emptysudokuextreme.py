@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Self
 
 from gram.settings.tasks.emptysudokuextreme import EmptySudokuExtremeGenerator
 from gram.settings.tasks.sudokuextreme import TRAIN
@@ -17,30 +18,20 @@ from gram.tasks.emptysudoku import EmptyBoards
 from gram.tasks.sudokuextreme import FIX, check_size, check_sources, read_puzzles
 
 
-class EmptySudokuExtreme(EmptyBoards):
-    """Boards from nothing, as the solutions of Sudoku-Extreme are.
-
-    Args:
-        name: the task's name.
-        n: rows, columns and digits.
-        settings: how many boards.
+class EmptySudokuExtreme(EmptyBoards[EmptySudokuExtremeGenerator]):
+    """Boards from nothing, as the solutions of Sudoku-Extreme are; arguments as of
+    :class:`gram.tasks.emptysudoku.EmptyBoards`.
     """
 
-    def __init__(self, name: str, n: int, settings: EmptySudokuExtremeGenerator) -> None:
-        super().__init__(name, n)
-        self.settings = settings
-
     @classmethod
-    def from_settings(
-        cls, name: str, size: int, settings: EmptySudokuExtremeGenerator
-    ) -> EmptySudokuExtreme:
+    def from_settings(cls, name: str, size: int, settings: EmptySudokuExtremeGenerator) -> Self:
         """Build the task.
 
         Raises:
             GramError: another size than that of the puzzles.
         """
         check_size(name, size)
-        return cls(name, size, settings)
+        return super().from_settings(name, size, settings)
 
     def drawn(self, solutions: Tokens, random: Random) -> Iterator[Tokens]:
         """Boards without end, [81]: the solutions, then another form of each, and so on."""

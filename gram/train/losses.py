@@ -78,6 +78,20 @@ def halt_loss(halt: Tensor, correct: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(halt[:, 0], correct.float(), reduction="none")
 
 
+def value_of_following(following: Tensor, last: Tensor) -> Tensor:
+    """What continuing is worth: the following step's greater value, or at a row's last step, after
+    which it would have to halt, its value of halting (HRM, section 2).
+
+    Args:
+        following: logits of (halt, continue) at that step, without gradient, [B, 2].
+        last: whether the present step is the row's last, bool [B].
+
+    Returns:
+        [B], in (0, 1).
+    """
+    return torch.where(last, following[:, 0], following.amax(dim=-1)).sigmoid()
+
+
 def halt_regression(halt: Tensor, correct: Tensor, following: Tensor, last: Tensor) -> Tensor:
     """Squared errors of both values of the halting head (Eq. 15).
 
@@ -90,8 +104,7 @@ def halt_regression(halt: Tensor, correct: Tensor, following: Tensor, last: Tens
     Returns:
         fp32 [B].
     """
-    after = following.sigmoid()
-    best = torch.where(last, after[:, 0], after.amax(dim=-1))
+    best = value_of_following(following, last)
     return (halt.sigmoid() - torch.stack((correct.float(), best), dim=-1)).square().sum(dim=-1)
 
 

@@ -143,11 +143,17 @@ class Stream:
         return torch.randint(count, (B,), generator=self.generator, device=device)[self._rows]
 
     def _changed(self, tokens: Tensor) -> Tensor:
-        """Inputs or targets [b, L] as the symmetry of each row has them."""
+        """Inputs or targets [b, L], or several of each row [b, m, L], as the symmetry of the row
+        has them.
+        """
         if self._symmetries is None:
             return tokens
-        places, names = (table[self.symmetry] for table in self._symmetries)
-        return names.gather(1, tokens.gather(1, places))
+        several = (1,) * (tokens.dim() - 2)
+        places, names = (
+            table[self.symmetry].view(len(tokens), *several, -1).expand(*tokens.shape[:-1], -1)
+            for table in self._symmetries
+        )
+        return names.gather(-1, tokens.gather(-1, places))
 
     def _fewest_hidden(self) -> int:
         """The fewest positions that any training input leaves open.
@@ -191,7 +197,7 @@ class Stream:
     def _start(self) -> State:
         """z_0 for every row."""
         z0 = self.model.initial_state(self.config.batch_size, self.generator)
-        return State(*(part[self._rows] for part in z0))
+        return z0.part(self._rows)
 
     def _draw_least(self) -> Tensor:
         """Supervision steps that each row must have had before it may halt in the present step, as
@@ -232,20 +238,16 @@ class Stream:
         beside = (
             None
             if self.rolled is None
-            else Rolled(self.rolled, rolled, self._changed_completions())
+            # All completions of each row's input, as the row shows them.
+            else Rolled(
+                self.rolled,
+                rolled,
+                self._changed(self._completions[self._candidates(self.pair)]),
+            )
         )
         return Rows(
             self.state, Given(self.inputs), self.targets, noise, self.last, self.age, beside
         )
-
-    def _changed_completions(self) -> Tensor:
-        """All completions of each row's input, as the row shows them: [b, m, L_out]."""
-        found = self._completions[self._candidates(self.pair)]
-        if self._symmetries is None:
-            return found
-        places, names = (table[self.symmetry][:, None] for table in self._symmetries)
-        moved = found.gather(2, places.expand_as(found))
-        return names.expand(-1, found.shape[1], -1).gather(2, moved)
 
     def _candidates(self, pair: Tensor) -> Tensor:
         """Row numbers of the completions of the input of each pair; where it has fewer than the
@@ -311,14 +313,15 @@ class Stream:
         self.least = self._draw_least()
         self.age = torch.where(done, 0, self.age + 1)
         self.first = torch.where(done, 0, self.first)
-        z0 = self._start()
-        mask = done[:, None, None]
-        self.state = State(
-            *(torch.where(mask, start, now) for start, now in zip(z0, self.state, strict=True))
-        )
+        z0, mask = self._start(), done[:, None, None]
+
+        def begun(state: State) -> State:
+            """A state of all rows, at z_0 where a row begins anew."""
+            return State(torch.where(mask, z0.h, state.h), torch.where(mask, z0.l, state.l))
+
+        self.state = begun(self.state)
         if self.rolled is not None:
-            beside = zip(z0, self.rolled, strict=True)
-            self.rolled = State(*(torch.where(mask, start, now) for start, now in beside))
+            self.rolled = begun(self.rolled)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs; the first dimension of each is the rows."""

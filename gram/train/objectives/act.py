@@ -15,10 +15,7 @@ from gram.train.objectives.base import Rows, Supervised, supervise
 
 
 def continue_loss(halt: Tensor, following: Tensor, last: Tensor) -> Tensor:
-    """Binary cross-entropy of q_continue with the value of what follows (HRM, section 2).
-
-    The following step's greater value, or at a row's last step, after which it would have to halt,
-    its value of halting.
+    """Binary cross-entropy of q_continue with :func:`gram.train.losses.value_of_following`.
 
     Args:
         halt: logits of (halt, continue) at this step, [B, 2].
@@ -28,7 +25,7 @@ def continue_loss(halt: Tensor, following: Tensor, last: Tensor) -> Tensor:
     Returns:
         fp32 [B].
     """
-    target = torch.where(last, following[:, 0], following.amax(dim=-1)).sigmoid()
+    target = losses.value_of_following(following, last)
     return F.binary_cross_entropy_with_logits(halt[:, 1], target, reduction="none")
 
 

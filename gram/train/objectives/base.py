@@ -22,7 +22,7 @@ class Rolled(NamedTuple):
     def part(self, rows: slice) -> Rolled:
         """That of some of the rows."""
         return Rolled(
-            State(self.state.h[rows], self.state.l[rows]),
+            self.state.part(rows),
             None if self.noise is None else self.noise[rows],
             self.completions[rows],
         )
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
     def part(self, rows: slice) -> Rows:
         """Some of these rows."""
         return Rows(
-            State(self.state.h[rows], self.state.l[rows]),
+            self.state.part(rows),
             self.given.part(rows),
             self.targets[rows],
             None if self.noise is None else self.noise[rows],

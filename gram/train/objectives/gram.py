@@ -71,7 +71,7 @@ def on_the_prior(model: GRAM, step: Step, rows: Rows, rolled: Rolled) -> tuple[S
         nearest = equal.sum(dim=-1).argmax(dim=1)
         hits = equal[torch.arange(len(equal), device=equal.device), nearest]
     summary = state.h[:, 0]
-    halt = model.halt_head(summary).float()
+    halt = model.halt_logits(summary)
     return state, step._replace(summary=summary, halt=halt, value=model.value(summary)), hits
 
 
@@ -80,4 +80,4 @@ def next_halt(model: GRAM, state: State, rows: Rows) -> Tensor:
     """Logits of (halt, continue) one supervision step on, which takes the prior's mean: [B, 2]."""
     noise = None if rows.noise is None else torch.zeros_like(rows.noise)
     after = model.advance(state, rows.given, noise)
-    return model.halt_head(after.h[:, 0]).float()
+    return model.halt_logits(after.h[:, 0])
